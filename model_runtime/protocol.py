@@ -1,0 +1,137 @@
+"""What an engine is: token ids in, a stream of token events out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+__all__ = [
+    "Capacity",
+    "Engine",
+    "EngineDescription",
+    "Finish",
+    "GenerationRequest",
+    "Sampling",
+    "TokenEvent",
+]
+
+Finish = Literal["stop", "length", "repetition", "cancelled", "out_of_memory"]
+"""Why an answer ended: it said so, it reached its bound or the widest row, it went in circles, it was
+cancelled, or there was no memory to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. ``temperature`` 0 is greedy; ``seed`` and a token's position decide its draw alone.
+
+    ``thinking_budget``: if reasoning is not closed after so many tokens, ``end_of_thinking_ids`` are put in its
+    place (empty: what the model's tokenizer makes of ``</think>`` and a blank line). ``watch`` ends an answer
+    that goes in circles.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    max_new_tokens: int = 160
+    stop_token_ids: tuple[int, ...] = ()
+    thinking_budget: int | None = None
+    end_of_thinking_ids: tuple[int, ...] = ()
+    watch: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One sequence. ``prefix_ids`` are tokens of the answer that an earlier attempt already made."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    prefix_ids: tuple[int, ...] = ()
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """New tokens of one answer. ``start`` is the index of the first of them within the answer, so that a log can
+    be appended to at exactly that place. The stop token itself is never among them. The last event of an answer
+    has a ``finish`` and may hold no token."""
+
+    id: str
+    start: int
+    token_ids: tuple[int, ...]
+    finish: Finish | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Room at this moment. ``longest_width`` bounds prompt and answer together, in tokens; ``free_bytes`` is what
+    the key-value cache may still take."""
+
+    rows: int
+    rows_busy: int
+    longest_width: int
+    free_bytes: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDescription:
+    """What exactly computes. ``engine_digest`` covers all that may change a token: weights, quantization, kernels'
+    library version, mode, rows, widths, dtype, device and threads."""
+
+    engine: str
+    model: str
+    model_digest: str
+    engine_digest: str
+    mode: Literal["eager", "compiled"]
+    rows: int
+    widths: tuple[int, ...]
+    dtype: str
+    quantization: str
+    device: str
+    threads: int
+    context: int
+    languages: tuple[str, ...]
+    reasoning: str
+    eos_token_ids: tuple[int, ...]
+    vocabulary: int
+    weight_bytes: int
+
+
+class Engine(Protocol):
+    """Runs sequences that join and leave the batch at any step. All methods may be called from one event loop."""
+
+    async def start(self) -> None:
+        """Loads and warms up. May be called again after :meth:`close`, or after the engine was lost.
+
+        Raises :class:`~dialogue.faults.ModelMissing`, :class:`~dialogue.faults.ModelCorrupt` or
+        :class:`~dialogue.faults.EngineLost`.
+        """
+        ...
+
+    def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
+        """The events of one answer, in order; the last one has a ``finish``. Leaving the iteration early cancels.
+
+        Several candidates are several submits. Raises, at the first event asked for,
+        :class:`~dialogue.faults.PromptTooLong` when prompt and prefix do not fit the widest row, and
+        :class:`~dialogue.faults.OutOfMemory` when too many requests wait already; later
+        :class:`~dialogue.faults.EngineLost` or :class:`~dialogue.faults.EngineHung`.
+        """
+        ...
+
+    async def cancel(self, id: str) -> None:
+        """Ends that answer with ``cancelled`` and frees its row; an unknown id is nothing to do."""
+        ...
+
+    async def capacity(self) -> Capacity: ...
+
+    async def describe(self) -> EngineDescription: ...
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters since the start: ``steps``, ``max_rows_in_a_step``, ``rows_in_steps`` (how many steps had how
+        many rows), ``tokens``, ``prefill_tokens``, ``requests``, ``finished`` by reason, ``cancelled``."""
+        ...
+
+    async def close(self) -> None:
+        """Ends everything that runs. A process of the engine's own is gone when this returns."""
+        ...
