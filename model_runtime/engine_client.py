@@ -35,7 +35,7 @@ class ProcessEngine:
     def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
         raise NotImplementedError
 
-    async def cancel(self, id: str) -> None: ...
+    async def cancel(self, request_id: str) -> None: ...
 
     async def capacity(self) -> Capacity:
         raise NotImplementedError

@@ -119,7 +119,7 @@ class Engine(Protocol):
         """
         ...
 
-    async def cancel(self, id: str) -> None:
+    async def cancel(self, request_id: str) -> None:
         """Ends that answer with ``cancelled`` and frees its row; an unknown id is nothing to do."""
         ...
 
