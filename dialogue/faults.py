@@ -1,0 +1,258 @@
+"""Every fault Parley knows, each with a type, an HTTP status and a Temporal retry decision.
+
+::
+
+    ParleyFault
+    ├── BadInput                  what the caller sent cannot be used; never retried
+    │   ├── InvalidRequest        422  a field has the wrong type or value
+    │   ├── MalformedBody         400  the body is no JSON object
+    │   ├── MessageTooLong        413  longer than the tenant or the model allows
+    │   ├── UnknownTenant         404  no such tenant
+    │   ├── UnknownConversation   404  no such conversation, or one of another tenant
+    │   ├── UnknownModel          404  no such model or alias
+    │   ├── MessageIdReused       409  the same message id with another text
+    │   ├── ConversationClosed    409  the conversation takes no more messages
+    │   ├── ConversationBusy      429  too many messages wait already
+    │   ├── NoSuchReview          404  nothing waits for a person under this turn
+    │   └── NothingToCancel       409  no turn is running
+    ├── SettingsFault             500  temporal.yaml cannot be used
+    ├── ModelFault                the model or its engine
+    │   ├── ModelCorrupt          500  a file differs from its manifest, or is missing
+    │   ├── ModelMissing          500  the model was never prepared
+    │   ├── PromptTooLong         413  does not fit the model's context even when cut
+    │   ├── OutOfMemory           503  no memory for this sequence: the ladder decides
+    │   ├── EngineLost            503  the engine's process died: another attempt
+    │   ├── EngineHung            503  no token in time: replaced, another attempt
+    │   └── GenerationTimedOut    504  the try took longer than its plan allows
+    ├── KnowledgeFault            the knowledge base
+    │   ├── KnowledgeMissing      503  no snapshot is current
+    │   ├── KnowledgeCorrupt      500  a snapshot's files differ from its name
+    │   └── DocumentUnreadable    422  a document cannot be read or has no text
+    ├── RecordsFault              what is kept
+    │   ├── RecordsUnavailable    503  the database cannot be reached or written
+    │   ├── RecordsConflict       409  another content under the same conversation and turn
+    │   ├── ContentMissing        404  no content is stored under this digest
+    │   ├── TokenLogFenced        409  a newer attempt owns this turn's token log
+    │   └── TokenLogUnavailable   503  the log cannot be written: costs the stream only
+    ├── PolicyFault               500  a policy or word list cannot be used
+    └── IntentsFault              500  an intents file cannot be used
+
+A fault's ``retryable`` says whether Temporal tries the *attempt* again. What the ladder does with a
+poor *result* is no fault at all but part of :class:`dialogue.steps.GeneratedAnswer`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "BadInput",
+    "ContentMissing",
+    "ConversationBusy",
+    "ConversationClosed",
+    "DocumentUnreadable",
+    "EngineHung",
+    "EngineLost",
+    "GenerationTimedOut",
+    "IntentsFault",
+    "InvalidRequest",
+    "KnowledgeCorrupt",
+    "KnowledgeFault",
+    "KnowledgeMissing",
+    "MalformedBody",
+    "MessageIdReused",
+    "MessageTooLong",
+    "ModelCorrupt",
+    "ModelFault",
+    "ModelMissing",
+    "NoSuchReview",
+    "NothingToCancel",
+    "OutOfMemory",
+    "ParleyFault",
+    "PolicyFault",
+    "PromptTooLong",
+    "RecordsConflict",
+    "RecordsFault",
+    "RecordsUnavailable",
+    "SettingsFault",
+    "TokenLogFenced",
+    "TokenLogUnavailable",
+    "UnknownConversation",
+    "UnknownModel",
+    "UnknownTenant",
+    "all_faults",
+    "fault_named",
+    "unknown_conversation",
+]
+
+
+class ParleyFault(Exception):
+    """The root of all faults.
+
+    ``message`` is one line that names the field, what is wrong with its value and the way out.
+    ``field`` is the dotted name of the offending field, where there is one.
+    """
+
+    type: ClassVar[str] = "fault"
+    title: ClassVar[str] = "Something went wrong"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, field: str | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.details = details
+
+
+class BadInput(ParleyFault):
+    type, title, status = "bad-input", "The request cannot be used", 400
+
+
+class InvalidRequest(BadInput):
+    type, title, status = "invalid-request", "A field has a wrong value", 422
+
+
+class MalformedBody(BadInput):
+    type, title, status = "malformed-body", "The body is not a JSON object", 400
+
+
+class MessageTooLong(BadInput):
+    type, title, status = "message-too-long", "The message is too long", 413
+
+
+class UnknownTenant(BadInput):
+    type, title, status = "unknown-tenant", "No such tenant", 404
+
+
+class UnknownConversation(BadInput):
+    type, title, status = "unknown-conversation", "No such conversation", 404
+
+
+class UnknownModel(BadInput):
+    type, title, status = "unknown-model", "No such model", 404
+
+
+class MessageIdReused(BadInput):
+    type, title, status = "message-id-reused", "The message id was used for another text", 409
+
+
+class ConversationClosed(BadInput):
+    type, title, status = "conversation-closed", "The conversation is closed", 409
+
+
+class ConversationBusy(BadInput):
+    type, title, status = "conversation-busy", "Too many messages wait in this conversation", 429
+
+
+class NoSuchReview(BadInput):
+    type, title, status = "no-such-review", "Nothing waits for a person here", 404
+
+
+class NothingToCancel(BadInput):
+    type, title, status = "nothing-to-cancel", "No turn is running", 409
+
+
+class SettingsFault(ParleyFault):
+    type, title, status = "settings", "The settings cannot be used", 500
+
+
+class ModelFault(ParleyFault):
+    type, title, status = "model", "The model cannot be used", 500
+
+
+class ModelCorrupt(ModelFault):
+    type, title, status = "model-corrupt", "A model file differs from its manifest", 500
+
+
+class ModelMissing(ModelFault):
+    type, title, status = "model-missing", "The model was not prepared", 500
+
+
+class PromptTooLong(ModelFault):
+    type, title, status = "prompt-too-long", "The prompt does not fit the model", 413
+
+
+class OutOfMemory(ModelFault):
+    type, title, status = "out-of-memory", "No memory for this sequence", 503
+
+
+class EngineLost(ModelFault):
+    type, title, status, retryable = "engine-lost", "The engine's process died", 503, True
+
+
+class EngineHung(ModelFault):
+    type, title, status, retryable = "engine-hung", "The engine gave no token in time", 503, True
+
+
+class GenerationTimedOut(ModelFault):
+    type, title, status = "generation-timed-out", "The generation took too long", 504
+
+
+class KnowledgeFault(ParleyFault):
+    type, title, status = "knowledge", "The knowledge base cannot be used", 500
+
+
+class KnowledgeMissing(KnowledgeFault):
+    type, title, status, retryable = "knowledge-missing", "No knowledge snapshot", 503, True
+
+
+class KnowledgeCorrupt(KnowledgeFault):
+    type, title, status = "knowledge-corrupt", "A knowledge snapshot is damaged", 500
+
+
+class DocumentUnreadable(KnowledgeFault):
+    type, title, status = "document-unreadable", "The document cannot be read", 422
+
+
+class RecordsFault(ParleyFault):
+    type, title, status = "records", "The records cannot be used", 500
+
+
+class RecordsUnavailable(RecordsFault):
+    type, title, status, retryable = "records-unavailable", "The records are unavailable", 503, True
+
+
+class RecordsConflict(RecordsFault):
+    type, title, status = "records-conflict", "This turn was recorded with other content", 409
+
+
+class ContentMissing(RecordsFault):
+    type, title, status = "content-missing", "No content under this digest", 404
+
+
+class TokenLogFenced(RecordsFault):
+    type, title, status = "token-log-fenced", "A newer attempt owns this turn", 409
+
+
+class TokenLogUnavailable(RecordsFault):
+    type, title, status, retryable = "token-log-unavailable", "The token log fails", 503, True
+
+
+class PolicyFault(ParleyFault):
+    type, title, status = "policy", "The policy cannot be used", 500
+
+
+class IntentsFault(ParleyFault):
+    type, title, status = "intents", "The intents cannot be used", 500
+
+
+def unknown_conversation(conversation: str) -> UnknownConversation:
+    """The same words for a conversation that is not there and for one that is another tenant's."""
+    return UnknownConversation(f"conversation {conversation} belongs to no tenant you may read.", field="conversation")
+
+
+def all_faults() -> dict[str, type[ParleyFault]]:
+    """Every fault class by its ``type``."""
+    found: dict[str, type[ParleyFault]] = {}
+    waiting: list[type[ParleyFault]] = [ParleyFault]
+    while waiting:
+        fault = waiting.pop()
+        found[fault.type] = fault
+        waiting.extend(fault.__subclasses__())
+    return found
+
+
+def fault_named(type_: str | None, message: str) -> ParleyFault:
+    """The fault of that ``type`` (as it crossed a process border), or a plain :class:`ParleyFault`."""
+    return all_faults().get(type_ or "", ParleyFault)(message)

@@ -1,0 +1,147 @@
+"""What goes in and out of a conversation."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from dialogue.base import CallerInput, Value
+
+__all__ = [
+    "ANONYMOUS",
+    "MAX_MESSAGE_CHARACTERS",
+    "CancelTurn",
+    "ChatMessage",
+    "ConversationStart",
+    "DialogueStart",
+    "Feedback",
+    "Identifier",
+    "ResolveReview",
+    "Say",
+    "TenantOnly",
+    "TurnKey",
+    "text_digest",
+]
+
+ANONYMOUS = "anonymous"
+MAX_MESSAGE_CHARACTERS = 100_000
+"""The hard bound of one message; a tenant's own bound is lower."""
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE_CHARACTERS)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of the text's UTF-8 bytes, in hexadecimal; lone surrogates are kept apart, never raised on."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class TurnKey(Value):
+    """Which turn of which conversation. ``stream`` is the token log's name for it."""
+
+    conversation: str
+    turn: int = Field(ge=1)
+    tenant: str
+
+    @property
+    def stream(self) -> str:
+        return f"{self.conversation}/{self.turn:04d}"
+
+
+class ChatMessage(CallerInput):
+    """One message in OpenAI's form."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+class ConversationStart(CallerInput):
+    """Opens a conversation. ``fresh`` says that its id was just made, so that nothing older need be looked up."""
+
+    tenant: Identifier = "default"
+    opened_by: Identifier = "sdk"
+    fresh: bool = False
+    idle_timeout: float | None = Field(default=None, gt=0, description="seconds; None: the built-in one")
+    pending: int = Field(default=8, ge=1, le=100, description="messages that may wait")
+    turns_per_run: int | None = Field(default=None, ge=1, description="continue as new after so many turns")
+    carried: dict[str, Any] | None = Field(default=None, description="set by continue-as-new alone")
+
+
+class Say(CallerInput):
+    """One message of a person."""
+
+    message_id: Identifier
+    text: Text
+    tenant: Identifier = "default"
+    user: Identifier = ANONYMOUS
+    address: str | None = Field(default=None, max_length=64)
+    temperature: Temperature | None = None
+    seed: int | None = Field(default=None, ge=0, le=2**53)
+    max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
+    model: Identifier | None = None
+
+
+class DialogueStart(CallerInput):
+    """One question, one answer. Give ``question``, or ``messages`` whose last is the user's."""
+
+    question: Text | None = None
+    messages: tuple[ChatMessage, ...] = ()
+    tenant: Identifier = "default"
+    user: Identifier = ANONYMOUS
+    address: str | None = Field(default=None, max_length=64)
+    message_id: Identifier | None = None
+    temperature: Temperature | None = None
+    seed: int | None = Field(default=None, ge=0, le=2**53)
+    max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
+    model: Identifier | None = None
+
+    @model_validator(mode="after")
+    def _one_question(self) -> DialogueStart:
+        if (self.question is None) == (not self.messages):
+            raise ValueError("give either question or messages, and not both")
+        if self.messages and self.messages[-1].role != "user":
+            raise ValueError("the last of messages must have the role user")
+        return self
+
+
+class TenantOnly(CallerInput):
+    """Asks or closes: whose conversation it is."""
+
+    tenant: Identifier = "default"
+
+
+class CancelTurn(CallerInput):
+    """Cancels the running turn, or the given one if it still waits."""
+
+    tenant: Identifier = "default"
+    turn: int | None = Field(default=None, ge=1)
+    reason: str = Field(default="", max_length=500)
+
+
+class ResolveReview(CallerInput):
+    """A person's decision on a turn that waits: approve the draft, send ``answer`` instead, or reject it."""
+
+    turn: int = Field(ge=1)
+    decision: Literal["approve", "edit", "reject"]
+    tenant: Identifier = "default"
+    by: Identifier
+    answer: Text | None = None
+    note: str = Field(default="", max_length=2000)
+
+    @model_validator(mode="after")
+    def _answer_with_edit(self) -> ResolveReview:
+        if (self.decision == "edit") != (self.answer is not None):
+            raise ValueError("answer is given with the decision edit, and only then")
+        return self
+
+
+class Feedback(CallerInput):
+    """What a person thought of an answer."""
+
+    turn: int = Field(ge=1)
+    score: int = Field(ge=-1, le=1)
+    tenant: Identifier = "default"
+    comment: str = Field(default="", max_length=2000)

@@ -1,0 +1,128 @@
+"""What is remembered of a turn: the record behind tables, transcripts, replies and continue-as-new."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dialogue.base import Value
+from dialogue.plan import StepName
+from dialogue.steps import Citation, Finding, Usage, Verdict
+
+__all__ = [
+    "Carried",
+    "CarriedId",
+    "ConversationEnd",
+    "Recalled",
+    "Reply",
+    "StepRecord",
+    "Transcript",
+    "TurnState",
+    "TurnSummary",
+]
+
+TurnState = Literal["queued", "running", "waiting", "done"]
+"""``waiting``: for a person."""
+
+
+class StepRecord(Value):
+    """One line of the table of steps. A step that was not scheduled is ``skipped`` and says why."""
+
+    step: StepName
+    pool: str | None
+    try_number: int = 1
+    attempt: int = 1
+    milliseconds: float = 0.0
+    result: str
+    skipped: bool = False
+
+
+class Reply(Value):
+    """What ``say`` and a dialogue give back. ``state`` is ``waiting`` while a person has to decide."""
+
+    conversation: str
+    turn: int
+    message_id: str
+    tenant: str
+    state: TurnState
+    answer: str
+    reasoning: str = ""
+    language: str
+    verdict: Verdict
+    intent: str | None = None
+    confidence: float | None = None
+    citations: tuple[Citation, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    model: str | None = None
+    model_digest: str | None = None
+    snapshot: str | None = None
+    usage: Usage = Usage()
+    steps: tuple[StepRecord, ...] = ()
+    note: str = ""
+    workflow_id: str
+    run_id: str
+    received_at: float
+    answered_at: float | None = None
+
+
+class TurnSummary(Value):
+    """What a conversation carries of a turn through continue-as-new: no reasoning, no steps."""
+
+    turn: int
+    message_id: str
+    text_digest: str
+    question: str
+    answer: str
+    verdict: Verdict
+    state: TurnState = "done"
+    intent: str | None = None
+    confidence: float | None = None
+    language: str = "und"
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Transcript(Value):
+    """The answer of the ``transcript`` query. ``older`` turns are read from the audit."""
+
+    conversation: str
+    tenant: str
+    older: int = Field(default=0, description="turns that are no longer carried")
+    turns: tuple[TurnSummary, ...] = ()
+    waiting: tuple[int, ...] = Field(default=(), description="turns that wait for a person")
+    closed: bool = False
+
+
+class Recalled(Value):
+    """What the audit still knows of a conversation: its last turns, oldest first, and how many there were."""
+
+    turns: tuple[TurnSummary, ...] = ()
+    total: int = 0
+    reply: Reply | None = Field(default=None, description="of the one turn that was asked for")
+
+
+class CarriedId(Value):
+    """A message id that was used, with a digest of its text, so that a repetition is known as one."""
+
+    message_id: str
+    text_digest: str
+    turn: int
+
+
+class Carried(Value):
+    """What a conversation takes along through continue-as-new."""
+
+    turns: tuple[TurnSummary, ...] = ()
+    ids: tuple[CarriedId, ...] = ()
+    total: int = Field(default=0, description="turns so far")
+    seen: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="values of keyword-list attributes")
+
+
+class ConversationEnd(Value):
+    """The result of a closed conversation."""
+
+    conversation: str
+    tenant: str
+    turns: int
+    reason: Literal["closed", "idle"]

@@ -1,0 +1,4 @@
+"""How the outside talks to Parley.
+
+Sees ``dialogue``, ``workflows`` (by name), ``policy``, ``records`` and ``settings``; never a model.
+"""

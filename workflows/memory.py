@@ -1,0 +1,80 @@
+"""What a conversation remembers: its last turns, the message ids it has seen, what it takes along."""
+
+from __future__ import annotations
+
+from dialogue.messages import ChatMessage, Say, text_digest
+from dialogue.turn import Carried, CarriedId, Recalled, TurnSummary
+
+__all__ = ["MAX_BYTES", "MAX_IDS", "MAX_TURNS", "Memory"]
+
+MAX_TURNS = 50
+MAX_IDS = 64
+MAX_BYTES = 256_000
+
+
+class Memory:
+    """Bounded by construction, so that a conversation of years costs what one of an hour does."""
+
+    def __init__(self, carried: Carried | None = None) -> None:
+        carried = carried or Carried()
+        self.turns: list[TurnSummary] = list(carried.turns)
+        self.total = carried.total
+        self._ids: dict[str, CarriedId] = {used.message_id: used for used in carried.ids}
+        self.seen: dict[str, list[str]] = {name: list(values) for name, values in carried.seen.items()}
+
+    def recall(self, recalled: Recalled) -> None:
+        """Takes over what the audit knows of an earlier run."""
+        self.turns = list(recalled.turns)
+        self.total = recalled.total
+        for turn in recalled.turns:
+            self._ids[turn.message_id] = CarriedId(
+                message_id=turn.message_id, text_digest=turn.text_digest, turn=turn.turn
+            )
+
+    def use_id(self, message: Say, turn: int) -> None:
+        self._ids[message.message_id] = CarriedId(
+            message_id=message.message_id, text_digest=text_digest(message.text), turn=turn
+        )
+        while len(self._ids) > MAX_IDS:
+            del self._ids[next(iter(self._ids))]
+
+    def used(self, message_id: str) -> CarriedId | None:
+        return self._ids.get(message_id)
+
+    def remember(self, turn: TurnSummary) -> None:
+        """Adds a turn, or replaces the summary of one that was still open."""
+        self.turns = [*(known for known in self.turns if known.turn != turn.turn), turn]
+        self.turns.sort(key=lambda known: known.turn)
+        self.turns = self.turns[-MAX_TURNS:]
+
+    def see(self, name: str, value: str | None) -> bool:
+        """Notes a value of a keyword-list attribute; true when it is new."""
+        values = self.seen.setdefault(name, [])
+        if not value or value in values:
+            return False
+        values.append(value)
+        del values[:-20]
+        return True
+
+    def history(self) -> tuple[ChatMessage, ...]:
+        """The answered turns as messages, oldest first; what was refused or withheld is not repeated to a model."""
+        messages: list[ChatMessage] = []
+        for turn in self.turns:
+            if turn.verdict in ("pass", "mask", "human") and turn.question and turn.answer:
+                messages.append(ChatMessage(role="user", content=turn.question))
+                messages.append(ChatMessage(role="assistant", content=turn.answer))
+        return tuple(messages)
+
+    def carry(self) -> Carried:
+        """What continue-as-new takes along: at most ``MAX_BYTES`` of turns, the oldest left behind first."""
+        turns = list(self.turns)
+        sizes = [len(turn.model_dump_json().encode()) for turn in turns]
+        while turns and sum(sizes) > MAX_BYTES:
+            turns.pop(0)
+            sizes.pop(0)
+        return Carried(
+            turns=tuple(turns),
+            ids=tuple(self._ids.values()),
+            total=self.total,
+            seen={name: tuple(values) for name, values in self.seen.items()},
+        )

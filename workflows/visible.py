@@ -1,0 +1,56 @@
+"""What the Web UI finds and shows of a conversation: search attributes and current details."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeUpdate
+
+from dialogue.turn import TurnSummary
+from workflows import names
+from workflows.memory import Memory
+from workflows.progress import TurnInProgress
+from workflows.wording import current_details
+
+__all__ = ["show", "show_while_waiting", "waiting"]
+
+_LISTS = {"Verdict": names.VERDICT, "Model": names.MODEL, "Snapshot": names.SNAPSHOT}
+
+
+def show(memory: Memory, turn: TurnInProgress) -> None:
+    """Brings details and search attributes up to date with ``turn``; writes an event only where one changed."""
+    summary = turn.summary()
+    memory.remember(summary)
+    workflow.set_current_details(current_details(turn.key.conversation, memory.turns))
+    updates: list[SearchAttributeUpdate[Any]] = []
+    given = workflow.info().typed_search_attributes
+    for key, value in ((names.TENANT, turn.key.tenant), (names.INTENT, summary.intent)):
+        if value and given.get(key) != value:
+            updates.append(key.value_set(value))
+    values = {
+        "Verdict": summary.verdict,
+        "Model": _model(turn),
+        "Snapshot": turn.knowledge.snapshot if turn.knowledge else None,
+    }
+    for name, value in values.items():
+        if memory.see(name, value):
+            updates.append(_LISTS[name].value_set(memory.seen[name]))
+    if updates:
+        workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType] (the SDK's own stub)
+
+
+async def show_while_waiting(memory: Memory, turn: TurnInProgress) -> None:
+    """Brings them up to date as soon as ``turn`` waits for a person. Cancel it when the turn is over."""
+    await workflow.wait_condition(lambda: turn.state == "waiting")
+    show(memory, turn)
+
+
+def _model(turn: TurnInProgress) -> str | None:
+    draft = turn.draft
+    return f"{draft.model}@{draft.model_digest[:12]}" if draft and draft.model_digest else None
+
+
+def waiting(turns: list[TurnSummary]) -> tuple[int, ...]:
+    """The numbers of the turns that wait for a person."""
+    return tuple(turn.turn for turn in turns if turn.state == "waiting")

@@ -1,0 +1,86 @@
+"""The one-line results in a turn's table of steps, the tables of the Web UI, and the label of a try."""
+
+from __future__ import annotations
+
+from dialogue.plan import Poor
+from dialogue.steps import (
+    GeneratedAnswer,
+    ReceivedInput,
+    RecognisedIntent,
+    RetrievedKnowledge,
+    ReturnedAnswer,
+    ReviewedAnswer,
+)
+from dialogue.turn import TurnSummary
+
+__all__ = [
+    "current_details",
+    "describe_draft",
+    "describe_input",
+    "describe_intent",
+    "describe_knowledge",
+    "describe_returned",
+    "describe_review",
+    "words",
+]
+
+
+def words(poor: Poor | str) -> str:
+    """``out_of_memory`` -> ``out of memory``."""
+    return poor.replace("_", " ")
+
+
+def describe_input(received: ReceivedInput) -> str:
+    labels = sorted({finding.label for finding in received.findings})
+    found = ", ".join(labels) if labels else "clean"
+    decision = "" if received.decision == "pass" else f" → {received.decision}"
+    return f"{received.language} · {received.tokens} tokens · {found}{decision}"
+
+
+def describe_intent(recognised: RecognisedIntent) -> str:
+    return f"{recognised.intent or 'out of scope'} {recognised.confidence:.2f} → {recognised.route}"
+
+
+def describe_knowledge(knowledge: RetrievedKnowledge) -> str:
+    if not knowledge.passages:
+        return f"nothing reached the threshold · best {knowledge.best:.2f} · snapshot {knowledge.snapshot[:8]}…"
+    count = len(knowledge.passages)
+    return f"{count} passage{'s' * (count > 1)} · best {knowledge.best:.2f} · snapshot {knowledge.snapshot[:8]}…"
+
+
+def describe_draft(draft: GeneratedAnswer, changed: str) -> str:
+    """``resumed at token 154 · 201 tokens · stop``, after what the ladder changed for this try."""
+    if draft.quoted:
+        parts = [f"{len(draft.shown)} passage{'s' * (len(draft.shown) != 1)} quoted"]
+    else:
+        tokens = draft.usage.completion_tokens
+        speed = f"{tokens / draft.seconds:.0f} tok/s" if draft.seconds > 0 and tokens else ""
+        resumed = f"resumed at token {draft.resumed_at}" if draft.resumed_at else ""
+        several = f"{len(draft.candidates)} candidates" if len(draft.candidates) > 1 else ""
+        parts = [resumed, several, f"{tokens} tokens", words(draft.poor) if draft.poor else draft.finish_reason, speed]
+    return " · ".join(filter(None, [changed, *parts]))
+
+
+def describe_review(reviewed: ReviewedAnswer) -> str:
+    count = len(reviewed.citations)
+    citations = f"{count} citation{'s' * (count != 1)} hold{'s' * (count == 1)}" if count else ""
+    return " · ".join(filter(None, (reviewed.verdict, reviewed.reason, citations)))
+
+
+def describe_returned(returned: ReturnedAnswer) -> str:
+    return f"audit row {returned.audit_id}"
+
+
+def current_details(conversation: str, turns: list[TurnSummary]) -> str:
+    """The Markdown that the Web UI shows: the last turns, and what waits for a person."""
+    lines = ["| turn | asked | intent | verdict | tokens | time |", "|---|---|---|---|---|---|"]
+    for turn in turns[-20:]:
+        asked = turn.question[:40].replace("|", "\\|").replace("\n", " ") + ("…" if len(turn.question) > 40 else "")
+        intent = f"{turn.intent} {turn.confidence or 0:.2f}" if turn.intent else "—"
+        lines.append(f"| {turn.turn} | {asked} | {intent} | {turn.verdict} | {turn.tokens} | {turn.seconds:.1f} s |")
+    lines += [
+        f"\nWaiting for a person: turn {turn.turn}. Resolve: `parley reviews show {conversation} {turn.turn}`"
+        for turn in turns
+        if turn.state == "waiting"
+    ]
+    return "\n".join(lines)
