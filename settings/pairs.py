@@ -1,0 +1,105 @@
+"""Settings that are each valid and impossible together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from settings.origins import Problem
+
+if TYPE_CHECKING:
+    from settings.schema import Settings, StepSettings
+
+__all__ = ["problems"]
+
+_THIS_MACHINE = {"127.0.0.1", "localhost", "0.0.0.0"}  # noqa: S104 compared with, never bound to
+
+
+def problems(settings: Settings) -> Iterator[Problem]:
+    """Every impossible pair, each at the setting that is best changed."""
+    yield from _pools(settings)
+    for name, step in settings.steps.items():
+        yield from _times(name, step)
+    yield from _names(settings)
+    yield from _lengths(settings)
+    yield from _server(settings)
+
+
+def _pools(settings: Settings) -> Iterator[Problem]:
+    from settings.schema import SERVICES
+
+    served = Counter(service for pool in settings.pools.values() for service in pool.serves)
+    for service in SERVICES:
+        if served[service] != 1:
+            how = "no pool" if not served[service] else "more than one pool"
+            yield Problem(("pools",), f"{service} is served by {how}; let exactly one pool serve it")
+    if served["workflows"] and served["receive_input"]:
+        pool = settings.pool_serving("receive_input")
+        if pool != settings.pool_serving("workflows"):
+            yield Problem(("pools", pool, "serves"), "receive_input must be served by the pool that serves workflows")
+    queues: dict[str, str] = {}
+    for name, pool in settings.pools.items():
+        queue = pool.task_queue or name
+        if (other := queues.setdefault(queue, name)) != name:
+            yield Problem(("pools", name), f"polls the task queue {queue} of the pool {other}; give it one of its own")
+
+
+def _times(name: str, step: StepSettings) -> Iterator[Problem]:
+    place = ("steps", name)
+    if step.heartbeat is not None and step.heartbeat >= step.start_to_close:
+        yield Problem((*place, "heartbeat"), f"must be shorter than start_to_close, {step.start_to_close:g}")
+    if step.schedule_to_close is not None and step.schedule_to_close < step.start_to_close:
+        yield Problem(
+            (*place, "schedule_to_close"), f"must be at least as long as start_to_close, {step.start_to_close:g}"
+        )
+    if step.retry.maximum_interval < step.retry.initial_interval:
+        least = step.retry.initial_interval
+        yield Problem((*place, "retry", "maximum_interval"), f"must be at least initial_interval, {least:g}")
+
+
+def _names(settings: Settings) -> Iterator[Problem]:
+    for name, tenant in settings.tenants.items():
+        if tenant.policy not in settings.policies:
+            yield Problem(("tenants", name, "policy"), f"there is no policy {tenant.policy!r} under policies")
+    for poor, rungs in settings.generation.ladder.items():
+        for index, rung in enumerate(rungs):
+            if rung.model is not None and rung.model not in settings.models:
+                place = ("generation", "ladder", poor, index, "model")
+                yield Problem(place, f"there is no model {rung.model!r} under models")
+
+
+def _lengths(settings: Settings) -> Iterator[Problem]:
+    asked, room = settings.generation.max_new_tokens, settings.model.widths[-1]
+    if asked >= room:
+        yield Problem(
+            ("generation", "max_new_tokens"),
+            f"{asked} leaves no room for a prompt in model.widths, whose last is {room}",
+        )
+
+
+def _server(settings: Settings) -> Iterator[Problem]:
+    temporal = settings.temporal
+    host, _, port = temporal.address.rpartition(":")
+    if int(port) > 65535:
+        yield Problem(("temporal", "address"), f"there is no port {port}")
+    if temporal.tls is not None and (temporal.tls.client_cert is None) != (temporal.tls.client_key is None):
+        yield Problem(("temporal", "tls"), "client_cert and client_key are given together or not at all")
+    if not temporal.dev_server.start:
+        return
+    if host not in _THIS_MACHINE:
+        yield Problem(
+            ("temporal", "address"),
+            f"{host} is another machine; for a server there set temporal.dev_server.start: false",
+        )
+    if temporal.tls is not None:
+        yield Problem(
+            ("temporal", "tls"), "the server that parley up starts speaks no TLS; set temporal.dev_server.start: false"
+        )
+    ports = {"temporal.address": int(port), "gateway.port": settings.gateway.port}
+    ui = temporal.dev_server.ui_port
+    for name, taken in ports.items():
+        if ui and ui == taken:
+            yield Problem(("temporal", "dev_server", "ui_port"), f"{ui} is also the port of {name}")
+    if settings.gateway.port and settings.gateway.port == int(port):
+        yield Problem(("gateway", "port"), f"{port} is also the port of temporal.address")
