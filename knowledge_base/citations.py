@@ -9,8 +9,18 @@ from typing import Literal
 from dialogue.steps import Citation, Passage
 
 __all__ = [
-    "Claim", "Span", "Support", "attach_citations", "check_citations", "citations_of", "normalise_citations",
-    "split_sentences", "support", "support_share", "unsupported_claims", "without_citations",
+    "Claim",
+    "Span",
+    "Support",
+    "attach_citations",
+    "check_citations",
+    "citations_of",
+    "normalise_citations",
+    "split_sentences",
+    "support",
+    "support_share",
+    "unsupported_claims",
+    "without_citations",
 ]
 
 

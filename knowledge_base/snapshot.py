@@ -1,0 +1,284 @@
+"""Snapshots: immutable folders named by what is in them, and the pointer that says which is current.
+
+::
+
+    <folder>/current                     the id of the current snapshot; replaced, never written in place
+    <folder>/lock                        held by the one writer
+    <folder>/snapshots/<id>/manifest.json
+                            passages.jsonl
+                            documents/<sha256>.md
+                            <language>/bm25/…, passages.faiss, sentences.faiss
+
+A snapshot's id is the SHA-256 of its documents' names and digests, the chunking, the embedder's digest and the
+format: the same documents give the same id. The manifest holds each other file's SHA-256, checked at loading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dialogue.faults import KnowledgeCorrupt, KnowledgeFault, KnowledgeMissing
+from knowledge_base.documents import Document
+from knowledge_base.index import IndexedPassage, LanguageIndex
+from knowledge_base.text import Span
+
+__all__ = ["FORMAT", "DocumentEntry", "Recipe", "Snapshot", "SnapshotStore"]
+
+FORMAT = 1
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentEntry:
+    """One document of a snapshot; ``digest`` is the SHA-256 of its Markdown."""
+
+    name: str
+    title: str
+    language: str
+    passages: int
+    characters: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What besides the documents decides a snapshot's content."""
+
+    chunking: dict[str, int]
+    embedder: str
+    languages: tuple[str, ...]
+
+    def id_for(self, documents: Sequence[Document] | Sequence[DocumentEntry]) -> str:
+        """The id of the snapshot that these documents make."""
+        named = sorted((document.name, document.digest) for document in documents)
+        described = {"format": FORMAT, "recipe": asdict(self), "documents": named}
+        return hashlib.sha256(json.dumps(described, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot in memory. ``indices`` by language."""
+
+    id: str
+    folder: Path
+    recipe: Recipe
+    documents: dict[str, DocumentEntry]
+    indices: dict[str, LanguageIndex]
+
+    def text_of(self, name: str) -> str:
+        """A document's Markdown. Raises :class:`KnowledgeMissing` when there is none of that name."""
+        entry = self.documents.get(name)
+        if entry is None:
+            raise KnowledgeMissing(
+                f"the knowledge base holds no document {name!r}; `parley kb list` shows what it holds"
+            )
+        return (self.folder / "documents" / f"{entry.digest}.md").read_bytes().decode()
+
+
+class SnapshotStore:
+    """The snapshots below a folder. Readers take no lock; a writer holds :meth:`writing`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._snapshots = folder / "snapshots"
+        self._pointer = folder / "current"
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Changes whenever the pointer does; None when there is no pointer. Costs one ``stat``."""
+        try:
+            seen = self._pointer.stat()
+        except FileNotFoundError:
+            return None
+        return seen.st_ino, seen.st_mtime_ns
+
+    def current(self) -> str | None:
+        """The id of the current snapshot, or None when none was ever made current."""
+        try:
+            named = self._pointer.read_text("ascii").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise KnowledgeCorrupt(f"{self._pointer}: cannot be read ({error}); {_WAY_OUT}") from error
+        if not _ID.fullmatch(named):
+            raise KnowledgeCorrupt(f"{self._pointer}: names no snapshot; {_WAY_OUT}")
+        return named
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Waits until no other process or thread writes, and keeps the others out. What a dead writer left goes."""
+        try:
+            self._snapshots.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise KnowledgeFault(f"{self._snapshots}: cannot be written: {error.strerror}") from error
+        with (self.folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for left in self._snapshots.glob(".building-*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+
+    def has(self, id_: str) -> bool:
+        return bool(_ID.fullmatch(id_)) and (self._snapshots / id_ / "manifest.json").is_file()
+
+    def publish(self, id_: str) -> None:
+        """Makes a snapshot current, in one step."""
+        fresh = self._pointer.with_name(f".current-{os.getpid()}")
+        with fresh.open("w", encoding="ascii") as opened:
+            opened.write(id_ + "\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+        fresh.replace(self._pointer)
+
+    def write(self, recipe: Recipe, documents: Sequence[Document], indices: dict[str, LanguageIndex]) -> str:
+        """Writes a snapshot aside, puts it in its place in one step, and gives its id. Call inside :meth:`writing`."""
+        id_ = recipe.id_for(documents)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=self._snapshots))
+        try:
+            (building / "documents").mkdir()
+            for document in documents:
+                (building / "documents" / f"{document.digest}.md").write_bytes(document.text.encode())
+            with (building / "passages.jsonl").open("w", encoding="utf-8") as opened:
+                for language, index in indices.items():
+                    opened.writelines(_passage_line(language, passage) for passage in index.passages)
+            for language, index in indices.items():
+                index.save(building / language)
+            manifest = {
+                "format": FORMAT,
+                "id": id_,
+                "recipe": asdict(recipe),
+                "languages": list(indices),
+                "documents": [asdict(entry) for entry in _entries(documents, indices)],
+                "files": {name: _sha256(building / name) for name in _files(building)},
+            }
+            (building / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
+            target = self._snapshots / id_
+            if target.exists():  # damaged, or it would not have been built again
+                shutil.rmtree(target)
+            building.chmod(0o755)
+            building.rename(target)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        return id_
+
+    def load(self, id_: str) -> Snapshot:
+        """Reads and verifies a snapshot.
+
+        Raises :class:`KnowledgeMissing` when there is none of that id and :class:`KnowledgeCorrupt`, naming the
+        file, when one differs from what the id and the manifest say.
+        """
+        if not self.has(id_):
+            raise KnowledgeMissing(f"{self.folder}: holds no snapshot {id_[:12]}…; {_WAY_OUT}", snapshot=id_)
+        folder = self._snapshots / id_
+        manifest = _manifest(folder, id_)
+        for name, digest in manifest["files"].items():
+            _verify(folder / name, digest)
+        recipe, entries = _recipe(manifest), {entry["name"]: DocumentEntry(**entry) for entry in manifest["documents"]}
+        by_language: dict[str, list[IndexedPassage]] = {language: [] for language in manifest["languages"]}
+        snapshot = Snapshot(id_, folder, recipe, entries, {})
+        texts = {name: snapshot.text_of(name) for name in entries}
+        with (folder / "passages.jsonl").open(encoding="utf-8") as lines:
+            for line in lines:
+                index, passage = _passage_of(json.loads(line), entries, texts)
+                by_language[index].append(passage)
+        for language, passages in by_language.items():
+            snapshot.indices[language] = LanguageIndex.load(folder / language, passages)
+        return snapshot
+
+
+_WAY_OUT = "build it again with `parley kb add PATH…`"
+
+
+def _manifest(folder: Path, id_: str) -> dict[str, Any]:
+    file = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        entries = [DocumentEntry(**entry) for entry in manifest["documents"]]
+        if manifest["format"] != FORMAT:
+            raise KnowledgeCorrupt(
+                f"{file}: has format {manifest['format']}, this version reads {FORMAT}; {_WAY_OUT}", snapshot=id_
+            )
+        whole = _recipe(manifest).id_for(entries) == id_ and isinstance(manifest["files"], dict)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KnowledgeCorrupt(f"{file}: cannot be read as a manifest; {_WAY_OUT}", snapshot=id_) from error
+    if not whole:
+        raise KnowledgeCorrupt(f"{file}: differs from the snapshot's name; {_WAY_OUT}", snapshot=id_)
+    return manifest
+
+
+def _recipe(manifest: dict[str, Any]) -> Recipe:
+    stored = manifest["recipe"]
+    return Recipe(stored["chunking"], stored["embedder"], tuple(stored["languages"]))
+
+
+def _verify(file: Path, digest: str) -> None:
+    try:
+        same = _sha256(file) == digest
+    except OSError as error:
+        raise KnowledgeCorrupt(f"{file}: is missing or cannot be read; {_WAY_OUT}") from error
+    if not same:
+        raise KnowledgeCorrupt(f"{file}: differs from its digest in the manifest; {_WAY_OUT}")
+
+
+def _entries(documents: Sequence[Document], indices: dict[str, LanguageIndex]) -> Iterator[DocumentEntry]:
+    counts: dict[str, int] = {}
+    for index in indices.values():
+        for passage in index.passages:
+            counts[passage.document] = counts.get(passage.document, 0) + 1
+    for document in sorted(documents, key=lambda document: document.name):
+        yield DocumentEntry(
+            document.name,
+            document.title,
+            document.language,
+            counts.get(document.name, 0),
+            len(document.text),
+            document.digest,
+        )
+
+
+def _passage_line(language: str, passage: IndexedPassage) -> str:
+    described = {
+        "index": language,
+        "document": passage.document,
+        "section": passage.section,
+        "start": passage.start,
+        "end": passage.end,
+        "sentences": [[span.start, span.end] for span in passage.sentences],
+    }
+    return json.dumps(described, ensure_ascii=False) + "\n"
+
+
+def _passage_of(
+    stored: dict[str, Any], entries: dict[str, DocumentEntry], texts: dict[str, str]
+) -> tuple[str, IndexedPassage]:
+    name, start, end = stored["document"], stored["start"], stored["end"]
+    spans = tuple(Span(*span) for span in stored["sentences"])
+    return stored["index"], IndexedPassage(
+        id=f"{name}:{start}-{end}",
+        document=name,
+        title=entries[name].title,
+        section=stored["section"],
+        language=stored["index"],
+        text=texts[name][start:end],
+        start=start,
+        end=end,
+        sentences=spans,
+    )
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
