@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from dialogue.steps import Finding
-from policy.rules import PolicyRules
+from pydantic import ValidationError
 
-__all__ = ["InputCheck", "Policy", "PolicyRules", "ReviewVerdict"]
+from dialogue.faults import MessageTooLong, PolicyFault
+from dialogue.steps import Action, Finding
+from policy.answer_checks import whole_answer
+from policy.language import detect
+from policy.masking import MASK, mask, replace_spans
+from policy.normalise import Normalised, normalise
+from policy.personal_data import find_personal_data
+from policy.rules import ORDER, PolicyRules, TextKind
+from policy.template_tokens import defused_form, find_template_tokens
+from policy.words import ListedWord, WordList
+
+__all__ = ["InputCheck", "Policy", "PolicyRules", "ReviewVerdict", "check_rules"]
 
 ReviewVerdict = Literal["pass", "mask", "regenerate", "template", "human", "block"]
 
@@ -25,26 +37,63 @@ class InputCheck:
     language: str
 
 
-class Policy:
-    """Immutable; ``digest`` (sha256, hex) names its rules and the content of its word lists."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A finding with its span in the clean text and what is written there instead."""
 
-    digest: str
-    content: str
-    rules: PolicyRules
+    finding: Finding
+    start: int
+    end: int
+    replacement: str
+
+
+class Policy:
+    """Immutable. ``content`` is its rules and words as canonical JSON, ``digest`` the SHA-256 of that, hex."""
+
+    def __init__(self, rules: PolicyRules, words: WordList) -> None:
+        self.rules = rules
+        self._words = words
+        self.content = _content(rules, words)
+        self.digest = hashlib.sha256(self.content.encode()).hexdigest()
 
     @classmethod
-    def build(cls, rules: PolicyRules | dict[str, Any], base_folder: Path) -> Policy:
+    def build(cls, rules: PolicyRules | Mapping[str, Any], base_folder: Path) -> Policy:
         """Reads the word lists, relative to ``base_folder``. Raises PolicyFault naming file:line or field."""
-        raise NotImplementedError
+        checked = rules if isinstance(rules, PolicyRules) else check_rules(rules)
+        return cls(checked, WordList.load(*(base_folder / path for path in checked.words)))
 
     @classmethod
     def from_content(cls, content: str) -> Policy:
-        """The policy whose ``content`` was kept: an old digest can be judged again."""
-        raise NotImplementedError
+        """The policy whose ``content`` was kept, so that an old answer can be judged by its own rules."""
+        kept = json.loads(content)
+        words = WordList(ListedWord(*word) for word in kept["words"])
+        return cls(check_rules(kept["rules"]), words)
 
     def check_input(self, text: str, template_tokens: Sequence[str] = ()) -> InputCheck:
-        """Raises MessageTooLong beyond ``max_characters``."""
-        raise NotImplementedError
+        """Findings in the order of their spans in ``text`` as it came.
+
+        Raises MessageTooLong beyond ``max_characters``.
+        """
+        if len(text) > self.rules.max_characters:
+            raise MessageTooLong(
+                f"the message has {len(text)} characters, {self.rules.max_characters} are allowed; shorten it",
+                field="text",
+            )
+        normalised = normalise(text)
+        found = [
+            *self._template_tokens(normalised, template_tokens),
+            *self._input_words(normalised),
+            *self._input_personal_data(normalised),
+        ]
+        changes = [(f.start, f.end, f.replacement) for f in found if f.finding.action != "pass"]
+        findings = tuple(sorted((f.finding for f in found), key=_by_span))
+        decision = _sternest(finding.action for finding in findings)
+        return InputCheck(
+            text=replace_spans(normalised.text, changes),
+            findings=findings,
+            decision=cast("Literal['pass', 'mask', 'refuse']", decision),
+            language=detect(normalised.text),
+        )
 
     def check_output(
         self,
@@ -58,21 +107,124 @@ class Policy:
         claims: Iterable[Finding] = (),
         quoted: bool = False,
     ) -> tuple[Finding, ...]:
-        """Findings in order of their spans; ``claims`` get the action their rule has here."""
-        raise NotImplementedError
+        """Findings in the order of their spans in ``answer``.
+
+        ``claims`` are findings of the rules ``unsupported_claim``, ``citation_unsupported`` and
+        ``no_citation``, made elsewhere; their action is set here. A ``quoted`` answer is made of passages, so
+        its language, its repeats and its length are theirs.
+        """
+        findings = [
+            *whole_answer(answer, expected_language, finish_reason, template_tokens, self.rules.output, quoted=quoted),
+            *self._output_words(answer),
+            *self._new_personal_data(answer, question, passages_text),
+            *(self._judged(claim) for claim in claims),
+        ]
+        return tuple(sorted(findings, key=_by_span))
 
     def verdict(self, findings: Iterable[Finding]) -> ReviewVerdict:
-        """The sternest action among the findings."""
-        raise NotImplementedError
+        """The sternest action among the findings; ``pass`` where there are none."""
+        sternest = _sternest(finding.action for finding in findings)
+        return "block" if sternest == "refuse" else sternest
 
     def mask(self, answer: str, findings: Iterable[Finding]) -> str:
         """The answer with the spans of findings whose action is ``mask`` covered."""
-        raise NotImplementedError
+        return mask(answer, (finding for finding in findings if finding.action == "mask"))
 
-    def text(
-        self,
-        kind: Literal["refusal", "fallback", "blocked", "failed", "cancelled", "waiting"],
-        language: str,
-    ) -> str:
-        """The tenant's text of that kind; English where the language has none."""
-        raise NotImplementedError
+    def text(self, kind: TextKind, language: str) -> str:
+        """The text of that kind; English where there is none in ``language``."""
+        texts: dict[str, str] = getattr(self.rules.texts, kind)
+        return texts.get(language) or texts["en"]
+
+    def _template_tokens(self, text: Normalised, tokens: Sequence[str]) -> Iterator[_Found]:
+        action = self.rules.input.template_tokens
+        for start, end in find_template_tokens(text.text, tokens):
+            finding = _finding("template_tokens", "template token", text.span(start, end), action)
+            yield _Found(finding, start, end, defused_form(text.text[start:end], tokens))
+
+    def _input_words(self, text: Normalised) -> Iterator[_Found]:
+        for match in self._words.find(text):
+            action: Action = getattr(self.rules.input, f"word_level_{match.level}")
+            span = text.span(match.start, match.end)
+            yield _Found(_word_finding(match.level, match.category, span, action), match.start, match.end, MASK)
+
+    def _input_personal_data(self, text: Normalised) -> Iterator[_Found]:
+        for datum in find_personal_data(text.text):
+            action = self.rules.input.of_kind(datum.kind)
+            finding = _finding("personal_data", datum.kind, text.span(datum.start, datum.end), action)
+            yield _Found(finding, datum.start, datum.end, MASK)
+
+    def _output_words(self, answer: str) -> Iterator[Finding]:
+        normalised = normalise(answer)
+        for match in self._words.find(normalised):
+            action: Action = getattr(self.rules.output, f"word_level_{match.level}")
+            yield _word_finding(match.level, match.category, normalised.span(match.start, match.end), action)
+
+    def _new_personal_data(self, answer: str, question: str, passages_text: str) -> Iterator[Finding]:
+        normalised = normalise(answer)
+        data = find_personal_data(normalised.text)
+        if not data:
+            return
+        known = {datum.key for text in (question, passages_text) for datum in find_personal_data(normalise(text).text)}
+        for datum in data:
+            if datum.key not in known:
+                span = normalised.span(datum.start, datum.end)
+                yield _finding("personal_data_new", datum.kind, span, self.rules.output.of_kind(datum.kind))
+
+    def _judged(self, claim: Finding) -> Finding:
+        if claim.rule not in ("unsupported_claim", "citation_unsupported", "no_citation"):
+            raise PolicyFault(f"claims: {claim.rule!r} is no rule about claims", field="claims")
+        return claim.model_copy(update={"action": getattr(self.rules.output, claim.rule)})
+
+
+def check_rules(rules: Mapping[str, Any]) -> PolicyRules:
+    """The rules of a YAML mapping. Raises PolicyFault naming the key, what is wrong and what is allowed."""
+    try:
+        return PolicyRules.model_validate(rules)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            message = f"{field}: no such rule; {_allowed_keys(first['loc'])}"
+        else:
+            message = f"{field}: {first['msg'].removeprefix('Value error, ')} (it is {first['input']!r})"
+        raise PolicyFault(message, field=field) from error
+
+
+def _allowed_keys(place: tuple[int | str, ...]) -> str:
+    model: Any = PolicyRules
+    for part in place[:-1]:
+        model = model.model_fields[part].annotation
+    return f"there are {', '.join(model.model_fields)}"
+
+
+def _content(rules: PolicyRules, words: WordList) -> str:
+    kept = {
+        "rules": rules.model_dump(mode="json", exclude={"words"}),
+        "words": [[word.word, word.level, word.category] for word in words.words],
+    }
+    return json.dumps(kept, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _finding(rule: str, label: str, span: tuple[int, int], action: Action) -> Finding:
+    return Finding(rule=rule, label=label, start=span[0], end=span[1], action=action)
+
+
+def _word_finding(level: int, category: str, span: tuple[int, int], action: Action) -> Finding:
+    return Finding(
+        rule=f"word_level_{level}",
+        label=f"word level {level}",
+        start=span[0],
+        end=span[1],
+        action=action,
+        level=level,
+        note=category,
+    )
+
+
+def _by_span(finding: Finding) -> tuple[int, int, str, str]:
+    return finding.start, finding.end, finding.rule, finding.label
+
+
+def _sternest(actions: Iterable[Action]) -> Action:
+    mildest: Action = "pass"
+    return max(actions, key=ORDER.index, default=mildest)

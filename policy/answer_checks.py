@@ -1,0 +1,55 @@
+"""The checks that look at an answer as a whole: empty, cut off, repeating, in another language, leaking."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from dialogue.steps import Action, Finding
+from policy.language import wrong_language
+from policy.repetition import find_repetition
+from policy.rules import OutputRules
+from policy.template_tokens import find_template_tokens
+
+__all__ = ["whole_answer"]
+
+_REASONING = re.compile(r"[<＜]\s*/?\s*think(?:ing)?\s*[>＞]", re.IGNORECASE)
+
+
+def whole_answer(
+    answer: str,
+    expected_language: str,
+    finish_reason: str,
+    template_tokens: Sequence[str],
+    rules: OutputRules,
+    *,
+    quoted: bool,
+) -> Iterator[Finding]:
+    """Findings of these checks; one about the whole answer spans all of it."""
+
+    def about(rule: str, label: str, start: int = 0, end: int = len(answer)) -> Finding:
+        action: Action = getattr(rules, rule)
+        return Finding(rule=rule, label=label, start=start, end=end, action=action)
+
+    if not any(map(str.isalnum, answer)):
+        yield about("empty", "no words")
+    yield from (about(*leak) for leak in _leaks(answer, template_tokens))
+    if quoted:
+        return
+    if finish_reason == "length":
+        yield about("cut_off", "longest length reached", len(answer), len(answer))
+    repetition = find_repetition(answer)
+    if repetition:
+        yield about("repetition", repetition.sign.replace("_", " "), repetition.start, repetition.end)
+    elif finish_reason == "repetition":
+        yield about("repetition", "stopped while repeating")
+    if wrong_language(answer, expected_language):
+        yield about("wrong_language", f"not {expected_language}")
+
+
+def _leaks(answer: str, template_tokens: Sequence[str]) -> Iterator[tuple[str, str, int, int]]:
+    for start, end in find_template_tokens(answer, template_tokens):
+        if _REASONING.search(answer, start, end):
+            yield "reasoning_leak", "reasoning tag", start, end
+        else:
+            yield "template_tokens", "template token", start, end
