@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from settings.origins import Problem
+from settings.sections import SERVICES, StepSettings
 
 if TYPE_CHECKING:
-    from settings.schema import Settings, StepSettings
+    from settings.schema import Settings
 
 __all__ = ["problems"]
 
@@ -27,8 +28,6 @@ def problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _pools(settings: Settings) -> Iterator[Problem]:
-    from settings.schema import SERVICES
-
     served = Counter(service for pool in settings.pools.values() for service in pool.serves)
     for service in SERVICES:
         if served[service] != 1:

@@ -1,0 +1,177 @@
+"""The settings of what runs Parley: Temporal, pools, steps, tenants, records, gateway, log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from dialogue.messages import Identifier
+from dialogue.plan import RetryPlan
+
+__all__ = [
+    "SERVICES",
+    "DevServerSettings",
+    "GatewaySettings",
+    "LogSettings",
+    "PoolSettings",
+    "RecordsSettings",
+    "Section",
+    "Service",
+    "StepSettings",
+    "TemporalSettings",
+    "TenantSettings",
+    "TlsSettings",
+]
+
+Service = Literal[
+    "workflows",
+    "receive_input",
+    "recognise_intent",
+    "retrieve_knowledge",
+    "generate_answer",
+    "review_answer",
+    "return_answer",
+]
+SERVICES: tuple[Service, ...] = Service.__args__
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Section(BaseModel):
+    """A part of the file. Keys it does not know are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class TlsSettings(Section):
+    """TLS to the Temporal server."""
+
+    server_root_ca: Path | None = None
+    """The certificate authority, PEM; the system's own where none is given."""
+    client_cert: Path | None = None
+    """The client's certificate, PEM, for mutual TLS."""
+    client_key: Path | None = None
+    """Its private key, PEM."""
+    domain: str | None = None
+    """The server's name, where it differs from the address."""
+
+
+class DevServerSettings(Section):
+    """The server that ``parley up`` starts by itself. A production profile sets ``start: false``."""
+
+    start: bool = True
+    """Whether ``parley up`` starts a Temporal server of its own."""
+    ui_port: Port = 8233
+    """The Web UI's port."""
+    database: Path | None = Path("temporal.db")
+    """Its database file, below ``data``; null keeps everything in memory."""
+
+
+class TemporalSettings(Section):
+    """Where Temporal is."""
+
+    address: str = Field(default="127.0.0.1:7233", pattern=r"^[^\s:]+:\d{1,5}$")
+    """host:port of the front end."""
+    namespace: str = "default"
+    """The namespace that conversations live in."""
+    web_ui: str = "http://127.0.0.1:8233"
+    """The Web UI as a reader's browser reaches it: links are made from it."""
+    tls: TlsSettings | None = None
+    """TLS; null speaks in clear, for a server on this machine."""
+    retention: float = Field(default=7, ge=1)
+    """Days that Temporal keeps a closed run (set on a server that Parley starts)."""
+    dev_server: DevServerSettings = DevServerSettings()
+    """The server that ``parley up`` starts."""
+
+
+class PoolSettings(Section):
+    """A pool of workers: what it serves, on which task queue, with how many slots."""
+
+    serves: tuple[Service, ...] = Field(min_length=1)
+    """``workflows`` and the steps this pool does."""
+    task_queue: Identifier | None = None
+    """Its task queue; null: the pool's own name."""
+    slots: int = Field(default=32, ge=1)
+    """How many activities one worker runs at once."""
+    pollers: int = Field(default=4, ge=1)
+    """How many polls one worker keeps open for each kind of task."""
+    processes: int = Field(default=1, ge=1)
+    """How many workers ``parley up`` starts."""
+    max_cached_workflows: int = Field(default=1000, ge=0)
+    """Conversations kept in memory; beyond it one is replayed when it wakes."""
+    metrics_port: Port = 0
+    """Prometheus metrics of its first worker; 0 takes a free port and logs it."""
+    shutdown_seconds: float = Field(default=10, ge=0)
+    """How long a stopping worker lets its activities finish."""
+
+
+class StepSettings(Section):
+    """How long a step may take, in seconds, and how Temporal tries it again."""
+
+    start_to_close: float = Field(default=10, gt=0)
+    """One attempt."""
+    schedule_to_close: float | None = Field(default=None, gt=0)
+    """All attempts and the waiting between them; null: no bound."""
+    heartbeat: float | None = Field(default=None, gt=0)
+    """Without a heartbeat for so long, the worker is taken for dead."""
+    retry: RetryPlan = RetryPlan()
+    """Temporal's retry policy."""
+
+
+class TenantSettings(Section):
+    """One customer of this installation."""
+
+    policy: str = "default"
+    """Which of ``policies`` holds."""
+    template: dict[str, str] = Field(default_factory=dict)
+    """Output template by language; ``{answer}`` stands for the answer. Where there is none, the answer stays
+    as it is."""
+    stream: Literal["after-review", "open"] = "after-review"
+    """``open``: tokens are shown as they are made, and withdrawn when the review says so."""
+    max_characters: int = Field(default=8000, ge=1)
+    """The longest message."""
+    pending: int = Field(default=8, ge=1, le=100)
+    """Messages that may wait in one conversation."""
+
+
+class RecordsSettings(Section):
+    """What is kept, and where."""
+
+    database: str = "sqlite"
+    """``sqlite`` (a file below ``data``) or ``postgresql+asyncpg://user@host/name``."""
+    token_log: Literal["sqlite"] = "sqlite"  # noqa: S105 a log of tokens, no password
+    """The token log's back end: ``sqlite`` (a file below ``data``)."""
+    token_log_days: float = Field(default=7, gt=0)
+    """Days; streams older than this are trimmed."""
+
+    @field_validator("database")
+    @classmethod
+    def _database_is_known(cls, database: str) -> str:
+        # the value is not repeated in the message: it may hold a password
+        if database != "sqlite" and not database.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
+            raise PydanticCustomError("database", "must be sqlite or begin with postgresql+asyncpg://")
+        return database
+
+
+class GatewaySettings(Section):
+    """How the outside talks to Parley."""
+
+    host: str = "127.0.0.1"
+    """The address it binds to."""
+    port: Port = 8088
+    """Its port; 0 takes a free one."""
+    max_body: int = Field(default=1_000_000, ge=1000)
+    """Bytes a request body may have."""
+    wait_seconds: float = Field(default=300, gt=0)
+    """How long a request waits for its answer before it gets 202 and where to look."""
+
+
+class LogSettings(Section):
+    """Log lines."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe lines to write."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """``auto``: console in a terminal, JSON lines elsewhere."""
