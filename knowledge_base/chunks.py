@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -63,7 +64,7 @@ def _sections(document: Document) -> Iterator[tuple[str, Span]]:
     path: list[tuple[int, str]] = []
     begin = 0
     tokens = MarkdownIt("commonmark").parse(document.text)
-    for token, inline in zip(tokens, tokens[1:], strict=False):
+    for token, inline in itertools.pairwise(tokens):
         if token.type != "heading_open" or token.level or token.map is None:
             continue
         first, last = token.map

@@ -32,8 +32,8 @@ class DenseIndex:
     def load(cls, folder: Path, starts: Sequence[int]) -> DenseIndex:
         import faiss
 
-        read = (faiss.read_index(str(folder / f"{name}.faiss")) for name in ("passages", "sentences"))
-        return cls(*read, starts)
+        passages, sentences = (faiss.read_index(str(folder / f"{name}.faiss")) for name in ("passages", "sentences"))
+        return cls(passages, sentences, starts)
 
     def save(self, folder: Path) -> None:
         import faiss
@@ -59,8 +59,10 @@ class DenseIndex:
 
     def vectors(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """The vectors of a passage ``[dim]`` and of its sentences ``[k, dim]``."""
+        import numpy as np
+
         first, count = int(self._starts[row]), int(self._starts[row + 1] - self._starts[row])
-        return self._passages.reconstruct(row), self._sentences.reconstruct_n(first, count)
+        return np.asarray(self._passages.reconstruct(row)), self._sentences.reconstruct_n(first, count)
 
 
 def _flat(vectors: np.ndarray) -> faiss.IndexFlatIP:

@@ -18,7 +18,7 @@ _MARKDOWN = frozenset({".md", ".markdown", ".txt", ".text"})
 _HTML = frozenset({".html", ".htm", ".xhtml"})
 _CONVERTED = frozenset({".docx", ".pdf", ".xlsx", ".pptx", ".csv"})
 SUFFIXES = _MARKDOWN | _HTML | _CONVERTED
-"""What a folder is searched for. A file named by itself is read whatever its suffix, as text where that is none of these."""
+"""What a folder is searched for. A file named by itself is read whatever its suffix: as text, where it is another."""
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
@@ -85,7 +85,7 @@ def document_of(name: str, text: str, title: str | None = None) -> Document:
     if not any(character.isalnum() for character in text):
         raise DocumentUnreadable(f"{name}: has no text")
     heading = _HEADING.search(text)
-    title = (title or (heading.group(1) if heading else "") or Path(name).stem).strip()
+    title = (title or (str(heading[1]) if heading else "") or Path(name).stem).strip()
     return Document(name, title, language_of(text), text, hashlib.sha256(text.encode()).hexdigest())
 
 
