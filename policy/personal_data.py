@@ -42,7 +42,10 @@ _ID_NUMBER = re.compile(
     rf"{_SEPARATOR}?\d{{3}}[0-9Xx](?!\d)"
 )
 _DIGIT_GROUPS = re.compile(rf"(?<!\d)\d+(?:{_SEPARATOR}{{1,3}}\d+)*(?!\d)")
-_CARD_ISSUER = re.compile(r"4|5[0-8]|6|2[2-7]|3\d|9")
+_CARD = re.compile(  # issuer's first digits, and the lengths that this issuer gives
+    r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3[0689]\d{12,17}|35\d{14,17}"
+    r"|(?:62|9\d)\d{14,17}|(?:5[06-8]|6[013-9])\d{11,17}"
+)
 _MOBILE = re.compile(
     rf"(?<![\d+])(?<!\d[.,])(?:(?:\+|00)?\(?86\)?{_SEPARATOR}?)?1[3-9]\d(?:{_SEPARATOR}?\d{{4}}){{2}}(?!\d)"
     rf"|(?<!\d)\+86{_SEPARATOR}?1[3-9](?:{_SEPARATOR}?\d){{9}}(?!\d)"
@@ -138,7 +141,7 @@ def _bank_cards(text: str) -> Iterator[PersonalDatum]:
 
 def _grouped_like_a_card(groups: list[tuple[int, str]]) -> bool:
     sizes = [len(group) for _, group in groups]
-    if not _CARD_ISSUER.match("".join(group for _, group in groups)):
+    if not _CARD.fullmatch("".join(group for _, group in groups)):
         return False
     return all(size >= 4 for size in sizes[:-1]) or all(size <= 2 for size in sizes)
 

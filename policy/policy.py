@@ -226,5 +226,4 @@ def _by_span(finding: Finding) -> tuple[int, int, str, str]:
 
 
 def _sternest(actions: Iterable[Action]) -> Action:
-    mildest: Action = "pass"
-    return max(actions, key=ORDER.index, default=mildest)
+    return ORDER[max(map(ORDER.index, actions), default=0)]
