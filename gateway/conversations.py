@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, overload
 
-from pydantic import BaseModel
+from temporalio.api.errordetails.v1 import QueryFailedFailure
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -21,20 +23,33 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
     WorkflowUpdateStage,
 )
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from ulid import ULID
 
-from dialogue.faults import ParleyFault, RecordsUnavailable, fault_named, unknown_conversation
+from dialogue.faults import (
+    MessageIdReused,
+    ParleyFault,
+    RecordsUnavailable,
+    fault_named,
+    unknown_conversation,
+)
 from dialogue.messages import CancelTurn, ConversationStart, DialogueStart, ResolveReview, Say
 from dialogue.turn import Reply, Transcript
 from workflows import names
 
-__all__ = ["Conversations", "Pending", "new_conversation_id", "new_dialogue_id"]
+__all__ = ["DIALOGUE_PREFIX", "Conversations", "Pending", "dialogue_id", "new_conversation_id", "new_dialogue_id"]
 
-ANSWERED_AFTER = timedelta(seconds=2)
-Sent = TypeVar("Sent", bound=BaseModel)
+ACCEPT_SECONDS = 30.0
+"""How long a worker may take to accept a message; it does so before it does anything else."""
+DIALOGUE_PREFIX = "dlg-"
+_DIGEST = "question"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +67,36 @@ def new_conversation_id() -> str:
 
 
 def new_dialogue_id() -> str:
-    return f"dlg-{ULID()}"
+    return f"{DIALOGUE_PREFIX}{ULID()}"
 
 
-def _fault_of(error: WorkflowUpdateFailedError | WorkflowQueryFailedError | WorkflowFailureError) -> ParleyFault:
-    cause: BaseException | None = getattr(error, "cause", None) or error
+def dialogue_id(tenant: str, user: str, message_id: str) -> str:
+    """The one dialogue of that message id, so that a question sent twice is asked once."""
+    digest = hashlib.sha256(json.dumps([tenant, user, message_id]).encode()).digest()
+    return DIALOGUE_PREFIX + base64.b32encode(digest[:20]).decode().lower()
+
+
+def _question_digest(question: DialogueStart) -> str:
+    said = question.model_dump_json(include={"question", "messages"})
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _fault_of(error: WorkflowUpdateFailedError | WorkflowFailureError) -> ParleyFault:
+    cause: BaseException | None = error.cause
     while cause is not None:
         if isinstance(cause, ApplicationError) and cause.type:
             return fault_named(cause.type, cause.message)
         cause = getattr(cause, "cause", None)
-    return ParleyFault(str(error))
+    return ParleyFault(str(error.cause or error))
+
+
+def _fault_of_query(error: WorkflowQueryFailedError) -> ParleyFault:
+    """The SDK keeps only a failed query's message; what type of fault it was stands in the RPC's own details."""
+    failed = QueryFailedFailure()
+    rpc = error.__context__
+    if isinstance(rpc, RPCError) and rpc.grpc_status.details and rpc.grpc_status.details[0].Unpack(failed):
+        return fault_named(failed.failure.application_failure_info.type, failed.failure.message)
+    return ParleyFault(error.message)
 
 
 class Conversations:
@@ -105,16 +140,10 @@ class Conversations:
             search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, message.tenant)]),
             static_summary=f"tenant {message.tenant} · opened by {opened_by}",
         )
+        ends = None if wait_seconds is None else asyncio.get_running_loop().time() + wait_seconds
         try:
-            handle: WorkflowUpdateHandle[Reply] = await self.client.start_update_with_start_workflow(
-                names.SAY,
-                message,
-                start_workflow_operation=operation,
-                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-                id=message.message_id,
-                result_type=Reply,
-            )
-            reply = await self._result(handle, wait_seconds)
+            handle = await self._accepted(conversation, message, operation, _least(ACCEPT_SECONDS, wait_seconds))
+            reply = await self._result(handle, ends)
         except WorkflowUpdateFailedError as error:
             raise _fault_of(error) from error
         except RPCError as error:
@@ -123,35 +152,91 @@ class Conversations:
             return reply
         return Pending(conversation, message.message_id, conversation, handle.workflow_run_id)
 
-    async def _result(self, handle: WorkflowUpdateHandle[Reply], wait_seconds: float | None) -> Reply | None:
+    async def _accepted(
+        self,
+        conversation: str,
+        message: Say,
+        operation: WithStartWorkflowOperation[Any, Any],
+        seconds: float,
+    ) -> WorkflowUpdateHandle[Reply]:
+        sending = self.client.start_update_with_start_workflow(
+            names.SAY,
+            message,
+            start_workflow_operation=operation,
+            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+            id=message.message_id,
+            result_type=Reply,
+        )
         try:
-            if wait_seconds is None:
+            return await asyncio.wait_for(sending, seconds)
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            raise RecordsUnavailable(
+                f"conversation {conversation}: no worker of task queue {self.task_queue} took the message within "
+                f"{seconds:g} s. Send it again with the same message_id; `parley doctor` tells what is missing."
+            ) from error
+
+    async def _result(self, handle: WorkflowUpdateHandle[Reply], ends: float | None) -> Reply | None:
+        """``None`` when the loop's clock passes ``ends`` first."""
+        try:
+            async with asyncio.timeout_at(ends):
                 return await handle.result()
-            return await asyncio.wait_for(handle.result(), wait_seconds)
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             return None
 
     async def start_dialogue(
         self, question: DialogueStart, *, dialogue: str | None = None
     ) -> WorkflowHandle[Any, Reply]:
-        """Starts a one-shot; its id is ``dialogue`` or a new one. Starting the same id twice gives the first."""
-        workflow_id = dialogue or new_dialogue_id()
-        return await self.client.start_workflow(
-            names.DIALOGUE_WORKFLOW,
-            question,
-            id=workflow_id,
-            task_queue=self.task_queue,
-            result_type=Reply,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, question.tenant)]),
-            static_summary=f"tenant {question.tenant} · one question",
-        )
+        """Starts a one-shot; its id is ``dialogue`` or a new one. Starting the same id twice gives the first.
 
-    async def ask(self, question: DialogueStart, *, dialogue: str | None = None) -> Reply:
-        """One question, one answer, through a DialogueWorkflow."""
+        Raises MessageIdReused where the first asked something else.
+        """
+        workflow_id = dialogue or new_dialogue_id()
+        try:
+            return await self.client.start_workflow(
+                names.DIALOGUE_WORKFLOW,
+                question,
+                id=workflow_id,
+                task_queue=self.task_queue,
+                result_type=Reply,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                memo={_DIGEST: _question_digest(question)},
+                search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, question.tenant)]),
+                static_summary=f"tenant {question.tenant} · one question",
+            )
+        except WorkflowAlreadyStartedError as error:
+            return await self._first_dialogue(workflow_id, error.run_id, question)
+
+    async def _first_dialogue(
+        self, workflow_id: str, run_id: str | None, question: DialogueStart
+    ) -> WorkflowHandle[Any, Reply]:
+        handle = self.client.get_workflow_handle(workflow_id, run_id=run_id, result_type=Reply)
+        description = await handle.describe()
+        if await description.memo_value(_DIGEST, default=None, type_hint=str) != _question_digest(question):
+            raise MessageIdReused(
+                f"message_id: {question.message_id or workflow_id} was used for another text. "
+                "Give each message an id of its own.",
+                field="message_id",
+            )
+        return handle
+
+    @overload
+    async def ask(self, question: DialogueStart, *, dialogue: str | None = None) -> Reply: ...
+
+    @overload
+    async def ask(
+        self, question: DialogueStart, *, dialogue: str | None = None, wait_seconds: float | None
+    ) -> Reply | Pending: ...
+
+    async def ask(
+        self, question: DialogueStart, *, dialogue: str | None = None, wait_seconds: float | None = None
+    ) -> Reply | Pending:
+        """One question, one answer, through a DialogueWorkflow. Waits as :meth:`say` does."""
         try:
             handle = await self.start_dialogue(question, dialogue=dialogue)
-            return await handle.result()
+            async with asyncio.timeout(wait_seconds):
+                return await handle.result()
+        except TimeoutError:
+            return Pending(handle.id, question.message_id or handle.id, handle.id, handle.result_run_id)
         except WorkflowFailureError as error:
             raise _fault_of(error) from error
         except RPCError as error:
@@ -161,13 +246,16 @@ class Conversations:
         """The turns that the conversation still carries. Raises UnknownConversation for a foreign one."""
         handle = self.client.get_workflow_handle(conversation)
         try:
-            return await handle.query(names.TRANSCRIPT, {"tenant": tenant}, result_type=Transcript)
+            transcript = await handle.query(names.TRANSCRIPT, {"tenant": tenant}, result_type=Transcript)
         except WorkflowQueryFailedError as error:
-            raise _fault_of(error) from error
+            raise _fault_of_query(error) from error
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise unknown_conversation(conversation) from error
             raise _unavailable(error) from error
+        if transcript.tenant != tenant:
+            raise unknown_conversation(conversation)
+        return transcript
 
     async def cancel_turn(self, conversation: str, message: CancelTurn) -> Any:
         return await self._update(conversation, names.CANCEL_TURN, message)
@@ -203,5 +291,16 @@ class Conversations:
                 yield execution.id, transcript
 
 
+def _least(bound: float, wait_seconds: float | None) -> float:
+    return bound if wait_seconds is None else min(bound, wait_seconds)
+
+
+_NO_WORKER = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION)
+
+
 def _unavailable(error: RPCError) -> ParleyFault:
+    if error.status in _NO_WORKER:
+        return RecordsUnavailable("temporal: no worker answered in time. Does one run? `parley doctor` tells.")
+    if error.status is RPCStatusCode.INVALID_ARGUMENT:
+        return ParleyFault(f"temporal: {error.message}")
     return RecordsUnavailable(f"temporal: {error.message}. Is the server running? `parley doctor` tells.")

@@ -1,10 +1,44 @@
-"""Serves the gateway until it is told to stop."""
+"""Serves the gateway until it is told to stop.
+
+The server is granian, embedded: HTTP/1.1, HTTP/2 and WebSocket in this process and on its loop. It binds with
+SO_REUSEPORT, so it would share a port with another of its kind without a word, and it does not tell which port it took
+for 0: the port is chosen and held against others before it starts. Its stop waits for the last response without a
+bound; requests that wait for an answer are therefore told first that the gateway stops.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import structlog
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server.embed import Server
+from starlette.applications import Starlette
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+
+from dialogue.faults import SettingsFault
+from gateway.app import create_app
+from gateway.conversations import Conversations
+from records.connection import connect
+from settings.ports import check_free, free_port
 from settings.schema import Settings
 
-__all__ = ["serve"]
+__all__ = ["FILE_NAME", "serve"]
+
+FILE_NAME = "gateway.json"
+STOP_SECONDS = 10.0
+START_SECONDS = 10.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("gateway")
 
 
 async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
@@ -13,4 +47,86 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
     Waits up to ``wait_seconds`` for Temporal. Writes ``<data>/run/gateway.json`` (pid, host, port, url) when it
     listens and removes it at the end. Raises SettingsFault for a busy port, ConnectionError without Temporal.
     """
-    raise NotImplementedError
+    host = _address(settings.gateway.host)
+    check_free(host, settings.gateway.port, "gateway.port")
+    metrics_port = free_port()
+    telemetry = TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}"))
+    client = await connect(
+        settings.temporal,
+        runtime=Runtime(telemetry=telemetry),
+        identity=f"gateway-{os.getpid()}@{socket.gethostname()}",
+        wait_seconds=wait_seconds,
+    )
+    conversations = Conversations(
+        client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui
+    )
+    stopping = asyncio.Event()
+    app = create_app(conversations, settings, temporal_metrics_port=metrics_port, stopping=stopping)
+    port = settings.gateway.port or free_port(host)
+    with _until_signal(stopping):
+        await _serve(app, host, port, stopping, settings.data / "run" / FILE_NAME)
+
+
+async def _serve(app: Starlette, host: str, port: int, stopping: asyncio.Event, told: Path) -> None:
+    # the lifespan has nothing to do: what the application uses is made and closed around it
+    server = Server(app, address=host, port=port, interface=Interfaces.ASGINL, log_level=LogLevels.error)
+    serving = asyncio.create_task(server.serve())
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        await _listening(host, port, serving)
+        _tell(host, port, told)
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.set()
+        server.stop()
+        with suppress(TimeoutError):
+            # a response that does not end is left behind: its message is kept by Temporal and not by us
+            await asyncio.wait_for(serving, STOP_SECONDS)
+        await asyncio.to_thread(told.unlink, missing_ok=True)
+    log.info("gateway stopped", port=port)
+
+
+def _address(host: str) -> str:
+    """The numeric address of ``host``, which is what the server takes."""
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except socket.gaierror as error:
+        raise SettingsFault(f"gateway.host: {host} is no address of this machine.", field="gateway.host") from error
+
+
+async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
+    """Until the port takes connections. The server has no event for it, so it is knocked at."""
+    at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where to knock, not what is bound
+    async with asyncio.timeout(START_SECONDS):
+        while not serving.done():
+            try:
+                _, writer = await asyncio.open_connection(at, port)
+            except OSError:
+                await asyncio.sleep(0.01)
+                continue
+            writer.close()
+            return
+    await serving
+    raise SettingsFault(f"gateway.port: the server could not listen on {host}:{port}.", field="gateway.port")
+
+
+def _tell(host: str, port: int, path: Path) -> None:
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    here = {"pid": os.getpid(), "host": host, "port": port, "url": url}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_name(f"{path.name}.{os.getpid()}")
+    written.write_text(json.dumps(here) + "\n", encoding="utf-8")
+    written.replace(path)  # whoever reads it never sees half of it
+    log.info("gateway ready", **here)
+
+
+@contextmanager
+def _until_signal(stopping: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,144 @@
+"""Reads a request's body as strict JSON (RFC 8259), within a bound."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from dialogue.faults import InvalidRequest, MalformedBody
+
+__all__ = ["DEEPEST", "parse_object", "read_object"]
+
+DEEPEST = 32
+"""Levels of nesting. What we take has four."""
+_LONGEST_NUMBER = 400
+
+
+async def read_object(request: Request, limit: int) -> dict[str, Any]:
+    """The JSON object in the body of ``request``, which may have ``limit`` bytes.
+
+    Raises HTTPException 415 and 413, MalformedBody for what is no JSON object, InvalidRequest for text that cannot
+    be kept (NUL, half a surrogate pair).
+    """
+    _refuse_foreign_type(request.headers.get("content-type", ""))
+    return parse_object(await _read(request, limit))
+
+
+def _refuse_foreign_type(content_type: str) -> None:
+    kind, _, parameters = (part.strip().lower() for part in content_type.partition(";"))
+    if kind != "application/json":
+        found = f"it is {kind[:60]!r}" if kind else "there is none"
+        raise HTTPException(415, f"Content-Type: must be application/json, but {found}.")
+    name, _, charset = parameters.partition("=")
+    if name.strip() == "charset" and charset.strip(' "') not in ("utf-8", "utf8"):
+        raise HTTPException(415, f"Content-Type: JSON is sent as UTF-8, but the charset is {charset[:60]}.")
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """Stops at the bound while reading: a chunked body does not say beforehand how long it is."""
+    too_large = HTTPException(
+        413, f"body: has more than {limit} bytes. Send less, or set gateway.max_body.", {"Connection": "close"}
+    )
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """``body`` as a JSON object. Raises as :func:`read_object` does."""
+    if not body.strip():
+        raise MalformedBody("body: is empty. Send a JSON object.")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"body: is not UTF-8 (byte {error.start}). Encode it as UTF-8.") from None
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_bounded,
+        )
+    except json.JSONDecodeError as error:
+        raise MalformedBody(f"body: is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise _too_deep() from None
+    if not isinstance(value, dict):
+        raise MalformedBody("body: must be a JSON object, {…}, at the top.")
+    for place, string in _strings(value):
+        _refuse_unkeepable(place, string)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedBody(f"{_name(twice)}: is given twice. Give each field once.", field=_name(twice))
+    return found
+
+
+def _no_constant(word: str) -> float:
+    raise MalformedBody(f"body: {word} is no JSON number. Send a finite number, or leave the field out.")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise MalformedBody(f"body: {digits[:40]} is no finite number. Send one below 1e308.")
+    return number
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise MalformedBody(f"body: a number has {len(digits)} digits. Send at most {_LONGEST_NUMBER}.")
+    return int(digits)
+
+
+def _strings(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every key and string with its place. A loop, because a recursion's depth would be the caller's to choose."""
+    waiting: list[tuple[str, int, Any]] = [("", 0, value)]
+    while waiting:
+        place, depth, inner = waiting.pop()
+        if depth > DEEPEST:
+            raise _too_deep()
+        if isinstance(inner, str):
+            yield place, inner
+        elif isinstance(inner, dict):
+            for key, below in inner.items():
+                yield place or "body", key
+                waiting.append((f"{place}.{_name(key)}" if place else _name(key), depth + 1, below))
+        elif isinstance(inner, list):
+            waiting.extend((f"{place}.{index}", depth + 1, below) for index, below in enumerate(inner))
+
+
+def _name(key: str) -> str:
+    """A foreign key as it may be repeated in a message."""
+    shown = key.encode("ascii", "backslashreplace").decode() if not key.isprintable() else key
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+
+
+def _refuse_unkeepable(place: str, text: str) -> None:
+    if "\0" in text:
+        raise InvalidRequest(f"{place}: holds the character U+0000. Leave it out.", field=place)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidRequest(
+            f"{place}: holds half of a surrogate pair, which is no character. Send whole characters.", field=place
+        )
+
+
+def _too_deep() -> MalformedBody:
+    return MalformedBody(f"body: is nested deeper than {DEEPEST} levels. Send the fields flat.")

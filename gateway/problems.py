@@ -1,0 +1,94 @@
+"""Tells every fault as RFC 9457 problem details (``application/problem+json``).
+
+``type`` is a path of this gateway's own documentation (``/docs#unknown-tenant``), or ``about:blank`` where the HTTP
+status says all. ``instance`` is the request id. ``errors`` lists each bad field where there are several.
+"""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from dialogue.faults import ParleyFault
+
+__all__ = ["ProblemResponse", "on_fault", "on_http_exception", "problem_type", "unexpected"]
+
+ABOUT_BLANK = "about:blank"
+RETRY_SECONDS = 2
+_AGAIN_LATER = (429, 503)
+_UNEXPECTED = "Something went wrong on our side. The operator finds it in the log under this request's id."
+_DETAILS = {
+    404: "There is nothing at this address. GET /docs lists what there is.",
+    405: "This address does not take the method {method}. The Allow header names those it takes.",
+}
+
+
+class ProblemResponse(JSONResponse):
+    """A problem; ``extension`` members stand beside the standard ones."""
+
+    media_type = "application/problem+json"
+
+    def __init__(
+        self,
+        request_id: str,
+        status: int,
+        title: str,
+        detail: str,
+        *,
+        type_: str = ABOUT_BLANK,
+        field: str | None = None,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        **extension: Any,
+    ) -> None:
+        body: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail}
+        if field:
+            body["field"] = field
+        if len(errors) > 1:
+            body["errors"] = list(errors)
+        sent = dict(headers or {})
+        if status in _AGAIN_LATER:
+            sent.setdefault("Retry-After", str(RETRY_SECONDS))
+        super().__init__({**body, "instance": request_id, **extension}, status_code=status, headers=sent)
+
+
+def problem_type(fault: type[ParleyFault]) -> str:
+    """Where that fault is documented."""
+    return f"/docs#{fault.type}"
+
+
+async def on_fault(request: Request, fault: Exception) -> ProblemResponse:
+    assert isinstance(fault, ParleyFault)  # noqa: S101 - registered for it alone
+    # A fault of no known type may hold anything, so its words go to the log and not to the caller.
+    detail = _UNEXPECTED if type(fault) is ParleyFault else fault.message
+    request.state.log["fault"] = fault.type
+    if type(fault) is ParleyFault:
+        request.state.log["error"] = fault.message
+    return ProblemResponse(
+        request.state.request_id,
+        fault.status,
+        fault.title,
+        detail,
+        type_=problem_type(type(fault)),
+        field=fault.field,
+        errors=fault.details.get("errors", ()),
+    )
+
+
+async def on_http_exception(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+    title = http.HTTPStatus(error.status_code).phrase
+    detail = error.detail
+    if detail == title:  # Starlette's own, which says no more than the title
+        detail = _DETAILS.get(error.status_code, title).format(method=request.method)
+    return ProblemResponse(request.state.request_id, error.status_code, title, detail, headers=error.headers)
+
+
+def unexpected(request_id: str) -> ProblemResponse:
+    """The answer to an exception nobody foresaw: nothing of it is shown."""
+    return ProblemResponse(request_id, 500, ParleyFault.title, _UNEXPECTED, type_=problem_type(ParleyFault))
