@@ -1,0 +1,107 @@
+"""The token log: an append-only log per turn, written by whoever works on the turn and read from an id.
+
+A *stream* is one turn's log (:attr:`dialogue.messages.TurnKey.stream`). Its events are numbered 1, 2, 3 … without a
+gap, so a reader who knows the last id it saw resumes there, on any transport. Beside the events the log holds the
+token ids of each try, from which the next attempt goes on when a worker died.
+
+Two fences keep a zombie (a worker that was replaced and does not know it) from writing: the attempt, which a later
+:meth:`TokenLog.open_attempt` raises, and the offset, which must be the number of tokens already there. A try is over
+as soon as a higher one was opened, and every try once the stream holds its ``final`` event.
+
+Back ends: :class:`records.token_log_sqlite.SqliteTokenLog`. Each passes ``tests/records/test_token_log.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["ENDS", "EVENT_KINDS", "Resume", "StreamEvent", "TokenLog"]
+
+EVENT_KINDS = ("accepted", "step", "reasoning", "token", "citation", "retry", "retract", "final", "error")
+"""``reasoning`` and ``token`` hold ``{"text": …}`` and are written by ``append_tokens`` alone."""
+
+ENDS = ("final", "error")
+"""The kinds after which a reader need not wait for more."""
+
+DEFAULT_MAX_STREAM_BYTES = 8 * 1024 * 1024
+"""Of one turn's log, events and token ids together: some 500,000 tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One event. ``id`` grows by one per stream; ``at`` is seconds since the epoch."""
+
+    id: int
+    kind: str
+    data: dict[str, Any]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What earlier attempts of a try wrote: their token ids, their text, and the stream's last event id."""
+
+    token_ids: tuple[int, ...]
+    text: str
+    events: int
+
+
+class TokenLog(Protocol):
+    """Every method may raise TokenLogUnavailable: full, locked, damaged, or closed."""
+
+    async def publish(self, stream: str, kind: str, data: Mapping[str, Any], *, key: str | None = None) -> int:
+        """Appends one event and returns its id. Under a ``key`` once: later ones write nothing, get the first id."""
+        ...
+
+    async def open_attempt(self, stream: str, try_number: int, candidate: int, attempt: int) -> Resume:
+        """Takes over a try: from now on every lower attempt of it, and every lower try, is fenced.
+
+        Opening the same attempt again is allowed; the offset then decides between the two.
+        Raises TokenLogFenced when a higher attempt or try was opened already, or the stream has ended.
+        """
+        ...
+
+    async def append_tokens(
+        self,
+        stream: str,
+        try_number: int,
+        candidate: int,
+        attempt: int,
+        expected_offset: int,
+        token_ids: Sequence[int],
+        pieces: Sequence[tuple[str, str]],
+        *,
+        show: bool | None = None,
+    ) -> int:
+        """Appends token ids and the text that came of them, both or neither; returns the stream's last event id.
+
+        ``pieces`` are (``reasoning`` or ``token``, text) in order; ``expected_offset`` is the number of this
+        candidate's tokens that are in the log already. ``show`` says whether readers get events of the pieces;
+        ``None``: those of candidate 0. Raises TokenLogFenced when the attempt was not opened, or is no longer the
+        newest, or the offset is another.
+        """
+        ...
+
+    async def read(self, stream: str, after: int = 0, limit: int = 1000) -> list[StreamEvent]:
+        """The events with an id above ``after``, in order; none for a stream that is not there."""
+        ...
+
+    def follow(
+        self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
+    ) -> AsyncIterator[StreamEvent]:
+        """Every event above ``after``, as it is written by any process, up to and with the first of those kinds."""
+        ...
+
+    async def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:
+        """The token ids of one candidate of one try, in order."""
+        ...
+
+    async def trim(self, older_than: float) -> int:
+        """Removes the streams that were not written to for so many seconds; returns how many those were."""
+        ...
+
+    async def close(self) -> None:
+        """Ends every follower and gives back threads and connections."""
+        ...
