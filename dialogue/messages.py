@@ -22,6 +22,7 @@ __all__ = [
     "Say",
     "TenantOnly",
     "TurnKey",
+    "TurnOnly",
     "text_digest",
 ]
 
@@ -113,6 +114,12 @@ class TenantOnly(CallerInput):
     tenant: Identifier = "default"
 
 
+class TurnOnly(TenantOnly):
+    """Asks for one turn."""
+
+    turn: int = Field(ge=1)
+
+
 class CancelTurn(CallerInput):
     """Cancels the running turn, or the given one if it still waits."""
 
@@ -143,5 +150,6 @@ class Feedback(CallerInput):
 
     turn: int = Field(ge=1)
     score: int = Field(ge=-1, le=1)
+    user: Identifier = ANONYMOUS
     tenant: Identifier = "default"
     comment: str = Field(default="", max_length=2000)

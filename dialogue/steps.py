@@ -314,7 +314,8 @@ class ReturnAnswer(Value):
     user: str
     address: str | None = None
     message_id: str
-    question: str
+    question: str = Field(description="as the policy let it through: masked where it says so")
+    question_digest: str = Field(description="of the text as it came, so that a repeated id is known as one")
     answer: str | None = Field(description="None: the tenant's text for this verdict is used")
     reasoning: str = ""
     language: str

@@ -44,6 +44,7 @@ class Reply(Value):
     conversation: str
     turn: int
     message_id: str
+    text_digest: str = Field(default="", description="of the message's text as it came")
     tenant: str
     state: TurnState
     answer: str

@@ -8,9 +8,8 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
-from temporalio.api.errordetails.v1 import QueryFailedFailure
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -40,7 +39,7 @@ from dialogue.faults import (
     fault_named,
     unknown_conversation,
 )
-from dialogue.messages import CancelTurn, ConversationStart, DialogueStart, ResolveReview, Say
+from dialogue.messages import CancelTurn, ConversationStart, DialogueStart, ResolveReview, Say, text_digest
 from dialogue.turn import Reply, Transcript
 from workflows import names
 
@@ -49,6 +48,7 @@ __all__ = ["DIALOGUE_PREFIX", "Conversations", "Pending", "dialogue_id", "new_co
 ACCEPT_SECONDS = 30.0
 """How long a worker may take to accept a message; it does so before it does anything else."""
 DIALOGUE_PREFIX = "dlg-"
+Asked = TypeVar("Asked")
 _DIGEST = "question"
 
 
@@ -90,13 +90,11 @@ def _fault_of(error: WorkflowUpdateFailedError | WorkflowFailureError) -> Parley
     return ParleyFault(str(error.cause or error))
 
 
-def _fault_of_query(error: WorkflowQueryFailedError) -> ParleyFault:
-    """The SDK keeps only a failed query's message; what type of fault it was stands in the RPC's own details."""
-    failed = QueryFailedFailure()
-    rpc = error.__context__
-    if isinstance(rpc, RPCError) and rpc.grpc_status.details and rpc.grpc_status.details[0].Unpack(failed):
-        return fault_named(failed.failure.application_failure_info.type, failed.failure.message)
-    return ParleyFault(error.message)
+def _fault_of_query(conversation: str, error: WorkflowQueryFailedError) -> ParleyFault:
+    """A failed query has no type, only its message: so the words themselves are compared."""
+    unknown = unknown_conversation(conversation)
+    another_workflow = error.message.startswith("Query handler for")
+    return unknown if another_workflow or error.message == unknown.message else ParleyFault(error.message)
 
 
 class Conversations:
@@ -149,8 +147,20 @@ class Conversations:
         except RPCError as error:
             raise _unavailable(error) from error
         if reply is not None:
-            return reply
+            return await self._checked(reply, message)
         return Pending(conversation, message.message_id, conversation, handle.workflow_run_id)
+
+    async def _checked(self, reply: Reply, message: Say) -> Reply:
+        """Temporal answers a known update id with its first result, whatever is said now: so the text is held
+        against the first one's here, and a turn that waited for a person is looked up again."""
+        if reply.text_digest != text_digest(message.text):
+            raise MessageIdReused(
+                f"message_id: {message.message_id} was used for another text. Give each message an id of its own.",
+                field="message_id",
+            )
+        if reply.state == "waiting":
+            return await self.reply(reply.conversation, reply.turn, message.tenant) or reply
+        return reply
 
     async def _accepted(
         self,
@@ -244,18 +254,27 @@ class Conversations:
 
     async def transcript(self, conversation: str, tenant: str) -> Transcript:
         """The turns that the conversation still carries. Raises UnknownConversation for a foreign one."""
+        transcript = await self._query(conversation, names.TRANSCRIPT, {"tenant": tenant}, Transcript)
+        if transcript.tenant != tenant:
+            raise unknown_conversation(conversation)
+        return transcript
+
+    async def reply(self, conversation: str, turn: int, tenant: str) -> Reply | None:
+        """The reply of one of the last turns as it stands now; ``None`` when the run no longer holds it."""
+        asked = {"tenant": tenant, "turn": turn}
+        found = await self._query(conversation, names.REPLY, asked, dict)
+        return Reply.model_validate(found) if found else None
+
+    async def _query(self, conversation: str, name: str, argument: object, kind: type[Asked]) -> Asked:
         handle = self.client.get_workflow_handle(conversation)
         try:
-            transcript = await handle.query(names.TRANSCRIPT, {"tenant": tenant}, result_type=Transcript)
+            return await handle.query(name, argument, result_type=kind)
         except WorkflowQueryFailedError as error:
-            raise _fault_of_query(error) from error
+            raise _fault_of_query(error, conversation) from error
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise unknown_conversation(conversation) from error
             raise _unavailable(error) from error
-        if transcript.tenant != tenant:
-            raise unknown_conversation(conversation)
-        return transcript
 
     async def cancel_turn(self, conversation: str, message: CancelTurn) -> Any:
         return await self._update(conversation, names.CANCEL_TURN, message)
@@ -279,7 +298,7 @@ class Conversations:
 
     async def waiting(self, tenant: str | None = None) -> AsyncIterator[tuple[str, Transcript]]:
         """Every running conversation in which a turn waits for a person, with its transcript."""
-        query = f"WorkflowType = '{names.CONVERSATION_WORKFLOW}' AND ExecutionStatus = 'Running' AND Verdict = 'human'"
+        query = "ExecutionStatus = 'Running' AND Verdict = 'human'"
         if tenant is not None:
             query += f" AND Tenant = '{tenant}'"
         async for execution in self.client.list_workflows(query):

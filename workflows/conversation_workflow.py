@@ -32,13 +32,14 @@ with workflow.unsafe.imports_passed_through():
         Say,
         TenantOnly,
         TurnKey,
+        TurnOnly,
         text_digest,
     )
     from dialogue.steps import RecallConversation
     from dialogue.turn import Carried, ConversationEnd, Recalled, Reply, Transcript
 
 from workflows import visible
-from workflows.inputs import application_error, parse
+from workflows.inputs import NOTHING, application_error, parse
 from workflows.memory import Memory
 from workflows.progress import TurnInProgress
 from workflows.review import refuse_unless_waiting, resolve
@@ -47,6 +48,7 @@ from workflows.turn import take_turn
 __all__ = ["ConversationWorkflow"]
 
 IDLE_SECONDS = 24 * 3600.0
+KEPT_REPLIES = 8
 RECALL_TIMEOUT = timedelta(seconds=10)
 
 
@@ -55,7 +57,7 @@ class ConversationWorkflow:
     """A conversation of one tenant."""
 
     @workflow.init
-    def __init__(self, raw: RawValue | None = None) -> None:
+    def __init__(self, raw: RawValue = NOTHING) -> None:
         self._bad_start: ApplicationError | None = None
         self._start = ConversationStart()
         try:
@@ -68,6 +70,7 @@ class ConversationWorkflow:
         self._queue: list[TurnInProgress] = []
         self._current: TurnInProgress | None = None
         self._task: asyncio.Task[None] | None = None
+        self._replies: dict[int, Reply] = {}
         self._turns_here = 0
         self._closing = False
         self._last_active = workflow.time()
@@ -75,7 +78,7 @@ class ConversationWorkflow:
     # the life of a conversation ------------------------------------------------------------------
 
     @workflow.run
-    async def run(self, raw: RawValue | None = None) -> ConversationEnd:
+    async def run(self, raw: RawValue = NOTHING) -> ConversationEnd:
         if self._bad_start is not None:
             raise self._bad_start
         if not self._recalled:
@@ -115,6 +118,9 @@ class ConversationWorkflow:
 
     def _settle(self, turn: TurnInProgress) -> None:
         self._queue.remove(turn)
+        self._replies[turn.key.turn] = turn.reply()
+        while len(self._replies) > KEPT_REPLIES:
+            del self._replies[next(iter(self._replies))]
         self._current = self._task = None
         self._turns_here += 1
         self._last_active = workflow.time()
@@ -268,14 +274,14 @@ class ConversationWorkflow:
         refuse_unless_waiting(self._current, message)
 
     @workflow.update(name="close", description="Close the conversation once what was said is answered.")
-    async def close(self, raw: RawValue | None = None) -> int:
+    async def close(self, raw: RawValue = NOTHING) -> int:
         """Gives the number of turns."""
         self._closing = True
         await workflow.wait_condition(lambda: not self._queue)
         return self._memory.total
 
     @close.validator
-    def _validate_close(self, raw: RawValue | None = None) -> None:
+    def _validate_close(self, raw: RawValue = NOTHING) -> None:
         self._refuse_foreign(parse(raw, TenantOnly).tenant)
 
     @workflow.signal(name="feedback", description="What a person thought of an answer: turn, score -1 to 1, comment.")
@@ -297,7 +303,7 @@ class ConversationWorkflow:
         )
 
     @workflow.query(name="transcript", description="The turns that this conversation carries, and which of them wait.")
-    def transcript(self, raw: RawValue | None = None) -> Transcript:
+    def transcript(self, raw: RawValue = NOTHING) -> Transcript:
         self._refuse_foreign(parse(raw, TenantOnly).tenant)
         turns = list(self._memory.turns)
         known = {turn.turn for turn in turns}
@@ -310,6 +316,14 @@ class ConversationWorkflow:
             waiting=visible.waiting(turns),
             closed=self._closing,
         )
+
+    @workflow.query(name="reply", description="The reply of one of this run's last turns, as it stands now.")
+    def reply(self, raw: RawValue) -> Reply | None:
+        """``None`` when this run does not hold it."""
+        asked = parse(raw, TurnOnly)
+        self._refuse_foreign(asked.tenant)
+        turn = next((turn for turn in self._queue if turn.key.turn == asked.turn), None)
+        return turn.reply() if turn else self._replies.get(asked.turn)
 
     # refusals ------------------------------------------------------------------------------------
 

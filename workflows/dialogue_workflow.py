@@ -9,11 +9,11 @@ from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
     from dialogue.faults import unknown_conversation
-    from dialogue.messages import ConversationStart, DialogueStart, ResolveReview, Say, TurnKey
+    from dialogue.messages import DialogueStart, ResolveReview, Say, TenantOnly, TurnKey, TurnOnly
     from dialogue.turn import Reply, Transcript
 
 from workflows import visible
-from workflows.inputs import application_error, parse
+from workflows.inputs import NOTHING, application_error, parse
 from workflows.memory import Memory
 from workflows.progress import TurnInProgress
 from workflows.review import refuse_unless_waiting, resolve
@@ -31,7 +31,7 @@ class DialogueWorkflow:
         self._memory = Memory()
 
     @workflow.run
-    async def run(self, raw: RawValue | None = None) -> Reply:
+    async def run(self, raw: RawValue = NOTHING) -> Reply:
         start = parse(raw, DialogueStart)
         self._turn = turn = TurnInProgress(
             TurnKey(conversation=workflow.info().workflow_id, turn=1, tenant=start.tenant),
@@ -63,20 +63,29 @@ class DialogueWorkflow:
     @resolve_review.validator
     def _validate_resolve(self, raw: RawValue) -> None:
         message = parse(raw, ResolveReview)
-        if self._turn is not None and message.tenant != self._turn.key.tenant:
-            raise application_error(unknown_conversation(workflow.info().workflow_id))
-        refuse_unless_waiting(self._turn, message)
+        refuse_unless_waiting(self._of_tenant(message.tenant), message)
 
     @workflow.query(name="transcript", description="The question and, once it is there, the answer.")
-    def transcript(self) -> Transcript:
-        turns = [self._turn.summary()] if self._turn else []
-        tenant = self._turn.key.tenant if self._turn else ConversationStart().tenant
+    def transcript(self, raw: RawValue = NOTHING) -> Transcript:
+        turn = self._of_tenant(parse(raw, TenantOnly).tenant)
+        turns = [turn.summary()] if turn else []
         return Transcript(
             conversation=workflow.info().workflow_id,
-            tenant=tenant,
+            tenant=turn.key.tenant if turn else TenantOnly().tenant,
             turns=tuple(turns),
             waiting=visible.waiting(turns),
         )
+
+    @workflow.query(name="reply", description="The reply as it stands now.")
+    def reply(self, raw: RawValue) -> Reply | None:
+        turn = self._of_tenant(parse(raw, TurnOnly).tenant)
+        return turn.reply() if turn else None
+
+    def _of_tenant(self, tenant: str) -> TurnInProgress | None:
+        turn = self._turn
+        if turn is not None and tenant != turn.key.tenant:
+            raise application_error(unknown_conversation(workflow.info().workflow_id))
+        return turn
 
 
 def _said(start: DialogueStart) -> Say:

@@ -6,12 +6,16 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from dialogue.faults import InvalidRequest, ParleyFault
 
-__all__ = ["application_error", "parse"]
+__all__ = ["NOTHING", "application_error", "parse"]
+
+NOTHING = RawValue(Payload())
+"""The default of an argument that may be left out. (Only a plain ``RawValue`` is handed over undecoded.)"""
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
@@ -21,10 +25,10 @@ def application_error(fault: ParleyFault) -> ApplicationError:
     return ApplicationError(fault.message, type=fault.type, non_retryable=True)
 
 
-def parse(raw: RawValue | None, kind: type[Parsed]) -> Parsed:
+def parse(raw: RawValue, kind: type[Parsed]) -> Parsed:
     """``raw`` as ``kind``. Raises an ApplicationError of type ``invalid-request`` that names each bad field."""
     try:
-        if raw is None:
+        if raw is NOTHING:
             return kind()
         return kind.model_validate(workflow.payload_converter().from_payload(raw.payload, object))
     except ValidationError as error:

@@ -12,6 +12,7 @@ __all__ = [
     "FEEDBACK",
     "INTENT",
     "MODEL",
+    "REPLY",
     "RESOLVE_REVIEW",
     "SAY",
     "SEARCH_ATTRIBUTES",
@@ -31,6 +32,7 @@ RESOLVE_REVIEW = "resolve_review"
 CLOSE = "close"
 FEEDBACK = "feedback"
 TRANSCRIPT = "transcript"
+REPLY = "reply"
 
 TENANT = SearchAttributeKey.for_keyword("Tenant")
 INTENT = SearchAttributeKey.for_keyword("Intent")

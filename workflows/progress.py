@@ -99,6 +99,7 @@ class TurnInProgress:
             conversation=self.key.conversation,
             turn=self.key.turn,
             message_id=self.say.message_id,
+            text_digest=text_digest(self.say.text),
             tenant=self.key.tenant,
             state=self.state,
             answer=self.text("waiting") if waiting else self.returned.reply if self.returned else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
+from dialogue.messages import text_digest
 from dialogue.plan import RetryPlan, StepName, StepPlan
 from dialogue.steps import (
     GeneratedAnswer,
@@ -67,7 +69,7 @@ async def schedule(
     """Runs one activity as the plan says. Its summary reads ``turn 2 · generate_answer · try 2 of 4: …``."""
     plan = (turn.plan.steps.get(step) if turn.plan else None) or default
     name = activity or step
-    return await workflow.execute_activity(
+    result = await workflow.execute_activity(
         name,
         argument,
         result_type=result_type,
@@ -76,11 +78,11 @@ async def schedule(
         schedule_to_close_timeout=_seconds(plan.schedule_to_close),
         heartbeat_timeout=_seconds(plan.heartbeat),
         retry_policy=_policy(plan.retry),
-        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
-        if step == "generate_answer"
-        else workflow.ActivityCancellationType.TRY_CANCEL,
         summary=" · ".join(filter(None, (f"turn {turn.key.turn}", name, note))),
     )
+    if turn.cancelled and not turn.returning:  # it ended at the very moment it was cancelled
+        raise asyncio.CancelledError
+    return result
 
 
 def _seconds(value: float | None) -> timedelta | None:
@@ -240,6 +242,7 @@ async def return_answer(turn: TurnInProgress) -> None:
         address=turn.say.address,
         message_id=turn.say.message_id,
         question=turn.question,
+        question_digest=text_digest(turn.say.text),
         answer=decision.answer,
         reasoning=draft.reasoning if draft else "",
         language=turn.language,

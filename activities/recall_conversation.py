@@ -1,0 +1,86 @@
+"""Beside the six steps: what the audit knows of a conversation's earlier runs, and feedback kept with its turn."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from records.audit import AuditLog, AuditRow
+from temporalio import activity
+
+from dialogue.messages import Feedback
+from dialogue.steps import RecallConversation
+from dialogue.turn import Recalled, Reply, TurnSummary
+
+__all__ = ["RecallConversationStep"]
+
+REMEMBERED = 50
+
+
+class RecallConversationStep:
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    @activity.defn(name="recall_conversation")
+    async def recall_conversation(self, request: RecallConversation) -> Recalled:
+        """The last turns, oldest first; with ``turn``, the whole reply of that one."""
+        if request.turn is not None:
+            rows = await self._audit.turns(request.conversation, request.tenant, before=request.turn + 1, limit=1)
+            found = [row for row in rows if row.turn == request.turn]
+            return Recalled(reply=_reply(found[0]) if found else None)
+        rows = await self._audit.turns(request.conversation, request.tenant, limit=REMEMBERED)
+        return Recalled(turns=tuple(_summary(row) for row in rows), total=max((row.turn for row in rows), default=0))
+
+    @activity.defn(name="keep_feedback")
+    async def keep_feedback(self, conversation: str, feedback: Feedback) -> None:
+        await self._audit.keep_feedback(
+            conversation=conversation,
+            turn=feedback.turn,
+            tenant=feedback.tenant,
+            user=feedback.user,
+            score=feedback.score,
+            comment=feedback.comment,
+        )
+
+
+def _summary(row: AuditRow) -> TurnSummary:
+    return TurnSummary(
+        turn=row.turn,
+        message_id=row.message_id,
+        text_digest=row.input_digest,
+        question=row.input_text,
+        answer=row.output_text,
+        verdict=row.verdict,
+        intent=row.intent,
+        confidence=row.confidence,
+        language=row.language,
+        tokens=row.usage.completion_tokens,
+        seconds=row.latency_ms / 1000,
+    )
+
+
+def _reply(row: AuditRow) -> Reply:
+    received_at = row.timestamp.timestamp() if isinstance(row.timestamp, datetime) else row.timestamp
+    return Reply(
+        conversation=row.conversation,
+        turn=row.turn,
+        message_id=row.message_id,
+        text_digest=row.input_digest,
+        tenant=row.tenant,
+        state="done",
+        answer=row.output_text,
+        reasoning=row.reasoning,
+        language=row.language,
+        verdict=row.verdict,
+        intent=row.intent,
+        confidence=row.confidence,
+        citations=row.citations,
+        model=row.model,
+        model_digest=row.model_digest,
+        snapshot=row.snapshot,
+        usage=row.usage,
+        note=row.note,
+        workflow_id=row.conversation,
+        run_id=row.run_id,
+        received_at=received_at,
+        answered_at=received_at + row.latency_ms / 1000,
+    )

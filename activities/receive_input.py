@@ -1,0 +1,47 @@
+"""Step 1: the message normalised, defused, measured, judged by the tenant's policy, and the turn's plan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from temporalio import activity
+
+from activities.stream_events import StreamEvents
+from activities.turn_plan import TurnPlanner
+from dialogue.steps import ReceivedInput, ReceiveInput
+from model_runtime.tokenizer import Tokenizer
+from policy.policy import InputCheck
+
+__all__ = ["ReceiveInputStep"]
+
+
+class ReceiveInputStep:
+    """``tokenizers`` by the digest of their model."""
+
+    def __init__(self, planner: TurnPlanner, tokenizers: Mapping[str, Tokenizer], events: StreamEvents) -> None:
+        self._planner = planner
+        self._tokenizers = tokenizers
+        self._events = events
+
+    @activity.defn(name="receive_input")
+    async def receive_input(self, request: ReceiveInput) -> ReceivedInput:
+        """Raises UnknownTenant, UnknownModel, MessageTooLong."""
+        plan = self._planner.plan(request)
+        await self._events.publish(request.turn, "accepted", {"turn": request.turn.turn}, key="accepted")
+        tokenizer = self._tokenizers[plan.model.digest]
+        check = await asyncio.to_thread(self._check, request, tokenizer)
+        policy = self._planner.policy(request.turn.tenant)
+        return ReceivedInput(
+            text=check.text,
+            language=check.language,
+            tokens=tokenizer.count(check.text),
+            findings=check.findings,
+            decision=check.decision,
+            refusal=policy.text("refusal", check.language) if check.decision == "refuse" else None,
+            plan=plan,
+        )
+
+    def _check(self, request: ReceiveInput, tokenizer: Tokenizer) -> InputCheck:
+        policy = self._planner.policy(request.turn.tenant)
+        return policy.check_input(request.text, tokenizer.special_strings())

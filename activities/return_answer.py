@@ -1,0 +1,90 @@
+"""Step 6: the reply through its template, one audit row exactly once, and the stream's final event."""
+
+from __future__ import annotations
+
+import time
+
+from records.audit import AuditLog, AuditRow
+from temporalio import activity
+
+from activities.stream_events import StreamEvents
+from activities.turn_plan import TurnPlanner
+from dialogue.faults import UnknownTenant
+from dialogue.plan import TextKind
+from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
+
+__all__ = ["ReturnAnswerStep"]
+
+_TEXT_OF: dict[Verdict, TextKind] = {
+    "refused": "refusal",
+    "template": "fallback",
+    "block": "blocked",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "human": "fallback",
+}
+
+
+class ReturnAnswerStep:
+    def __init__(self, planner: TurnPlanner, audit: AuditLog, events: StreamEvents) -> None:
+        self._planner = planner
+        self._audit = audit
+        self._events = events
+
+    @activity.defn(name="return_answer")
+    async def return_answer(self, request: ReturnAnswer) -> ReturnedAnswer:
+        """Raises RecordsUnavailable (attempted again) and RecordsConflict."""
+        reply = self.reply(request)
+        returned_at = time.time()
+        info = activity.info()
+        receipt = await self._audit.append(_row(request, reply, returned_at, info.workflow_run_id or ""))
+        data = {
+            "answer": reply,
+            "verdict": request.verdict,
+            "citations": [citation.model_dump(mode="json") for citation in request.citations],
+        }
+        await self._events.publish(request.turn, "final", data, key="final")
+        return ReturnedAnswer(reply=reply, audit_id=receipt.id, audit_hash=receipt.hash, returned_at=returned_at)
+
+    def reply(self, request: ReturnAnswer) -> str:
+        """The tenant's text for a verdict without an answer; an answer through the tenant's output template."""
+        try:
+            tenant = self._planner.tenant(request.turn.tenant)
+            policy = self._planner.policy(request.turn.tenant)
+        except UnknownTenant:  # the turn failed for just that; its row is written all the same
+            return next(iter(self._planner.policies.values())).text("failed", request.language)
+        if request.answer is None or request.verdict in ("refused", "failed", "cancelled", "block"):
+            return request.answer or policy.text(_TEXT_OF.get(request.verdict, "failed"), request.language)
+        template = tenant.template.get(request.language, "{answer}")
+        # Replaced, not formatted: braces in an answer are the answer's own.
+        return template.replace("{answer}", request.answer)
+
+
+def _row(request: ReturnAnswer, reply: str, returned_at: float, run_id: str) -> AuditRow:
+    return AuditRow(
+        conversation=request.turn.conversation,
+        turn=request.turn.turn,
+        tenant=request.turn.tenant,
+        user_id=request.user,
+        ip_address=request.address,
+        message_id=request.message_id,
+        input_text=request.question,
+        input_digest=request.question_digest,
+        output_text=reply,
+        reasoning=request.reasoning,
+        timestamp=request.received_at,
+        latency_ms=round((returned_at - request.received_at) * 1000, 3),
+        language=request.language,
+        verdict=request.verdict,
+        intent=request.intent,
+        confidence=request.confidence,
+        model=request.model,
+        model_digest=request.model_digest,
+        snapshot=request.snapshot,
+        policy_digest=request.policy_digest,
+        record=request.record,
+        citations=request.citations,
+        usage=request.usage,
+        note=request.note,
+        run_id=run_id,
+    )

@@ -1,0 +1,137 @@
+"""Step 5: what may be shown. Citations are held against their spans, claims against the passages, and the tenant's
+policy gives the verdict. Of several candidates the best supported one is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from temporalio import activity
+
+from activities.policies import Policies
+from activities.stream_events import StreamEvents
+from dialogue.steps import Action, Candidate, Finding, Passage, ReviewAnswer, ReviewedAnswer
+from knowledge_base.citations import (
+    attach_citations,
+    check_citations,
+    citations_of,
+    normalise_citations,
+    support_share,
+    unsupported_claims,
+)
+from policy.policy import Policy, ReviewVerdict
+
+__all__ = ["ReviewAnswerStep"]
+
+SUPPORTED = 0.6
+"""The least share of a sentence that its cited span has to hold; the same as for attaching a citation."""
+
+_STERNNESS: dict[str, int] = {action: place for place, action in enumerate(get_args(Action))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    text: str
+    findings: tuple[Finding, ...]
+    verdict: ReviewVerdict
+    support: float
+    index: int
+
+
+class ReviewAnswerStep:
+    """``template_tokens`` are the special strings of every model here: none may be left in an answer."""
+
+    def __init__(self, policies: Policies, template_tokens: Sequence[str], events: StreamEvents) -> None:
+        self._policies = policies
+        self._template_tokens = tuple(template_tokens)
+        self._events = events
+
+    @activity.defn(name="review_answer")
+    async def review_answer(self, request: ReviewAnswer) -> ReviewedAnswer:
+        """Fails closed: what cannot be reviewed fails the step, and nothing is shown."""
+        policy = await self._policies.by_digest(request.policy, request.policy_digest)
+        reviewed = await asyncio.to_thread(self._review, request, policy)
+        if reviewed.verdict in ("pass", "mask"):
+            for citation in reviewed.citations:
+                key = f"citation:{citation.number}:{activity.info().activity_id}"
+                await self._events.publish(request.turn, "citation", citation.model_dump(mode="json"), key=key)
+        return reviewed
+
+    def _review(self, request: ReviewAnswer, policy: Policy) -> ReviewedAnswer:
+        given = request.candidates or (
+            Candidate(answer=request.answer, reasoning=request.reasoning, finish_reason="stop"),
+        )
+        several = bool(request.candidates)
+        judged = [
+            self._judge(request, policy, each.answer, each.finish_reason if several else request.finish_reason, index)
+            for index, each in enumerate(given)
+        ]
+        best = min(judged, key=lambda each: (_STERNNESS[each.verdict], -each.support, each.index))
+        masked = best.verdict == "mask"
+        return ReviewedAnswer(
+            verdict=best.verdict,
+            answer=policy.mask(best.text, best.findings) if masked else best.text,
+            findings=best.findings,
+            citations=citations_of(best.text, request.passages) if best.verdict != "block" else (),
+            kept=best.index,
+            reason=_reason(best),
+        )
+
+    def _judge(self, request: ReviewAnswer, policy: Policy, answer: str, finish: str, index: int) -> _Judged:
+        text = answer.strip()
+        if not request.quoted:
+            text = _with_citations_that_hold(normalise_citations(text), request.passages)
+        findings = policy.check_output(
+            text,
+            question=request.question,
+            passages_text="\n".join(passage.text for passage in request.passages),
+            expected_language=request.language,
+            finish_reason=finish,
+            template_tokens=self._template_tokens,
+            claims=() if request.quoted else _claims(text, request),
+            quoted=request.quoted,
+        )
+        support = support_share(text, request.passages, SUPPORTED) if request.passages else 0.0
+        return _Judged(text, findings, policy.verdict(findings), support, index)
+
+
+def _with_citations_that_hold(text: str, passages: Sequence[Passage]) -> str:
+    """Takes out the marks whose passage does not support their sentence, and gives each supported sentence its own.
+
+    A model writes the number of a passage it did not use as easily as the right one; what counts is where the
+    sentence stands. A sentence that no passage supports keeps its wrong mark, and the policy hears of it.
+    """
+    repaired = text
+    for mark in reversed(check_citations(text, passages)):
+        if mark.support is None or mark.support.score < SUPPORTED:
+            repaired = repaired[: mark.start].rstrip(" ") + repaired[mark.end :]
+    attached = attach_citations(repaired, passages, SUPPORTED)
+    return attached if check_citations(attached, passages) else text
+
+
+def _claims(text: str, request: ReviewAnswer) -> list[Finding]:
+    """Findings before the policy has said what is done about each rule."""
+    found = [
+        Finding(rule="unsupported_claim", label=claim.kind, start=claim.start, end=claim.end, action="pass")
+        for claim in unsupported_claims(text, request.passages, request.question, request.language)
+    ]
+    marks = check_citations(text, request.passages)
+    found += [
+        Finding(
+            rule="citation_unsupported", label=f"citation {mark.number}", start=mark.start, end=mark.end, action="pass"
+        )
+        for mark in marks
+        if mark.support is None or mark.support.score < SUPPORTED
+    ]
+    if request.passages and not marks:
+        found.append(Finding(rule="no_citation", label="no citation", start=0, end=len(text), action="pass"))
+    return found
+
+
+def _reason(judged: _Judged) -> str:
+    """The rules behind a verdict, without a word of the text."""
+    behind = sorted({f"{each.rule} ({each.label})" for each in judged.findings if each.action == judged.verdict})
+    return ", ".join(behind) if judged.verdict != "pass" else ""

@@ -1,0 +1,71 @@
+"""What every step has in common: its faults as Temporal carries them, its place in the log, its time, its event."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from structlog.contextvars import bound_contextvars
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+
+from activities.stream_events import StreamEvents
+from dialogue.faults import ParleyFault
+from dialogue.messages import TurnKey
+from dialogue.steps import StepDone, StepResult
+
+__all__ = ["StepInterceptor"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
+
+
+class StepInterceptor(Interceptor):
+    """One worker's: ``pool`` is its pool, ``identity`` its name in Temporal."""
+
+    def __init__(self, pool: str, identity: str, events: StreamEvents) -> None:
+        self.pool = pool
+        self.identity = identity
+        self.events = events
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 (the SDK's name)
+        return _StepInbound(next, self)
+
+
+class _StepInbound(ActivityInboundInterceptor):
+    def __init__(self, inner: ActivityInboundInterceptor, worker: StepInterceptor) -> None:
+        super().__init__(inner)
+        self._worker = worker
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 (the SDK's name)
+        info = activity.info()
+        turn: TurnKey | None = getattr(input.args[0], "turn", None) if input.args else None
+        context = {"step": info.activity_type, "workflow_id": info.workflow_id, "attempt": info.attempt}
+        if isinstance(turn, TurnKey):
+            context |= {"conversation": turn.conversation, "turn": turn.turn, "tenant": turn.tenant}
+        else:
+            turn = None
+        started = time.perf_counter()
+        with bound_contextvars(**context):
+            if turn is not None:
+                data = {"step": info.activity_type, "attempt": info.attempt}
+                await self._worker.events.publish(
+                    turn, "step", data, key=f"{info.activity_type}:{info.activity_id}:{info.attempt}"
+                )
+            try:
+                result = await super().execute_activity(input)
+            except ParleyFault as fault:
+                log.warning("step failed", fault=fault.type, reason=fault.message)
+                raise ApplicationError(fault.message, type=fault.type, non_retryable=not fault.retryable) from fault
+            milliseconds = round((time.perf_counter() - started) * 1000, 3)
+            activity.metric_meter().create_histogram_float(
+                "parley_step_milliseconds", "Time of a step's own work", "ms"
+            ).record(milliseconds, {"step": info.activity_type})
+            log.info("step done", milliseconds=milliseconds)
+        if isinstance(result, StepResult):
+            done = StepDone(
+                attempt=info.attempt, worker=self._worker.identity, pool=self._worker.pool, milliseconds=milliseconds
+            )
+            return result.model_copy(update={"done": done})
+        return result

@@ -1,0 +1,50 @@
+"""Where everything that Parley writes lies below the data folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from settings.schema import ModelSettings, Settings
+
+__all__ = ["Layout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below ``data``; nothing is made by asking for one."""
+
+    data: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Layout:
+        return cls(settings.resolve(settings.data))
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models"
+
+    def model(self, model: ModelSettings) -> Path:
+        """The folder of a prepared model."""
+        return self.models / f"{model.name}-{model.quantization}"
+
+    @property
+    def knowledge(self) -> Path:
+        return self.data / "knowledge"
+
+    @property
+    def token_log(self) -> Path:
+        return self.data / "token_log.db"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Locks, process ids and ports of what runs now."""
+        return self.data / "run"
+
+    def database_url(self, setting: str) -> str:
+        """``records.database`` as SQLAlchemy takes it."""
+        return f"sqlite+aiosqlite:///{self.data / 'records.db'}" if setting == "sqlite" else setting

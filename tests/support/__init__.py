@@ -1,0 +1,1 @@
+"""What tests share: scripted steps, servers on free ports, sites of their own."""

@@ -1,0 +1,285 @@
+"""The six steps as a script: real types and a real server, with every result chosen by the test.
+
+A question's words choose what happens, so that a test reads in its messages: ``refuse``, ``greeting``, ``human``,
+``repeat`` (the first try goes in circles), ``bad`` (the review wants another), ``slow`` (waits until released) …
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from dialogue.messages import Feedback
+from dialogue.plan import GenerationPlan, LadderPlan, ModelPlan, RetryPlan, ReviewPlan, Rung, StepPlan, TurnPlan
+from dialogue.steps import (
+    Candidate,
+    GenerateAnswer,
+    GeneratedAnswer,
+    Passage,
+    QuotePassages,
+    RecallConversation,
+    ReceivedInput,
+    ReceiveInput,
+    RecognisedIntent,
+    RecogniseIntent,
+    RetrievedKnowledge,
+    RetrieveKnowledge,
+    ReturnAnswer,
+    ReturnedAnswer,
+    ReviewAnswer,
+    ReviewedAnswer,
+    StepDone,
+    Usage,
+)
+from dialogue.turn import Recalled, Reply, TurnSummary
+from workflows.conversation_workflow import ConversationWorkflow
+from workflows.dialogue_workflow import DialogueWorkflow
+
+__all__ = ["ScriptedSteps", "scripted_worker"]
+
+STEPS = (
+    "receive_input",
+    "recognise_intent",
+    "retrieve_knowledge",
+    "generate_answer",
+    "review_answer",
+    "return_answer",
+)
+TEXTS = ("refusal", "fallback", "blocked", "failed", "cancelled", "waiting")
+PASSAGE = Passage(
+    id="p1",
+    document="en/returns.md",
+    title="Returns",
+    section="Online orders",
+    language="en",
+    text="You have 30 days.",
+    start=0,
+    end=17,
+    score=0.8,
+)
+LADDER: dict[Any, tuple[Rung, ...]] = {
+    "out_of_memory": (Rung(passages=1),),
+    "timed_out": (Rung(max_new_tokens=20), Rung(quote=True)),
+    "repetition": (Rung(temperature=0.7), Rung(quote=True)),
+    "empty": (Rung(temperature=0.8),),
+    "language_unknown": (Rung(quote=True),),
+    "failed_review": (Rung(candidates=3), Rung(quote=True)),
+}
+
+
+@dataclass
+class ScriptedSteps:
+    """``rows`` are the audit rows by (conversation, turn); ``calls`` every activity in order."""
+
+    queue: str
+    human_timeout: float = 3600.0
+    rows: dict[tuple[str, int], ReturnAnswer] = field(default_factory=dict)
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    feedback: list[tuple[str, Feedback]] = field(default_factory=list)
+    running: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def called(self, step: str) -> list[Any]:
+        return [argument for name, argument in self.calls if name == step]
+
+    def _plan(self, request: ReceiveInput) -> TurnPlan:
+        quick = RetryPlan(initial_interval=0.01, maximum_interval=0.05, maximum_attempts=3)
+        step = StepPlan(task_queue=self.queue, start_to_close=20, heartbeat=2, retry=quick)
+        return TurnPlan(
+            policy="default",
+            policy_digest="0" * 64,
+            tenant=request.turn.tenant,
+            steps=dict.fromkeys(STEPS, step),  # type: ignore[arg-type]
+            model=ModelPlan(
+                alias="default",
+                name="scripted",
+                digest="d" * 64,
+                task_queue=self.queue,
+                languages=("en",),
+                context=1024,
+            ),
+            generation=GenerationPlan(temperature=0.6, top_p=0.95, max_new_tokens=64, seed=request.seed or 7),
+            ladder=LadderPlan(rungs=LADDER, max_tries=4),
+            review=ReviewPlan(human_timeout=self.human_timeout),
+            texts={kind: {"en": f"({kind})", "zh": f"（{kind}）"} for kind in TEXTS},  # type: ignore[arg-type]
+        )
+
+    @activity.defn(name="receive_input")
+    async def receive_input(self, request: ReceiveInput) -> ReceivedInput:
+        self.calls.append(("receive_input", request))
+        if "unreadable" in request.text:
+            raise ApplicationError("the policy cannot be used", type="policy", non_retryable=True)
+        if "flaky" in request.text and activity.info().attempt < 3:
+            raise ApplicationError("the database is away", type="records-unavailable")
+        refused = "refuse" in request.text
+        return ReceivedInput(
+            text=request.text.replace("13812345678", "███████████"),
+            language="zh" if any("\u4e00" <= letter <= "\u9fff" for letter in request.text) else "en",
+            tokens=len(request.text.split()),
+            decision="refuse" if refused else "pass",
+            refusal="We cannot help with that." if refused else None,
+            plan=self._plan(request),
+            done=StepDone(attempt=activity.info().attempt, pool="dialogue", worker="test", milliseconds=1.0),
+        )
+
+    @activity.defn(name="recognise_intent")
+    async def recognise_intent(self, request: RecogniseIntent) -> RecognisedIntent:
+        self.calls.append(("recognise_intent", request))
+        route, intent, reply = "retrieve", "return_item", None
+        if "greeting" in request.text:
+            route, intent, reply = "template", "greeting", "Hello!"
+        elif "weather" in request.text:
+            route, intent, reply = "template", None, "I know about returns."
+        elif "human" in request.text:
+            route, intent = "human", "speak_to_person"
+        elif "chat" in request.text:
+            route, intent = "generate", "small_talk"
+        return RecognisedIntent(intent=intent, confidence=0.9, route=route, reply=reply, model="m")  # type: ignore[arg-type]
+
+    @activity.defn(name="retrieve_knowledge")
+    async def retrieve_knowledge(self, request: RetrieveKnowledge) -> RetrievedKnowledge:
+        self.calls.append(("retrieve_knowledge", request))
+        return RetrievedKnowledge(snapshot="5" * 64, passages=(PASSAGE,), best=0.8, searched=("lexical",))
+
+    @activity.defn(name="generate_answer")
+    async def generate_answer(self, request: GenerateAnswer) -> GeneratedAnswer:
+        self.calls.append(("generate_answer", request))
+        question, poor = request.question, None
+        if "slow" in question:
+            self.running.set()
+            while not self.release.is_set():
+                activity.heartbeat()
+                await asyncio.sleep(0.02)
+        if "repeat" in question and request.try_number == 1:
+            poor = "repetition"
+        if "nothing" in question:
+            poor = "empty"
+        if "memory" in question and request.max_passages is None:
+            raise ApplicationError("no room for 900 tokens", type="out-of-memory", non_retryable=True)
+        if "corrupt" in question:
+            raise ApplicationError("model.safetensors differs", type="model-corrupt", non_retryable=True)
+        candidates = tuple(
+            Candidate(answer=f"You have 30 days [1]. ({index})", finish_reason="stop", tokens=8)
+            for index in range(request.candidates)
+        )
+        return GeneratedAnswer(
+            answer="" if poor == "empty" else candidates[0].answer,
+            finish_reason=poor or "stop",
+            poor=poor,  # type: ignore[arg-type]
+            usage=Usage(prompt_tokens=20, completion_tokens=8 * request.candidates),
+            model="scripted",
+            model_digest="d" * 64,
+            seed=request.seed,
+            shown=("p1",),
+            candidates=candidates,
+            seconds=0.1,
+        )
+
+    @activity.defn(name="quote_passages")
+    async def quote_passages(self, request: QuotePassages) -> GeneratedAnswer:
+        self.calls.append(("quote_passages", request))
+        return GeneratedAnswer(
+            answer="You have 30 days. [1]",
+            finish_reason="stop",
+            usage=Usage(),
+            model="quotation",
+            model_digest="",
+            shown=("p1",),
+            quoted=True,
+        )
+
+    @activity.defn(name="review_answer")
+    async def review_answer(self, request: ReviewAnswer) -> ReviewedAnswer:
+        self.calls.append(("review_answer", request))
+        plain = not request.candidates and not request.quoted
+        verdict = "pass"
+        if "doubtful" in request.question:
+            verdict = "human"
+        elif ("worst" in request.question and not request.quoted) or ("bad" in request.question and plain):
+            verdict = "regenerate"
+        elif "block" in request.question:
+            verdict = "block"
+        kept = len(request.candidates) - 1 if request.candidates else 0
+        answer = request.candidates[kept].answer if request.candidates else request.answer
+        return ReviewedAnswer(verdict=verdict, answer=answer, kept=kept, reason="" if verdict == "pass" else "a rule")  # type: ignore[arg-type]
+
+    @activity.defn(name="return_answer")
+    async def return_answer(self, request: ReturnAnswer) -> ReturnedAnswer:
+        self.calls.append(("return_answer", request))
+        self.rows[request.turn.conversation, request.turn.turn] = request
+        reply = request.answer if request.answer is not None else f"({request.verdict})"
+        return ReturnedAnswer(reply=reply, audit_id=len(self.rows), audit_hash="0" * 64, returned_at=time.time())
+
+    @activity.defn(name="recall_conversation")
+    async def recall_conversation(self, request: RecallConversation) -> Recalled:
+        self.calls.append(("recall_conversation", request))
+        rows = [row for (name, _), row in sorted(self.rows.items()) if name == request.conversation]
+        if request.turn is not None:
+            return Recalled(reply=next((_reply(row) for row in rows if row.turn.turn == request.turn), None))
+        return Recalled(turns=tuple(_summary(row) for row in rows), total=len(rows))
+
+    @activity.defn(name="keep_feedback")
+    async def keep_feedback(self, conversation: str, feedback: Feedback) -> None:
+        self.feedback.append((conversation, feedback))
+
+    def activities(self) -> Sequence[Callable[..., Any]]:
+        return [
+            self.receive_input,
+            self.recognise_intent,
+            self.retrieve_knowledge,
+            self.generate_answer,
+            self.quote_passages,
+            self.review_answer,
+            self.return_answer,
+            self.recall_conversation,
+            self.keep_feedback,
+        ]
+
+
+def _reply(row: ReturnAnswer) -> Reply:
+    return Reply(
+        conversation=row.turn.conversation,
+        turn=row.turn.turn,
+        message_id=row.message_id,
+        text_digest=row.question_digest,
+        tenant=row.turn.tenant,
+        state="done",
+        answer=row.answer or f"({row.verdict})",
+        language=row.language,
+        verdict=row.verdict,
+        workflow_id=row.turn.conversation,
+        run_id="",
+        received_at=row.received_at,
+    )
+
+
+def _summary(row: ReturnAnswer) -> TurnSummary:
+    return TurnSummary(
+        turn=row.turn.turn,
+        message_id=row.message_id,
+        text_digest=row.question_digest,
+        question=row.question,
+        answer=row.answer or "",
+        verdict=row.verdict,
+    )
+
+
+def scripted_worker(client: Client, steps: ScriptedSteps, **options: Any) -> Worker:
+    """A worker for both workflows and all scripted steps on ``steps.queue``."""
+    return Worker(
+        client,
+        task_queue=steps.queue,
+        workflows=[ConversationWorkflow, DialogueWorkflow],
+        activities=steps.activities(),
+        max_heartbeat_throttle_interval=timedelta(seconds=0.1),
+        **options,
+    )

@@ -1,0 +1,1 @@
+"""Composition roots: build the real parts from the settings and serve one pool. Nothing is decided here."""

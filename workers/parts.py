@@ -1,0 +1,139 @@
+"""The parts that steps need, each built once from the settings and only where a pool needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from records.audit import AuditLog
+from records.content import ContentStore
+from records.database import connect_database, migrate
+from records.token_log import TokenLog
+from records.token_log_sqlite import SqliteTokenLog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from activities.policies import Policies
+from activities.stream_events import StreamEvents
+from activities.turn_plan import TurnPlanner
+from dialogue.plan import ModelPlan
+from intents.classifier import IntentClassifier
+from intents.intents_file import IntentsFile
+from knowledge_base.embedding import Embedder
+from knowledge_base.knowledge import KnowledgeBase
+from model_runtime.model_store import ModelManifest, load_manifest
+from model_runtime.tokenizer import Tokenizer
+from policy.policy import Policy
+from settings.layout import Layout
+from settings.schema import ModelSettings, Settings
+
+__all__ = ["Parts"]
+
+EMBEDDING_THREADS = 1
+"""Questions are short; more threads would only take the model's cores."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What every pool has. Close it by leaving the stack it was opened on."""
+
+    settings: Settings
+    layout: Layout
+    database: AsyncEngine
+    token_log: TokenLog
+    events: StreamEvents
+    contents: ContentStore
+    audit: AuditLog
+
+    @classmethod
+    async def open(cls, settings: Settings, stack: AsyncExitStack) -> Parts:
+        layout = Layout.of(settings)
+        layout.data.mkdir(parents=True, exist_ok=True)
+        url = layout.database_url(settings.records.database)
+        await migrate(url)
+        database = connect_database(url)
+        stack.push_async_callback(database.dispose)
+        token_log = SqliteTokenLog(layout.token_log)
+        stack.push_async_callback(token_log.close)
+        return cls(
+            settings,
+            layout,
+            database,
+            token_log,
+            StreamEvents(token_log),
+            ContentStore(database),
+            AuditLog(database),
+        )
+
+    # models --------------------------------------------------------------------------------------
+
+    def all_models(self) -> dict[str, ModelSettings]:
+        """By alias; the one that answers is ``default``."""
+        return {"default": self.settings.model, **self.settings.models}
+
+    def manifest(self, model: ModelSettings) -> ModelManifest:
+        """Raises ModelMissing and ModelCorrupt."""
+        return load_manifest(self.layout.model(model))
+
+    def model_plans(self) -> dict[str, ModelPlan]:
+        return {alias: self._model_plan(alias, model) for alias, model in self.all_models().items()}
+
+    def _model_plan(self, alias: str, model: ModelSettings) -> ModelPlan:
+        manifest = self.manifest(model)
+        return ModelPlan(
+            alias=alias,
+            name=model.name,
+            digest=manifest.digest,
+            task_queue=model.task_queue or self.settings.queue_serving("generate_answer"),
+            languages=model.languages,
+            reasoning=model.reasoning,
+            context=model.widths[-1],
+        )
+
+    def tokenizers(self) -> dict[str, Tokenizer]:
+        """By the digest of their model."""
+        folders = {self.manifest(model).digest: self.layout.model(model) for model in self.all_models().values()}
+        return {digest: Tokenizer.load(folder) for digest, folder in folders.items()}
+
+    # policies, intents, knowledge ----------------------------------------------------------------
+
+    async def policies(self) -> Policies:
+        """Raises PolicyFault."""
+        root = self.settings.resolve(Path())
+        built = {
+            name: await asyncio.to_thread(Policy.build, rules, root) for name, rules in self.settings.policies.items()
+        }
+        policies = Policies(built, self.contents)
+        await policies.keep()
+        return policies
+
+    def planner(self, policies: Policies) -> TurnPlanner:
+        return TurnPlanner(self.settings, policies.current, self.model_plans())
+
+    def embedder(self) -> Embedder:
+        embedding = self.settings.knowledge.embedding
+        model = embedding.model
+        if not model.startswith("wheel:"):
+            model = str(self.settings.resolve(model))
+        return Embedder(model, embedding.languages, threads=EMBEDDING_THREADS)
+
+    def knowledge(self, embedder: Embedder) -> KnowledgeBase:
+        return KnowledgeBase(self.layout.knowledge, embedder, threshold=self.settings.knowledge.threshold)
+
+    async def classifier(self, embedder: Embedder) -> IntentClassifier:
+        """Trained here, in seconds. Raises IntentsFault."""
+        intents = self.settings.intents
+        path = self.settings.resolve(intents.file)
+        await self.contents.put("intents", await asyncio.to_thread(path.read_bytes))
+
+        def train() -> IntentClassifier:
+            return IntentClassifier.train(
+                IntentsFile.load(path),
+                embedder.embed,
+                embedder.languages,
+                embed_name=embedder.digest,
+                threshold=intents.threshold,
+            )
+
+        return await asyncio.to_thread(train)
