@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
 
 from dialogue.steps import RecognisedIntent
+from intents.features import Embed
 from intents.intents_file import IntentsFile
+from intents.language_model import LanguageModel
 
 __all__ = ["Embed", "IntentClassifier"]
 
-Embed = Callable[[list[str]], Any]
-"""Texts -> array of shape (texts, dimensions), float."""
+_METHOD = "logistic regression, out of scope as a class, Platt over logits and neighbours; 1"
+_ALTERNATIVES = 3
 
 
 class IntentClassifier:
-    """Trained from an intents file. ``digest`` (sha256, hex) names the file and the method."""
+    """One :class:`LanguageModel` a language. ``digest`` (SHA-256, hex) names the file and the method."""
 
-    digest: str
+    def __init__(
+        self, file: IntentsFile, models: dict[str, LanguageModel], digest: str, threshold: float | None
+    ) -> None:
+        self.file = file
+        self.models = models
+        self.digest = digest
+        self._threshold = threshold
 
     @classmethod
     def train(
@@ -29,8 +38,57 @@ class IntentClassifier:
         embed_name: str = "",
         threshold: float | None = None,
     ) -> IntentClassifier:
-        """``threshold`` is a probability of being in scope; ``None``: chosen by cross-validation."""
-        raise NotImplementedError
+        """Trains on the example sentences, in seconds.
+
+        ``embed`` is asked for texts of ``embed_languages`` only; ``embed_name`` (best its digest) goes into the
+        classifier's. ``threshold`` is the probability of being in scope below which a message is out of it;
+        ``None``: chosen by cross-validation for each language.
+        """
+        models = {
+            language: LanguageModel(
+                list(file.sentences(language)), language, embed if language in embed_languages else None
+            )
+            for language in file.languages
+        }
+        said = [file.digest, _METHOD, version("scikit-learn"), f"{threshold}"]
+        if embed is not None:
+            said += [embed_name, *sorted(embed_languages)]
+        return cls(file, models, hashlib.sha256("\0".join(said).encode()).hexdigest(), threshold)
 
     def recognise(self, text: str, language: str) -> RecognisedIntent:
-        raise NotImplementedError
+        """The intent of ``text``; one in a language without examples goes to the model surest of its own.
+
+        ``confidence`` is the probability that the intent is right, or that the message is out of scope.
+        """
+        asked = [language] if language in self.models else list(self.models)
+        opinions = {name: self.models[name].ask([text]) for name in asked}
+        surest = max(opinions, key=lambda name: float(opinions[name].in_scope[0]))
+        model, in_scope = self.models[surest], float(opinions[surest].in_scope[0])
+        probabilities = opinions[surest].probabilities[0] * in_scope
+        order = probabilities.argsort()[::-1]
+        ranked = [(model.intents[i], round(float(probabilities[i]), 4)) for i in order[: _ALTERNATIVES + 1]]
+        if in_scope < (model.scope.threshold if self._threshold is None else self._threshold):
+            return RecognisedIntent(
+                intent=None,
+                confidence=round(1 - in_scope, 4),
+                route="template",
+                reply=_in_language(self.file.out_of_scope.reply, language),
+                alternatives=tuple(ranked[:_ALTERNATIVES]),
+                model=self.digest,
+            )
+        name, confidence = ranked[0]
+        intent = self.file.intents[name]
+        template = self.file.templates[intent.template] if intent.template else None
+        return RecognisedIntent(
+            intent=name,
+            confidence=confidence,
+            route=intent.route,
+            reply=None if template is None else _in_language(template, language),
+            alternatives=tuple(ranked[1:]),
+            model=self.digest,
+        )
+
+
+def _in_language(texts: dict[str, str], language: str) -> str:
+    """The text in that language, else in English, else whichever there is."""
+    return texts.get(language) or texts.get("en") or next(iter(texts.values()))

@@ -1,0 +1,176 @@
+"""The classifier of one language: multinomial logistic regression, its temperature, and its scope."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intents.features import Embed, Features, grams
+from intents.scope import Floats, Scope
+
+__all__ = ["LanguageModel", "Opinion"]
+
+_INVERSE_PENALTY = 10.0
+_FOLDS = 5
+_NEIGHBOURS = 5
+_EXACT_UP_TO = 3000
+"""Sentences up to which training runs in the space the sentences span: the same model, many times quicker."""
+
+
+class Opinion:
+    """What a language model says about messages: arrays with a row for each.
+
+    ``probabilities`` of the intents given that the message is in scope, shape (messages, intents);
+    ``in_scope``, shape (messages,).
+    """
+
+    def __init__(self, probabilities: Floats, in_scope: Floats) -> None:
+        self.probabilities = probabilities
+        self.in_scope = in_scope
+
+
+class LanguageModel:
+    """Trained on ``(sentence, intent)`` pairs of one language, ``None`` for sentences out of scope.
+
+    Those are a class of their own in the regression. Scope is judged by the largest logit, by how far it is
+    above that class's, by the mean cosine to the five nearest sentences of the intents, and by the share of the
+    message's words that the intents' sentences know. Temperature (Guo et
+    al. 2017) and scope are fitted on five-fold cross-validated logits. Deterministic.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[str, str | None]], language: str, embed: Embed | None = None) -> None:
+        sentences = [sentence for sentence, _ in pairs]
+        self.intents = sorted({intent for _, intent in pairs if intent is not None})
+        place = {intent: number for number, intent in enumerate(self.intents)}
+        self._labels = np.array([len(place) if intent is None else place[intent] for _, intent in pairs])
+        self._features = Features(sentences, language, embed)
+        self._known = self._features.rows(sentences)
+        self._in = self._labels < len(place)
+        self._unit = _unit_rows(self._known)
+        self._language = language
+        self._grams = [grams(sentence, language) for sentence in sentences]
+        self._vocabulary = _union(self._grams, np.flatnonzero(self._in))
+        space, back = _spanned(self._known)
+        self._coefficients, self._intercepts = _fit(space, self._labels, back)
+        self.held_out_logits, signs = self._cross_validate(space)
+        self.temperature = _temperature(self.held_out_logits[self._in], self._labels[self._in], len(place))
+        self.scope = Scope.fit(signs, self._in)
+        self.held_out_in_scope = self.scope.probability(signs)
+
+    @property
+    def labels(self) -> NDArray[np.int_]:
+        """The intent's number of each sentence; ``len(intents)`` for those out of scope."""
+        return self._labels
+
+    def ask(self, texts: Sequence[str]) -> Opinion:
+        rows = self._features.rows(texts)
+        logits = np.asarray(rows @ self._coefficients.T + self._intercepts)
+        similarity = (_unit_rows(rows) @ self._unit[self._in].T).toarray()
+        covered = _covered([grams(text, self._language) for text in texts], self._vocabulary)
+        signs = self._signs(logits, similarity, covered)
+        return Opinion(self.probabilities(logits), self.scope.probability(signs))
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """Of the intents, given that the message is in scope; shape (messages, intents)."""
+        return _softmax(logits[:, : len(self.intents)] / self.temperature)
+
+    def _signs(self, logits: Floats, similarity: Floats, covered: Floats) -> Floats:
+        """Signs of being in scope, shape (messages, 3 or 4)."""
+        among = logits[:, : len(self.intents)].max(axis=1)
+        nearest = min(_NEIGHBOURS, similarity.shape[1])
+        near = np.partition(similarity, -nearest, axis=1)[:, -nearest:].mean(axis=1)
+        columns = [among, near, covered]
+        if logits.shape[1] > len(self.intents):
+            columns.append(among - logits[:, -1])
+        return np.stack(columns, axis=1)
+
+    def _cross_validate(self, space: Any) -> tuple[Floats, Floats]:
+        """Logits and signs of every sentence, by a model trained without its fold."""
+        from sklearn.model_selection import StratifiedKFold
+
+        classes = int(self._labels.max()) + 1
+        fewest = int(np.bincount(self._labels).min())
+        logits = np.zeros((len(self._labels), classes))
+        signs = np.zeros((len(self._labels), 4 if classes > len(self.intents) else 3))
+        folds: Any = StratifiedKFold(max(2, min(_FOLDS, fewest)), shuffle=True, random_state=0)
+        for train, test in folds.split(np.zeros(len(self._labels)), self._labels):
+            coefficients, intercepts = _fit(space[train], self._labels[train], None)
+            logits[test] = np.asarray(space[test] @ coefficients.T) + intercepts
+            inside = train[self._in[train]]
+            similarity = (self._unit[test] @ self._unit[inside].T).toarray()
+            covered = _covered([self._grams[i] for i in test], _union(self._grams, inside))
+            signs[test] = self._signs(logits[test], similarity, covered)
+        return logits, signs
+
+
+def _union(known: Sequence[frozenset[str]], which: NDArray[np.int_]) -> frozenset[str]:
+    return frozenset().union(*(known[i] for i in which))
+
+
+def _covered(messages: Sequence[frozenset[str]], vocabulary: frozenset[str]) -> Floats:
+    """The share of each message's grams that the vocabulary has."""
+    return np.array([len(message & vocabulary) / max(len(message), 1) for message in messages])
+
+
+def _spanned(rows: Any) -> tuple[Any, Any]:
+    """The rows in an orthonormal basis of the space they span, and the matrix that leads back.
+
+    A linear model with an L2 penalty lies in that space, so it is the same model. Too many rows stay as they
+    are, with no way back to go.
+    """
+    if rows.shape[0] > _EXACT_UP_TO:
+        return rows, None
+    gram = (rows @ rows.T).toarray()
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > values[-1] * 1e-10
+    roots = np.sqrt(values[kept])
+    return vectors[:, kept] * roots, rows.T @ (vectors[:, kept] / roots)
+
+
+def _fit(space: Any, labels: NDArray[np.int_], back: Any) -> tuple[Floats, Floats]:
+    """Coefficients of shape (classes, features) and intercepts of shape (classes,)."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model: Any = LogisticRegression(C=_INVERSE_PENALTY, max_iter=200, tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough: the order of logits is settled by then
+        model.fit(space, labels)
+    coefficients, intercepts = _per_class(model)
+    return (coefficients if back is None else coefficients @ back.T), intercepts
+
+
+def _per_class(model: Any) -> tuple[Floats, Floats]:
+    """Two classes have a single row in scikit-learn."""
+    coefficients = np.asarray(model.coef_, dtype=np.float64)
+    intercepts = np.asarray(model.intercept_, dtype=np.float64)
+    if len(coefficients) == 1:
+        return np.vstack([-coefficients, coefficients]) / 2, np.concatenate([-intercepts, intercepts]) / 2
+    return coefficients, intercepts
+
+
+def _temperature(logits: Floats, labels: NDArray[np.int_], intents: int) -> float:
+    """The one with the highest likelihood of the held-out sentences in scope."""
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        probabilities = _softmax(logits[:, :intents] / np.exp(log_temperature))
+        return float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
+
+    found: Any = minimize_scalar(loss, bounds=(-4.0, 3.0), method="bounded")
+    return float(np.exp(found.x))
+
+
+def _softmax(logits: Floats) -> Floats:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _unit_rows(rows: Any) -> Any:
+    from sklearn.preprocessing import normalize
+
+    return normalize(rows)
