@@ -90,7 +90,7 @@ def _fault_of(error: WorkflowUpdateFailedError | WorkflowFailureError) -> Parley
     return ParleyFault(str(error.cause or error))
 
 
-def _fault_of_query(conversation: str, error: WorkflowQueryFailedError) -> ParleyFault:
+def _fault_of_query(error: WorkflowQueryFailedError, conversation: str) -> ParleyFault:
     """A failed query has no type, only its message: so the words themselves are compared."""
     unknown = unknown_conversation(conversation)
     another_workflow = error.message.startswith("Query handler for")

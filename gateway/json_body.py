@@ -16,6 +16,8 @@ __all__ = ["DEEPEST", "parse_object", "read_object"]
 
 DEEPEST = 32
 """Levels of nesting. What we take has four."""
+DRAINED = 16 * 2**20
+"""Bytes beyond the bound that are still read, and dropped."""
 _LONGEST_NUMBER = 400
 
 
@@ -40,18 +42,24 @@ def _refuse_foreign_type(content_type: str) -> None:
 
 
 async def _read(request: Request, limit: int) -> bytes:
-    """Stops at the bound while reading: a chunked body does not say beforehand how long it is."""
-    too_large = HTTPException(
-        413, f"body: has more than {limit} bytes. Send less, or set gateway.max_body.", {"Connection": "close"}
-    )
+    """Counts while reading: a chunked body does not say beforehand how long it is. Never holds more than ``limit``.
+
+    What goes over is read a while longer and dropped: a client that is still sending would lose the answer else.
+    """
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise too_large
+    seen = int(declared) if declared.isdecimal() else 0
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise too_large
+    if seen <= limit + DRAINED:
+        seen = 0
+        async for chunk in request.stream():
+            seen += len(chunk)
+            if seen <= limit:
+                body += chunk
+            elif seen > limit + DRAINED:
+                break
+    if seen > limit:
+        told = f"body: has more than {limit} bytes. Send less, or set gateway.max_body."
+        raise HTTPException(413, told, {"Connection": "close"})
     return bytes(body)
 
 

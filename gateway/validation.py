@@ -81,10 +81,11 @@ def _what(kind: type[BaseModel], error: Any) -> str:
 
 
 def _no_such_field(kind: type[BaseModel], place: tuple[Any, ...]) -> str:
-    if len(place) > 1:
+    name, *inside = place
+    if inside:
         return "no such field. Leave it out"
     known = list(kind.model_fields)
-    near = next(iter(difflib.get_close_matches(str(place[0]), known, n=1)), None)
+    near = next(iter(difflib.get_close_matches(str(name), known, n=1)), None)
     return f"no such field. Did you mean {near}?" if near else f"no such field. There are: {', '.join(known)}"
 
 
