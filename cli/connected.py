@@ -1,0 +1,33 @@
+"""A client of what runs: the conversations, as the settings name them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dialogue.faults import UnknownTenant
+
+if TYPE_CHECKING:
+    from gateway.conversations import Conversations
+    from settings.schema import Settings
+
+__all__ = ["conversations", "known_tenant"]
+
+
+async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conversations:
+    """Raises ``ConnectionError`` with one clear line when no server answers within ``wait_seconds``."""
+    from gateway.conversations import Conversations
+    from records.connection import connect
+
+    client = await connect(settings.temporal, wait_seconds=wait_seconds)
+    return Conversations(client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui)
+
+
+def known_tenant(settings: Settings, tenant: str) -> str:
+    """The tenant itself. Raises UnknownTenant where temporal.yaml has none of that name."""
+    if tenant not in settings.tenants:
+        raise UnknownTenant(
+            f"tenant: there is no tenant {tenant!r} in {settings.origins.file}; there are "
+            f"{', '.join(settings.tenants)}.",
+            field="tenant",
+        )
+    return tenant

@@ -1,0 +1,87 @@
+"""``parley demo``: everything started, and a conversation of three turns held with it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from settings.schema import Settings
+
+__all__ = ["QUESTIONS", "demo"]
+
+QUESTIONS = (
+    "How long do I have to send back shoes I bought online?",
+    "今天北京的天气怎么样?",
+    "我的手机号是13812345678,你们这些傻瓜,退货要多少天?",
+)
+"""One the knowledge base answers, one out of scope, one with a phone number and a word that is masked."""
+
+
+async def demo() -> None:
+    """Start everything and hold a conversation of three turns.
+
+    In a terminal it then stays up for `parley chat` until Ctrl-C. Where `parley up` runs already, that is used.
+    """
+    from cli.console import output
+    from cli.interrupts import until_told_to_stop
+    from cli.running import running
+    from cli.stack import bring_up
+    from settings.layout import Layout
+    from settings.load import load
+
+    settings, console = load(), output()
+    if (already := running(Layout.of(settings).run)) is not None:
+        console.print(f"parley up runs already (pid {already.pid}, {already.gateway}): it is used.")
+        await _converse(settings, console)
+        return
+    with until_told_to_stop():
+        async with bring_up(settings, console):
+            await _converse(settings, console)
+            if sys.stdin.isatty() and sys.stdout.isatty():
+                console.print("Everything stays up: talk with `parley chat` in another terminal. Ctrl-C stops it.")
+                await asyncio.Event().wait()
+    console.print("Everything is stopped.")
+
+
+async def _converse(settings: Settings, console: Console) -> None:
+    from ulid import ULID
+
+    from cli.connected import conversations
+    from cli.stages import working
+    from cli.tables import reply_view, said
+    from dialogue.faults import ParleyFault
+    from dialogue.messages import Say
+    from dialogue.turn import Reply
+    from gateway.conversations import new_conversation_id
+
+    connected = await conversations(settings)
+    conversation = new_conversation_id()
+    for number, question in enumerate(QUESTIONS):
+        console.print()
+        console.print(said("you", question))
+        message = Say(message_id=f"demo-{ULID()}", text=question)
+        with working(console, "answering"):
+            reply = await connected.say(conversation, message, fresh=number == 0, opened_by="demo")
+        if not isinstance(reply, Reply):  # not reached: no bound was given
+            raise ParleyFault(f"conversation {conversation}: no answer yet")
+        trace = connected.trace_url(reply.workflow_id)
+        console.print(reply_view(reply, trace=trace))
+    _say_what_it_is(settings, console)
+
+
+def _say_what_it_is(settings: Settings, console: Console) -> None:
+    """A stand-in must not be taken for the model that people came for."""
+    if not settings.model.source.startswith("wheel:"):
+        return
+    languages = " and ".join({"en": "English", "zh": "Chinese"}.get(each, each) for each in settings.model.languages)
+    console.print(
+        f"\nThis was {settings.model.name}: a small stand-in that knows {languages} only and is no R1. Asked in\n"
+        "another language, the turn quotes its passages. These two lines under `model:` in temporal.yaml put a\n"
+        "real R1 distill in its place (then also `languages: [en, zh]` and `reasoning: r1`):\n"
+        "  source: /models/DeepSeek-R1-Distill-Qwen-7B\n"
+        "  name: deepseek-r1-distill-qwen-7b\n"
+    )

@@ -1,0 +1,135 @@
+"""``parley reviews``: turns that wait for a person's decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from cli.options import Json, Tenant
+
+if TYPE_CHECKING:
+    from cli.drafts import Draft
+    from dialogue.turn import TurnSummary
+
+__all__ = ["app"]
+
+app = App(name="reviews", help="Decide on turns that wait for a person.")
+
+
+@app.command(name="list")
+async def list_(
+    *,
+    tenant: Annotated[str | None, Parameter(help="Of this tenant alone.")] = None,
+    json: Json = False,
+) -> None:
+    """List the turns that wait."""
+    from cli.connected import conversations, known_tenant
+    from cli.console import output, print_json, print_line
+    from cli.tables import rows
+    from settings.load import load
+
+    settings = load()
+    if tenant is not None:
+        known_tenant(settings, tenant)
+    connected = await conversations(settings)
+    waiting = [
+        {"conversation": conversation, "tenant": found.tenant, "turn": turn.turn, "question": turn.question}
+        async for conversation, found in connected.waiting(tenant)
+        for turn in found.turns
+        if turn.turn in found.waiting
+    ]
+    if json:
+        print_json(waiting)
+    elif waiting:
+        lines = [(each["conversation"], str(each["turn"]), each["tenant"], each["question"]) for each in waiting]
+        output().print(rows(("conversation", "turn", "tenant", "asked"), lines, right=(1,)))
+    else:
+        print_line("Nothing waits for a person.")
+
+
+@app.command
+async def show(conversation: str, turn: int, /, *, tenant: Tenant = "default", json: Json = False) -> None:
+    """Show what was asked, what would be answered and why a person has to decide."""
+    from cli.connected import conversations, known_tenant
+    from cli.console import output, print_json
+    from cli.drafts import draft_of
+    from dialogue.faults import NoSuchReview
+    from settings.load import load
+
+    settings = load()
+    connected = await conversations(settings)
+    found = await connected.transcript(conversation, known_tenant(settings, tenant))
+    asked = next((each for each in found.turns if each.turn == turn and turn in found.waiting), None)
+    if asked is None:
+        raise NoSuchReview(f"turn: turn {turn} of {conversation} does not wait for a person.")
+    draft = await draft_of(connected.client, conversation, turn)
+    if json:
+        print_json({"conversation": conversation, "turn": asked, "draft": draft})
+    else:
+        _print_review(output(), conversation, asked, draft)
+
+
+def _print_review(console, conversation: str, asked: TurnSummary, draft: Draft | None) -> None:  # noqa: ANN001
+    from cli.tables import citation_line, said
+
+    console.print(f"conversation {conversation}  turn {asked.turn}  {asked.language}")
+    console.print(said("asked", asked.question))
+    if draft is None:
+        console.print("  There is no draft: the intent asks for a person. Answer with --edit.")
+    else:
+        console.print(said("draft", draft.answer))
+        for citation in draft.citations:
+            console.print(f"        {citation_line(citation)}")
+        for finding in draft.findings:
+            console.print(f"  {finding.rule}  {finding.label}  {finding.start}-{finding.end}  {finding.action}")
+        if draft.reason:
+            console.print(f"  why  {draft.reason}")
+    console.print(
+        f"  decide  parley reviews resolve {conversation} {asked.turn} --by NAME  --approve | --edit TEXT | --reject"
+    )
+
+
+@app.command
+async def resolve(
+    conversation: str,
+    turn: int,
+    /,
+    *,
+    by: Annotated[str, Parameter(help="Who decides, for the records.")],
+    approve: Annotated[bool, Parameter(negative="", help="Send the draft.")] = False,
+    edit: Annotated[str | None, Parameter(help="Send this text in its place.")] = None,
+    reject: Annotated[bool, Parameter(negative="", help="Send the tenant's fallback text.")] = False,
+    note: Annotated[str, Parameter(help="Why, for the records.")] = "",
+    tenant: Tenant = "default",
+    json: Json = False,
+) -> None:
+    """Decide on a turn that waits. Give one of --approve, --edit and --reject."""
+    from cli.connected import conversations, known_tenant
+    from cli.console import output, print_json
+    from cli.tables import reply_view
+    from dialogue.faults import InvalidRequest
+    from dialogue.messages import ResolveReview
+    from dialogue.turn import Reply
+    from settings.load import load
+
+    chosen = [name for name, given in (("approve", approve), ("edit", edit is not None), ("reject", reject)) if given]
+    if len(chosen) != 1:
+        raise InvalidRequest("decision: give exactly one of --approve, --edit TEXT and --reject.")
+    settings = load()
+    message = ResolveReview.model_validate(
+        {
+            "turn": turn,
+            "decision": chosen[0],
+            "answer": edit,
+            "by": by,
+            "note": note,
+            "tenant": known_tenant(settings, tenant),
+        }
+    )
+    connected = await conversations(settings)
+    reply = Reply.model_validate(await connected.resolve_review(conversation, message))
+    if json:
+        print_json(reply)
+    else:
+        output().print(reply_view(reply, trace=connected.trace_url(reply.workflow_id)))
