@@ -290,7 +290,10 @@ class Conversations:
         try:
             return await handle.execute_update(name, message)
         except WorkflowUpdateFailedError as error:
-            raise _fault_of(error) from error
+            fault = _fault_of(error)
+            if fault.message.startswith("Update handler for"):  # another workflow's id: none of the caller's business
+                raise unknown_conversation(conversation) from error
+            raise fault from error
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise unknown_conversation(conversation) from error

@@ -6,8 +6,10 @@ import uuid
 from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
 
 from dialogue.faults import MessageIdReused, ParleyFault, RecordsUnavailable, UnknownConversation
 from dialogue.messages import CancelTurn, ChatMessage, DialogueStart, Say
@@ -54,14 +56,25 @@ def test_a_dialogue_belongs_to_its_tenant_and_user() -> None:
     assert all(name.startswith("dlg-") and len(name) == 36 for name in names)
 
 
-async def test_nothing_but_a_conversation_is_read(front: Front) -> None:
-    """The id of any other workflow is an unknown conversation, for reading as for cancelling."""
-    handle = await front.client.start_workflow(
-        "SomethingElse", id=f"other-{uuid.uuid4().hex}", task_queue=f"nobody-{uuid.uuid4().hex[:8]}"
-    )
-    await handle.terminate()
-    with pytest.raises(UnknownConversation):
-        await front.conversations.cancel_turn(handle.id, CancelTurn())
+@workflow.defn(name="SomethingElse", sandboxed=False)
+class SomethingElse:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+
+async def test_another_workflow_is_an_unknown_conversation(front: Front) -> None:
+    """Whether it runs or not, for reading as for cancelling: what else the namespace holds is nobody's business."""
+    queue = f"other-{uuid.uuid4().hex[:8]}"
+    async with Worker(front.client, task_queue=queue, workflows=[SomethingElse]):
+        handle = await front.client.start_workflow("SomethingElse", id=queue, task_queue=queue)
+        with pytest.raises(UnknownConversation):
+            await front.conversations.transcript(handle.id, "default")
+        with pytest.raises(UnknownConversation):
+            await front.conversations.cancel_turn(handle.id, CancelTurn())
+        await handle.terminate()
+        with pytest.raises(UnknownConversation):
+            await front.conversations.cancel_turn(handle.id, CancelTurn())
 
 
 class _Failing:
