@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
+from sqlalchemy import Select, func, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from dialogue.faults import RecordsConflict, RecordsUnavailable
+from records.audit_chain import GENESIS, ChainCheck, Head, row_hash
 from records.audit_rows import AuditReceipt, AuditRow, ConversationSummary, KeptFeedback, KeptRow, Problem
+from records.database import reading, writing
+from records.statements import insert
+from records.tables import audit_heads, feedback, interaction_logs
 
 __all__ = ["AuditLog", "AuditReceipt", "AuditRow", "ConversationSummary", "KeptFeedback", "KeptRow", "Problem"]
+
+logs = interaction_logs.c
+
+_OF_THE_ATTEMPT = frozenset({"latency_ms", "run_id"})
+"""Columns that say which attempt wrote the row, and not what happened in the turn."""
 
 
 class AuditLog:
@@ -21,33 +37,144 @@ class AuditLog:
         Raises RecordsConflict when this conversation and turn hold another content. ``latency_ms`` and ``run_id``
         say which attempt wrote the row; they are kept of the first and not compared.
         """
-        raise NotImplementedError
+        columns = row.to_columns()
+        try:
+            async with writing(self._engine) as connection:
+                head = await _locked_head(connection, row.tenant)
+                kept = await _kept(connection, row)
+                return _same(columns, kept) if kept else await _append(connection, columns, head)
+        except IntegrityError as error:
+            # Another tenant's append of this conversation and turn, under another head, was first.
+            async with reading(self._engine) as connection:
+                kept = await _kept(connection, row)
+            if kept is None:
+                raise RecordsUnavailable(
+                    f"audit_heads: the chain of tenant {row.tenant} cannot go on from its head: {error.orig}. "
+                    "Look with `AuditLog.verify`, and restore the tables."
+                ) from error
+            return _same(columns, kept)
 
     async def verify(self, tenant: str | None = None) -> list[Problem]:
         """Reads the chain of one tenant, or of all, and names every row that is not as it was written."""
-        raise NotImplementedError
+        rows = select(interaction_logs).order_by(logs.tenant, logs.position).execution_options(yield_per=500)
+        heads = select(audit_heads)
+        if tenant is not None:
+            rows, heads = rows.where(logs.tenant == tenant), heads.where(audit_heads.c.tenant == tenant)
+        async with reading(self._engine) as connection:
+            ends = {head.tenant: Head(head.position, head.hash) for head in await connection.execute(heads)}
+            checks = {name: ChainCheck(name, end) for name, end in ends.items()}
+            async for row in (await connection.stream(rows)).mappings():
+                checks.setdefault(row["tenant"], ChainCheck(row["tenant"], None)).take(row)
+        return [problem for name in sorted(checks) for problem in checks[name].finish()]
 
     async def turns(
         self, conversation: str, tenant: str, *, limit: int = 50, before: int | None = None
     ) -> list[KeptRow]:
         """The last ``limit`` turns (below turn ``before``), oldest first."""
-        raise NotImplementedError
+        query = select(interaction_logs).where(logs.conversation == conversation, logs.tenant == tenant)
+        if before is not None:
+            query = query.where(logs.turn < before)
+        return (await self._rows(query.order_by(logs.turn.desc()).limit(limit)))[::-1]
 
     async def by_id(self, id_: int, tenant: str | None = None) -> KeptRow | None:
-        raise NotImplementedError
+        """The row of a receipt; with ``tenant``, only if it is theirs."""
+        query = select(interaction_logs).where(logs.id == id_)
+        if tenant is not None:
+            query = query.where(logs.tenant == tenant)
+        return next(iter(await self._rows(query)), None)
 
     async def conversations(self, tenant: str, *, limit: int = 100) -> list[ConversationSummary]:
         """Those with the newest rows first."""
-        raise NotImplementedError
+        query = (
+            select(logs.conversation, func.count(), func.min(logs.timestamp), func.max(logs.timestamp))
+            .where(logs.tenant == tenant)
+            .group_by(logs.conversation)
+            .order_by(func.max(logs.position).desc())
+            .limit(limit)
+        )
+        async with reading(self._engine) as connection:
+            found = (await connection.execute(query)).all()
+        return [ConversationSummary(name, turns, a.timestamp(), z.timestamp()) for name, turns, a, z in found]
 
     async def count(self, tenant: str | None = None) -> int:
-        raise NotImplementedError
+        """Rows, of one tenant or of all."""
+        query = select(func.count()).select_from(interaction_logs)
+        if tenant is not None:
+            query = query.where(logs.tenant == tenant)
+        async with reading(self._engine) as connection:
+            return (await connection.execute(query)).scalar_one()
 
     async def keep_feedback(
         self, *, conversation: str, turn: int, tenant: str, user: str, score: int, comment: str = ""
     ) -> None:
-        """One opinion per conversation, turn and user: the last one wins."""
-        raise NotImplementedError
+        """One opinion per conversation, turn and user: the last one wins. Another tenant's is left as it is."""
+        given = KeptFeedback(conversation, turn, tenant, user, score, comment, datetime.now(UTC).timestamp())
+        async with writing(self._engine) as connection:
+            statement = insert(connection, feedback).values(given.to_columns())
+            new = statement.excluded
+            statement = statement.on_conflict_do_update(
+                index_elements=[feedback.c.conversation, feedback.c.turn, feedback.c.user_id],
+                set_={"score": new.score, "comment": new.comment, "timestamp": new.timestamp},
+                where=feedback.c.tenant == new.tenant,
+            )
+            await connection.execute(statement)
 
     async def feedback(self, conversation: str, tenant: str) -> list[KeptFeedback]:
-        raise NotImplementedError
+        """All that was said of a conversation's answers, by turn and user."""
+        query = select(feedback).where(feedback.c.conversation == conversation, feedback.c.tenant == tenant)
+        async with reading(self._engine) as connection:
+            found = (await connection.execute(query.order_by(feedback.c.turn, feedback.c.user_id))).mappings()
+            return [KeptFeedback.of_columns(row) for row in found]
+
+    async def _rows(self, query: Select[Any]) -> list[KeptRow]:
+        async with reading(self._engine) as connection:
+            return [KeptRow.of_columns(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def _locked_head(connection: AsyncConnection, tenant: str) -> Head:
+    """The end of the tenant's chain; until the transaction ends, nobody else appends to that chain."""
+    first = {"tenant": tenant, "last_id": 0, "position": 0, "hash": GENESIS}
+    await connection.execute(insert(connection, audit_heads).values(first).on_conflict_do_nothing())
+    query = select(audit_heads.c.position, audit_heads.c.hash).where(audit_heads.c.tenant == tenant)
+    position, hash_ = (await connection.execute(query.with_for_update())).one()
+    return Head(position, hash_)
+
+
+async def _kept(connection: AsyncConnection, row: AuditRow) -> Mapping[Any, Any] | None:
+    query = select(interaction_logs).where(logs.conversation == row.conversation, logs.turn == row.turn)
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def _append(connection: AsyncConnection, columns: dict[str, Any], head: Head) -> AuditReceipt:
+    id_, position = await _next_id(connection), head.position + 1
+    columns = {**columns, "id": id_, "position": position, "previous_hash": head.hash}
+    hash_ = row_hash(columns)
+    await connection.execute(interaction_logs.insert().values({**columns, "hash": hash_}))
+    await connection.execute(
+        audit_heads.update()
+        .where(audit_heads.c.tenant == columns["tenant"])
+        .values(last_id=id_, position=position, hash=hash_)
+    )
+    return AuditReceipt(id_, hash_, created=True)
+
+
+async def _next_id(connection: AsyncConnection) -> int:
+    """The id is drawn beforehand, because the hash covers it."""
+    if connection.dialect.name == "postgresql":
+        drawn = await connection.execute(text("SELECT nextval(pg_get_serial_sequence('interaction_logs', 'id'))"))
+    else:  # nobody else writes while this transaction does
+        # Of both: a lost head must not stop other tenants, nor a lost row give its id away again.
+        last = [select(func.coalesce(func.max(c), 0)).scalar_subquery() for c in (logs.id, audit_heads.c.last_id)]
+        drawn = await connection.execute(select(func.max(*last) + 1))
+    return drawn.scalar_one()
+
+
+def _same(columns: Mapping[str, Any], kept: Mapping[Any, Any]) -> AuditReceipt:
+    """The first receipt. Raises RecordsConflict, naming the columns that differ (never their values)."""
+    differing = [name for name, value in columns.items() if name not in _OF_THE_ATTEMPT and kept[name] != value]
+    if differing:
+        raise RecordsConflict(
+            f"turn {columns['turn']} of conversation {columns['conversation']} was recorded with another "
+            f"{', '.join(differing)}. The first record stays; give the new message a turn of its own."
+        )
+    return AuditReceipt(kept["id"], kept["hash"], created=False)

@@ -1,9 +1,11 @@
-"""What one turn leaves in the audit, and how its hash is made."""
+"""What one turn leaves in the audit, as the rest of Parley sees it and as columns."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -42,6 +44,12 @@ class AuditRow(Value):
     note: str = ""
     run_id: str = ""
 
+    def to_columns(self) -> dict[str, Any]:
+        """By column of ``interaction_logs``, exactly as they come back from the database."""
+        columns = {name: _storable(value) for name, value in self.model_dump().items()}
+        columns["timestamp"] = datetime.fromtimestamp(self.timestamp, UTC)
+        return columns
+
 
 class KeptRow(AuditRow):
     """A row as it stands in the audit. ``position`` counts 1, 2, 3 … within the tenant's chain."""
@@ -50,6 +58,10 @@ class KeptRow(AuditRow):
     position: int
     previous_hash: str
     hash: str
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[Any, Any]) -> Self:
+        return cls.model_validate({**columns, "timestamp": columns["timestamp"].timestamp()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class Problem:
     """Something about a tenant's chain that is not as it was written. ``id`` and ``position``: of the row, if known."""
 
     tenant: str
-    kind: Literal["changed", "removed", "inserted", "reordered", "head"]
+    kind: Literal["changed", "removed", "inserted", "reordered"]
     id: int | None
     position: int | None
     message: str
@@ -91,3 +103,30 @@ class KeptFeedback:
     score: int
     comment: str
     timestamp: float
+
+    def to_columns(self) -> dict[str, Any]:
+        return {
+            "conversation": self.conversation,
+            "turn": self.turn,
+            "tenant": self.tenant,
+            "user_id": self.user,
+            "score": self.score,
+            "comment": _storable(self.comment),
+            "timestamp": datetime.fromtimestamp(self.timestamp, UTC),
+        }
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[Any, Any]) -> Self:
+        rest = {name: value for name, value in columns.items() if name not in ("user_id", "timestamp")}
+        return cls(**rest, user=columns["user_id"], timestamp=columns["timestamp"].timestamp())
+
+
+def _storable(value: Any) -> Any:
+    """Tuples as lists; NUL and lone surrogates, which no database takes as text, as U+FFFD."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {name: _storable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(each) for each in value]
+    return value

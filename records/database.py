@@ -1,15 +1,140 @@
-"""The database of the records: an asynchronous engine from a URL, and its migrations."""
+"""The database of the records: an asynchronous engine from a URL, transactions on it, and its migrations.
+
+SQLite (one machine) and PostgreSQL behave alike behind :func:`reading` and :func:`writing`: a reader sees one moment,
+a writer's transaction is the only one of its kind on SQLite and locks rows on PostgreSQL.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["connect_database", "migrate"]
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from dialogue.faults import RecordsUnavailable
+from records.sqlite_file import enter_wal
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["connect_database", "migrate", "reading", "writing"]
+
+SQLITE_BUSY_SECONDS = 30.0
+_MIGRATION_LOCK = 0x7061726C6579  # any number, but always the same one
+_UNDEFINED_TABLE = "42P01"
 
 
 def connect_database(url: str) -> AsyncEngine:
-    """An engine for ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://user@host/name``. Connects when used."""
-    raise NotImplementedError
+    """An engine for ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://user@host/name``. Connects when used.
+
+    Raises RecordsUnavailable for a URL that names no such database.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(parsed)
+        return create_async_engine(parsed, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError, SQLAlchemyError) as error:
+        raise RecordsUnavailable(
+            f"records.database: not a URL of a database ({_reason(error)}). "
+            "Use sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise RecordsUnavailable(
+            f"records.database: {error.name} is not installed. Run `pip install 'parley[postgres]'`."
+        ) from error
+
+
+def _sqlite_engine(url: URL) -> AsyncEngine:
+    if url.database in (None, "", ":memory:"):
+        raise RecordsUnavailable("records.database: SQLite in memory keeps nothing. Use sqlite+aiosqlite:///path.")
+    engine = create_async_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver begins no transactions: "begin" below does
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA synchronous=FULL")  # a returned answer has its row even after a power cut
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A deferred transaction that turns into a writing one can fail at once, without waiting.
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that writes; committed at its end. Raises RecordsUnavailable; IntegrityError passes."""
+    async with _available(engine.url), engine.execution_options(writes=True).begin() as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that sees one moment of the database. Raises RecordsUnavailable."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    async with _available(engine.url), engine.begin() as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _available(url: URL) -> AsyncIterator[None]:
+    try:
+        yield
+    except (IntegrityError, DataError):
+        raise
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _UNDEFINED_TABLE:
+            raise
+        raise _unavailable(url, error) from error
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        raise _unavailable(url, error) from error
+    except Exception as error:
+        # What asyncpg says while it connects comes unwrapped; importing it to name it would make it no extra.
+        if type(error).__module__.partition(".")[0] != "asyncpg":
+            raise
+        raise _unavailable(url, error) from error
+
+
+def _unavailable(url: URL, error: BaseException) -> RecordsUnavailable:
+    reason = _reason(error)
+    if "no such table" in reason or "does not exist" in reason:
+        way_out = "Start the workers once: they make the database's tables."
+    elif url.get_backend_name() == "sqlite":
+        way_out = "Check that its folder exists, may be written and has room."
+    else:
+        way_out = "Check that PostgreSQL runs there and lets this user in."
+    return RecordsUnavailable(
+        f"records.database: {url.render_as_string(hide_password=True)} cannot be used: {reason}. {way_out}"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The driver's own words, on one line."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig.__cause__ or error.orig
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 async def migrate(url: str) -> None:
@@ -17,4 +142,37 @@ async def migrate(url: str) -> None:
 
     Raises RecordsUnavailable.
     """
-    raise NotImplementedError
+    engine = connect_database(url)
+    try:
+        if engine.dialect.name == "sqlite":
+            await _prepare_sqlite(engine.url)
+        async with writing(engine) as connection:
+            if engine.dialect.name == "postgresql":
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+async def _prepare_sqlite(url: URL) -> None:
+    try:
+        await asyncio.to_thread(enter_wal, Path(url.database or ""), patience=SQLITE_BUSY_SECONDS)
+    except sqlite3.Error as error:
+        raise _unavailable(url, error) from error
+
+
+def migration_config(connection: Connection) -> Any:
+    """Alembic's configuration for the migrations shipped beside this file."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+
+    command.upgrade(migration_config(connection), "head")

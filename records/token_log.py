@@ -88,9 +88,7 @@ class TokenLog(Protocol):
         """The events with an id above ``after``, in order; none for a stream that is not there."""
         ...
 
-    def follow(
-        self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
-    ) -> AsyncIterator[StreamEvent]:
+    def follow(self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS) -> AsyncIterator[StreamEvent]:
         """Every event above ``after``, as it is written by any process, up to and with the first of those kinds."""
         ...
 
@@ -103,5 +101,5 @@ class TokenLog(Protocol):
         ...
 
     async def close(self) -> None:
-        """Ends every follower and gives back threads and connections."""
+        """Gives back threads and connections; followers get TokenLogUnavailable."""
         ...

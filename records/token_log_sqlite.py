@@ -1,15 +1,135 @@
-"""The token log in a SQLite file of its own: the embedded back end."""
+"""The token log in a SQLite file of its own: the embedded back end, for the processes of one machine.
+
+Writes and reads run on two threads of their own, so that no caller's loop waits for a disk or a lock.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
-from records.token_log import DEFAULT_MAX_STREAM_BYTES, TokenLog
+from dialogue.faults import TokenLogUnavailable
+from records.token_log import DEFAULT_MAX_STREAM_BYTES, ENDS, Resume, StreamEvent, TokenLog
+from records.token_log_file import TokenLogFile
+from records.token_log_watch import Watcher
 
 __all__ = ["SqliteTokenLog"]
 
+_READ_AT_ONCE = 1000
+_Result = TypeVar("_Result")
+
 
 class SqliteTokenLog(TokenLog):
-    def __init__(self, path: Path, *, max_stream_bytes: int = DEFAULT_MAX_STREAM_BYTES) -> None:
+    """The file is opened, and made, when it is first used; ``clock`` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_stream_bytes: int = DEFAULT_MAX_STREAM_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        def open_file() -> TokenLogFile:
+            return TokenLogFile(path, max_stream_bytes, clock)
+
+        self._writer = _Lane(path, open_file, "token-log-writer")
+        self._reader = _Lane(path, open_file, "token-log-reader")
+        self._watcher = Watcher(open_file)
+
+    async def publish(self, stream: str, kind: str, data: Mapping[str, Any], *, key: str | None = None) -> int:
+        return await self._writer.run(lambda file: file.publish(stream, kind, data, key))
+
+    async def open_attempt(self, stream: str, try_number: int, candidate: int, attempt: int) -> Resume:
+        return await self._writer.run(lambda file: file.open_attempt(stream, try_number, candidate, attempt))
+
+    async def append_tokens(
+        self,
+        stream: str,
+        try_number: int,
+        candidate: int,
+        attempt: int,
+        expected_offset: int,
+        token_ids: Sequence[int],
+        pieces: Sequence[tuple[str, str]],
+        *,
+        show: bool | None = None,
+    ) -> int:
+        shown = candidate == 0 if show is None else show
+        return await self._writer.run(
+            lambda file: file.append_tokens(
+                stream, try_number, candidate, attempt, expected_offset, token_ids, pieces, shown
+            )
+        )
+
+    async def read(self, stream: str, after: int = 0, limit: int = _READ_AT_ONCE) -> list[StreamEvent]:
+        return await self._reader.run(lambda file: file.read(stream, after, limit))
+
+    async def follow(
+        self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
+    ) -> AsyncIterator[StreamEvent]:
+        with self._watcher.watching(stream) as changed:
+            while True:
+                # Cleared before reading: what is written during the read wakes this again.
+                changed.clear()
+                events = await self.read(stream, after)
+                for event in events:
+                    yield event
+                    after = event.id
+                    if event.kind in until_kinds:
+                        return
+                if len(events) < _READ_AT_ONCE:
+                    await changed.wait()
+
+    async def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:
+        return await self._reader.run(lambda file: file.tokens(stream, try_number, candidate))
+
+    async def trim(self, older_than: float) -> int:
+        return await self._writer.run(lambda file: file.trim(older_than))
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._reader.close()
+        await asyncio.to_thread(self._watcher.close)
+
+
+class _Lane:
+    """One thread with one connection. An error of SQLite costs the connection: the next call opens another."""
+
+    def __init__(self, path: Path, open_file: Callable[[], TokenLogFile], name: str) -> None:
         self._path = path
-        self._max_stream_bytes = max_stream_bytes
+        self._open_file = open_file
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._file: TokenLogFile | None = None
+        self._closed = False
+
+    async def run(self, operation: Callable[[TokenLogFile], _Result]) -> _Result:
+        if self._closed:
+            raise TokenLogUnavailable(f"records.token_log: {self._path} was closed.")
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._call, operation)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._drop)
+            self._executor.shutdown()
+
+    def _call(self, operation: Callable[[TokenLogFile], _Result]) -> _Result:
+        try:
+            self._file = self._file or self._open_file()
+            return operation(self._file)
+        except (sqlite3.Error, OSError) as error:
+            self._drop()
+            raise TokenLogUnavailable(
+                f"records.token_log: {self._path} cannot be used: {error}. Check that its folder exists, may be "
+                "written and has room; a damaged file may be deleted (unread streams are lost, no record is)."
+            ) from error
+
+    def _drop(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,123 @@
+"""The tables of the records. Migrations bring a database to exactly this; a test holds the two together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+__all__ = ["UtcDateTime", "audit_heads", "contents", "feedback", "interaction_logs", "metadata"]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC, to the microsecond. SQLite keeps no zone: it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime says no moment: give it a zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only under a column called INTEGER.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Text has no length here: PostgreSQL stores it alike, and a long value must never cost an audit row.
+interaction_logs = Table(
+    "interaction_logs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("position", BigInteger, nullable=False, comment="1, 2, 3 … within the tenant's chain"),
+    Column("conversation", Text, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("ip_address", Text),
+    Column("timestamp", UtcDateTime, nullable=False, comment="when the message was received"),
+    Column("latency_ms", Double, nullable=False),
+    Column("input_text", Text, nullable=False),
+    Column("input_digest", Text, nullable=False),
+    Column("output_text", Text, nullable=False),
+    Column("reasoning", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("intent", Text),
+    Column("confidence", Double),
+    Column("model", Text),
+    Column("model_digest", Text),
+    Column("snapshot", Text),
+    Column("policy_digest", Text),
+    Column("record", Text, comment="digest of what an exact rerun needs, in contents"),
+    Column("citations", JSON, nullable=False),
+    Column("usage", JSON, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("run_id", Text, nullable=False, comment="Temporal's id of the workflow run"),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    UniqueConstraint("conversation", "turn"),
+    UniqueConstraint("tenant", "position"),
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("last_id", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("conversation", Text, primary_key=True),
+    Column("turn", Integer, primary_key=True, autoincrement=False),
+    Column("user_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("score", Integer, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("timestamp", UtcDateTime, nullable=False),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("digest", Text, primary_key=True, comment="SHA-256 of the body before it was compressed"),
+    Column("kind", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="zlib"),
+    Column("timestamp", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,236 @@
+"""The token log's SQLite file, as seen by one connection: plain blocking calls, each one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from dialogue.faults import TokenLogFenced, TokenLogUnavailable
+from records.sqlite_file import enter_wal
+from records.token_log import ENDS, EVENT_KINDS, Resume, StreamEvent
+
+__all__ = ["TokenLogFile"]
+
+BUSY_SECONDS = 5.0
+"""How long a write waits for another process's; each takes some hundred microseconds."""
+
+_TRIMMED_AT_ONCE = 100
+"""Streams removed in one transaction, so that no writer waits long for it."""
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS streams (
+        stream TEXT PRIMARY KEY, last_id INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        ended INTEGER NOT NULL, touched REAL NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS events (
+        stream TEXT NOT NULL, id INTEGER NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL, at REAL NOT NULL, key TEXT,
+        PRIMARY KEY (stream, id)
+    ) WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS events_key ON events (stream, key) WHERE key IS NOT NULL",
+    """CREATE TABLE IF NOT EXISTS tries (
+        stream TEXT NOT NULL, try INTEGER NOT NULL, candidate INTEGER NOT NULL,
+        attempt INTEGER NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (stream, try, candidate)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS chunks (
+        stream TEXT NOT NULL, try INTEGER NOT NULL, candidate INTEGER NOT NULL, number INTEGER NOT NULL,
+        ids BLOB NOT NULL, text BLOB NOT NULL, PRIMARY KEY (stream, try, candidate, number)
+    ) WITHOUT ROWID""",
+)
+
+_Event = tuple[str, str, str | None]
+"""Kind, data as JSON, key."""
+
+
+class TokenLogFile:
+    """Opens (and makes) the file. Every method may raise ``sqlite3.Error`` and TokenLogUnavailable."""
+
+    def __init__(self, path: Path, max_stream_bytes: int, clock: Callable[[], float] = time.time) -> None:
+        self._max_stream_bytes = max_stream_bytes
+        self._clock = clock
+        enter_wal(path, patience=BUSY_SECONDS)
+        self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        # Losing power may lose the last tokens, or this whole file; a killed process loses nothing it committed.
+        self._connection.execute("PRAGMA synchronous=OFF")
+        with self._writing():
+            for statement in _SCHEMA:
+                self._connection.execute(statement)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    # events
+
+    def publish(self, stream: str, kind: str, data: Mapping[str, Any], key: str | None) -> int:
+        _check_kind(kind)
+        event = (kind, json.dumps(data, allow_nan=False), key)
+        with self._writing():
+            if key is not None:
+                found = self._one("SELECT id FROM events WHERE stream = ? AND key = ?", stream, key)
+                if found:
+                    return found[0]
+            return self._write(stream, [event], bounded=kind not in ENDS)
+
+    def read(self, stream: str, after: int, limit: int) -> list[StreamEvent]:
+        query = "SELECT id, kind, data, at FROM events WHERE stream = ? AND id > ? ORDER BY id LIMIT ?"
+        rows = self._connection.execute(query, (stream, after, limit))
+        return [StreamEvent(id_, kind, json.loads(data), at) for id_, kind, data, at in rows]
+
+    def last_ids(self, streams: Iterable[str]) -> dict[str, int]:
+        """The last event id of each of these streams that is there."""
+        query = "SELECT stream, last_id FROM streams WHERE stream IN (SELECT value FROM json_each(?))"
+        return dict(self._connection.execute(query, (json.dumps(list(streams)),)))
+
+    def version(self) -> int:
+        """Another number as soon as another connection has committed."""
+        return self._connection.execute("PRAGMA data_version").fetchone()[0]
+
+    # tokens
+
+    def open_attempt(self, stream: str, try_number: int, candidate: int, attempt: int) -> Resume:
+        place = (stream, try_number, candidate)
+        with self._writing():
+            newest = self._newest_attempt(*place)
+            if newest > attempt:
+                raise TokenLogFenced(f"{stream}: attempt {attempt} of try {try_number} was replaced by {newest}.")
+            self._connection.execute(
+                "INSERT INTO tries VALUES (?, ?, ?, ?, 0) "
+                "ON CONFLICT (stream, try, candidate) DO UPDATE SET attempt = excluded.attempt",
+                (*place, attempt),
+            )
+            ids, texts = self._chunks(*place)
+            return Resume(ids, b"".join(texts).decode("utf-8", "surrogatepass"), self._last_id(stream))
+
+    def append_tokens(
+        self,
+        stream: str,
+        try_number: int,
+        candidate: int,
+        attempt: int,
+        expected_offset: int,
+        token_ids: Sequence[int],
+        pieces: Sequence[tuple[str, str]],
+        show: bool,
+    ) -> int:
+        place = (stream, try_number, candidate)
+        ids = struct.pack(f"<{len(token_ids)}I", *token_ids)
+        text = "".join(text for _, text in pieces).encode("utf-8", "surrogatepass")
+        events = list(_piece_events(pieces)) if show else []
+        with self._writing():
+            self._check_fence(*place, attempt, expected_offset)
+            last = self._one("SELECT max(number) FROM chunks WHERE stream = ? AND try = ? AND candidate = ?", *place)
+            number = (last[0] or 0) + 1
+            self._connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)", (*place, number, ids, text))
+            self._connection.execute(
+                "UPDATE tries SET tokens = tokens + ? WHERE stream = ? AND try = ? AND candidate = ?",
+                (len(token_ids), *place),
+            )
+            return self._write(stream, events, bounded=True, more_bytes=len(ids) + len(text))
+
+    def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:
+        return self._chunks(stream, try_number, candidate)[0]
+
+    def trim(self, older_than: float) -> int:
+        before, removed = self._clock() - older_than, 0
+        while True:
+            with self._writing():
+                query = "SELECT stream FROM streams WHERE touched < ? LIMIT ?"
+                old = self._connection.execute(query, (before, _TRIMMED_AT_ONCE)).fetchall()
+                for table in ("chunks", "tries", "events", "streams"):
+                    self._connection.executemany(f"DELETE FROM {table} WHERE stream = ?", old)  # noqa: S608 ours
+            removed += len(old)
+            if len(old) < _TRIMMED_AT_ONCE:
+                return removed
+
+    # within a transaction
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _one(self, query: str, *arguments: Any) -> Any:
+        return self._connection.execute(query, arguments).fetchone()
+
+    def _last_id(self, stream: str) -> int:
+        found = self._one("SELECT last_id FROM streams WHERE stream = ?", stream)
+        return found[0] if found else 0
+
+    def _write(self, stream: str, events: Sequence[_Event], *, bounded: bool, more_bytes: int = 0) -> int:
+        """Appends the events and counts the bytes; returns the stream's last id."""
+        now = self._clock()
+        last, held = self._one("SELECT last_id, bytes FROM streams WHERE stream = ?", stream) or (0, 0)
+        held += more_bytes + sum(len(data) for _, data, _ in events)
+        if bounded and held > self._max_stream_bytes:
+            raise TokenLogUnavailable(
+                f"{stream}: the log of one turn holds at most {self._max_stream_bytes} bytes, and these are full. "
+                "The turn goes on without a stream."
+            )
+        rows = [(stream, id_, kind, data, now, key) for id_, (kind, data, key) in enumerate(events, last + 1)]
+        self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+        last += len(rows)
+        self._connection.execute(
+            "INSERT INTO streams VALUES (?, ?, ?, ?, ?) ON CONFLICT (stream) DO UPDATE SET last_id = excluded.last_id, "
+            "bytes = excluded.bytes, ended = max(ended, excluded.ended), touched = excluded.touched",
+            (stream, last, held, any(kind == "final" for kind, _, _ in events), now),
+        )
+        return last
+
+    def _newest_attempt(self, stream: str, try_number: int, candidate: int) -> int:
+        """0 when none was opened. Raises TokenLogFenced when the try itself is over."""
+        ended = self._one("SELECT ended FROM streams WHERE stream = ?", stream)
+        if ended and ended[0]:
+            raise TokenLogFenced(f"{stream}: its final event is written, so nothing more is generated for it.")
+        higher = self._one("SELECT max(try) FROM tries WHERE stream = ?", stream)[0]
+        if higher is not None and higher > try_number:
+            raise TokenLogFenced(f"{stream}: try {try_number} is over, try {higher} was opened.")
+        query = "SELECT attempt FROM tries WHERE stream = ? AND try = ? AND candidate = ?"
+        found = self._one(query, stream, try_number, candidate)
+        return found[0] if found else 0
+
+    def _check_fence(self, stream: str, try_number: int, candidate: int, attempt: int, expected_offset: int) -> None:
+        newest = self._newest_attempt(stream, try_number, candidate)
+        if newest != attempt:
+            raise TokenLogFenced(
+                f"{stream}: attempt {attempt} of try {try_number} writes, but the attempt opened last is {newest}."
+            )
+        query = "SELECT tokens FROM tries WHERE stream = ? AND try = ? AND candidate = ?"
+        tokens = self._one(query, stream, try_number, candidate)[0]
+        if tokens != expected_offset:
+            raise TokenLogFenced(
+                f"{stream}: attempt {attempt} of try {try_number} writes at token {expected_offset}, "
+                f"but the log holds {tokens}: somebody else wrote."
+            )
+
+    def _chunks(self, stream: str, try_number: int, candidate: int) -> tuple[tuple[int, ...], list[bytes]]:
+        query = "SELECT ids, text FROM chunks WHERE stream = ? AND try = ? AND candidate = ? ORDER BY number"
+        chunks = self._connection.execute(query, (stream, try_number, candidate)).fetchall()
+        packed = b"".join(ids for ids, _ in chunks)
+        return struct.unpack(f"<{len(packed) // 4}I", packed), [text for _, text in chunks]
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in EVENT_KINDS:
+        raise ValueError(f"kind: {kind!r} is none of {', '.join(EVENT_KINDS)}.")
+
+
+def _piece_events(pieces: Sequence[tuple[str, str]]) -> Iterator[_Event]:
+    """One event for neighbouring pieces of one channel."""
+    for kind, group in groupby(pieces, key=itemgetter(0)):
+        _check_kind(kind)
+        text = "".join(text for _, text in group)
+        if text:
+            yield kind, json.dumps({"text": text}), None
