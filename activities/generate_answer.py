@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import structlog
-from records.content import ContentStore
-from records.token_log import TokenLog
 from temporalio import activity
 
 from activities.heartbeats import GenerationProgress, attempts_before, heartbeating
@@ -27,6 +25,8 @@ from model_runtime.prompt import Prompt, build_prompt
 from model_runtime.protocol import Engine, EngineDescription, Sampling
 from model_runtime.tokenizer import Tokenizer
 from policy.language import wrong_language
+from records.content import ContentStore
+from records.token_log import TokenLog
 
 __all__ = ["GenerateAnswerStep", "ServedModel"]
 
@@ -159,7 +159,7 @@ class GenerateAnswerStep:
 
     async def _result(self, request: GenerateAnswer, state: _Try, seconds: float) -> GeneratedAnswer:
         candidates = tuple(sampler.candidate() for sampler in state.samplers)
-        poors = [_poor(request, candidate) for candidate in candidates]
+        poors: list[Poor | None] = [_poor(request, candidate) for candidate in candidates]
         kept = next((index for index, poor in enumerate(poors) if poor is None), 0)
         best, sampler = candidates[kept], state.samplers[kept]
         prompt, engine = state.prompt, state.engine

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from temporalio import activity
@@ -50,7 +50,7 @@ def attempts_before() -> tuple[Attempt, ...]:
 
 
 @asynccontextmanager
-async def heartbeating(progress: Callable[[], GenerationProgress], seconds: float) -> AsyncIterator[None]:
+async def heartbeating(progress: Callable[[], GenerationProgress], seconds: float) -> AsyncGenerator[None]:
     """Sends ``progress()`` now, every ``seconds``, and once at the end, whatever the end is."""
 
     async def beat() -> None:

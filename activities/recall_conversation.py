@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from records.audit import AuditLog, AuditRow
 from temporalio import activity
 
 from dialogue.messages import Feedback
 from dialogue.steps import RecallConversation
 from dialogue.turn import Recalled, Reply, TurnSummary
+from records.audit import AuditLog, AuditRow
 
 __all__ = ["RecallConversationStep"]
 
@@ -59,7 +57,6 @@ def _summary(row: AuditRow) -> TurnSummary:
 
 
 def _reply(row: AuditRow) -> Reply:
-    received_at = row.timestamp.timestamp() if isinstance(row.timestamp, datetime) else row.timestamp
     return Reply(
         conversation=row.conversation,
         turn=row.turn,
@@ -81,6 +78,6 @@ def _reply(row: AuditRow) -> Reply:
         note=row.note,
         workflow_id=row.conversation,
         run_id=row.run_id,
-        received_at=received_at,
-        answered_at=received_at + row.latency_ms / 1000,
+        received_at=row.timestamp,
+        answered_at=row.timestamp + row.latency_ms / 1000,
     )

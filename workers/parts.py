@@ -19,7 +19,7 @@ from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
 from dialogue.plan import ModelPlan
 from intents.classifier import IntentClassifier
-from intents.intents_file import IntentsFile
+from intents.intents_file import load as load_intents
 from knowledge_base.embedding import Embedder
 from knowledge_base.knowledge import KnowledgeBase
 from model_runtime.model_store import ModelManifest, load_manifest
@@ -129,7 +129,7 @@ class Parts:
 
         def train() -> IntentClassifier:
             return IntentClassifier.train(
-                IntentsFile.load(path),
+                load_intents(path),
                 embedder.embed,
                 embedder.languages,
                 embed_name=embedder.digest,

@@ -12,7 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import structlog
+from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.step_interceptor import StepInterceptor
@@ -25,6 +27,7 @@ from workers.parts import Parts
 from workers.steps import activities_for
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
+from workflows.registration import register_search_attributes
 
 __all__ = ["ready_file", "run_worker"]
 
@@ -60,6 +63,8 @@ async def run_worker(settings: Settings, pool: str, *, stop: asyncio.Event | Non
             identity=identity,
             wait_seconds=30,
         )
+        if "workflows" in options.serves:
+            await _register_search_attributes(client)
         activities = await activities_for(options.serves, parts, stack, identity=identity)
         worker = Worker(
             client,
@@ -83,6 +88,17 @@ async def run_worker(settings: Settings, pool: str, *, stop: asyncio.Event | Non
             finally:
                 ready.unlink(missing_ok=True)
             log.info("worker stopping")
+
+
+async def _register_search_attributes(client: Client) -> None:
+    """Where the server does not allow it, `parley doctor` says what an operator has to add."""
+    try:
+        added = await register_search_attributes(client)
+    except RPCError as error:
+        log.warning("search attributes not registered", reason=error.message)
+    else:
+        if added:
+            log.info("search attributes registered", names=added)
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -95,16 +96,15 @@ async def _serve(parts: Parts, model: ModelSettings, stack: AsyncExitStack) -> S
     manifest = parts.manifest(model)
     folder = parts.layout.model(model)
     parts.layout.logs.mkdir(parents=True, exist_ok=True)
-    options = {} if model.python is None else {"python": str(model.python)}
     engine = ProcessEngine(
         folder,
+        python=str(model.python or sys.executable),
         rows=model.rows,
         widths=model.widths,
         threads=model.threads,
         device=model.device,
         hang_seconds=model.hang_seconds,
         log_file=parts.layout.logs / f"engine-{model.name}.log",
-        **options,
     )
     keeper = EngineKeeper(engine)
     stack.push_async_callback(keeper.close)

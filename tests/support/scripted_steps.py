@@ -134,6 +134,8 @@ class ScriptedSteps:
     @activity.defn(name="recognise_intent")
     async def recognise_intent(self, request: RecogniseIntent) -> RecognisedIntent:
         self.calls.append(("recognise_intent", request))
+        if "broken" in request.text:
+            raise ApplicationError("no classifier", type="intents")
         route, intent, reply = "retrieve", "return_item", None
         if "greeting" in request.text:
             route, intent, reply = "template", "greeting", "Hello!"

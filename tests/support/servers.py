@@ -6,11 +6,13 @@ import shutil
 import sys
 from pathlib import Path
 
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.plugin import SimplePlugin
 from temporalio.testing import WorkflowEnvironment
 
 from records.plugin import parley_plugin
-from workflows.names import INTENT, MODEL, SNAPSHOT, TENANT, VARIANT, VERDICT
+from workflows.names import INTENT, MODEL, SEARCH_ATTRIBUTES, SNAPSHOT, TENANT, VARIANT, VERDICT
+from workflows.registration import _TYPES
 
 __all__ = ["dev_server", "executable", "time_skipping_server"]
 
@@ -42,6 +44,10 @@ async def dev_server() -> WorkflowEnvironment:
 
 
 async def time_skipping_server(plugin: SimplePlugin) -> WorkflowEnvironment:
-    return await WorkflowEnvironment.start_time_skipping(
+    environment = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=executable("temporal-test-server"), plugins=[plugin]
     )
+    types = {name: _TYPES[type_] for name, type_ in SEARCH_ATTRIBUTES.items()}
+    request = AddSearchAttributesRequest(namespace=environment.client.namespace, search_attributes=types)
+    await environment.client.operator_service.add_search_attributes(request)
+    return environment
