@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from intents.classifier import IntentClassifier
 from intents.features import Embed
 from intents.intents_file import IntentsFile, load, same_sentence_key
 from intents.language_model import LanguageModel
+from intents.untyped import cosines, tfidf
 
 __all__ = ["Remark", "check"]
 
@@ -87,15 +88,12 @@ def _repeated(file: IntentsFile) -> Iterator[Remark]:
 
 def _near_duplicates(sentences: Sequence[tuple[str, str | None]], language: str) -> Iterator[Remark]:
     """Sentences of two intents that are almost the same, by their characters."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     size = (1, 2) if language in ("zh", "ja", "th") else (2, 4)
-    vectorizer: Any = TfidfVectorizer(analyzer="char", ngram_range=size)
-    rows = vectorizer.fit_transform([same_sentence_key(sentence) for sentence, _ in sentences])
-    alike = (rows @ rows.T).tocoo()
-    for one, other, cosine in sorted(zip(alike.row, alike.col, alike.data, strict=True)):
+    keys = [same_sentence_key(sentence) for sentence, _ in sentences]
+    rows = tfidf(keys, analyzer="char", ngram_range=size).transform(keys)
+    for one, other in np.argwhere(np.triu(cosines(rows, rows), 1) >= _NEARLY_THE_SAME).tolist():
         (first, here), (second, there) = sentences[one], sentences[other]
-        if one < other and here != there and cosine >= _NEARLY_THE_SAME:
+        if here != there:
             yield Remark(
                 "advice",
                 f"{first!r} ({here or 'out_of_scope'}) and {second!r} ({there or 'out_of_scope'}) are nearly the same",
@@ -105,10 +103,10 @@ def _near_duplicates(sentences: Sequence[tuple[str, str | None]], language: str)
 def _confusions(model: LanguageModel, language: str) -> Iterator[Remark]:
     """Cross-validated: which intents' sentences are taken for another's."""
     names = [*model.intents, "out_of_scope"]
-    guessed = np.argmax(model.held_out_logits, axis=1)
-    right = float(np.mean(guessed == model.labels))
+    guessed = model.held_out_logits.argmax(axis=1)
+    right = float((guessed == model.labels).mean())
     yield Remark("fact", f"{language}: {right:.1%} of the sentences are recognised by a model that has not seen them")
-    wrong = Counter((int(a), int(b)) for a, b in zip(model.labels, guessed, strict=True) if a != b)
+    wrong = Counter((a, b) for a, b in zip(model.labels.tolist(), guessed.tolist(), strict=True) if a != b)
     for (truth, guess), times in wrong.most_common(_CONFUSED_PAIRS):
         if times > 1:
             yield Remark(

@@ -65,7 +65,7 @@ class IntentClassifier:
         surest = max(opinions, key=lambda name: float(opinions[name].in_scope[0]))
         model, in_scope = self.models[surest], float(opinions[surest].in_scope[0])
         probabilities = opinions[surest].probabilities[0] * in_scope
-        order = probabilities.argsort()[::-1]
+        order: list[int] = probabilities.argsort()[::-1].tolist()
         ranked = [(model.intents[i], round(float(probabilities[i]), 4)) for i in order[: _ALTERNATIVES + 1]]
         if in_scope < (model.scope.threshold if self._threshold is None else self._threshold):
             return RecognisedIntent(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
 
+from intents.untyped import side_by_side, tfidf
+
 __all__ = ["Embed", "Features", "fold", "grams"]
 
 Embed = Callable[[list[str]], Any]
@@ -25,8 +27,6 @@ class Features:
     """
 
     def __init__(self, sentences: Sequence[str], language: str, embed: Embed | None) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
         if language in UNSPACED:
             shapes: list[dict[str, Any]] = [{"analyzer": "char", "ngram_range": (1, 2)}]
         else:
@@ -35,19 +35,16 @@ class Features:
                 {"analyzer": "char_wb", "ngram_range": (2, 5)},
             ]
         self._embed = embed
-        self._blocks: list[Any] = [TfidfVectorizer(sublinear_tf=True, **shape) for shape in shapes]
-        for block in self._blocks:
-            block.fit([fold(sentence) for sentence in sentences])
+        folded = [fold(sentence) for sentence in sentences]
+        self._blocks = [tfidf(folded, sublinear_tf=True, **shape) for shape in shapes]
 
     def rows(self, texts: Sequence[str]) -> Any:
         """SciPy CSR matrix of shape (texts, features)."""
-        from scipy import sparse
-
         folded = [fold(text) for text in texts]
         parts = [block.transform(folded) for block in self._blocks]
         if self._embed is not None:
-            parts.append(sparse.csr_matrix(self._embed(list(texts))))
-        return cast("Any", sparse).hstack(parts, format="csr")
+            parts.append(self._embed(list(texts)))
+        return side_by_side(parts)
 
 
 def grams(text: str, language: str) -> frozenset[str]:

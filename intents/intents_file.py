@@ -6,7 +6,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -99,20 +99,23 @@ def same_sentence_key(sentence: str) -> str:
 
 def line_of(tree: Any, keys: tuple[int | str, ...]) -> int | None:
     """The line, from 1, of the deepest part of ``keys`` that a composed YAML ``tree`` has."""
-    line = None
+    line: int | None = None
+    node = tree
     for key in keys:
-        children: list[Any] = getattr(tree, "value", [])
+        children = cast("list[Any]", getattr(node, "value", []))
         if isinstance(key, int):
-            if key >= len(children) or isinstance(children[key], tuple):
-                break
-            tree = children[key]
-            line = tree.start_mark.line + 1
-            continue
-        found = next((pair for pair in children if isinstance(pair, tuple) and pair[0].value == key), None)
-        if found is None:
+            pairs = [(child, child) for child in children[key : key + 1]]
+        else:
+            pairs = [(name, value) for name, value in _named(children) if name.value == key]
+        if not pairs:
             break
-        line, tree = found[0].start_mark.line + 1, found[1]
+        named, node = pairs[0]
+        line = int(named.start_mark.line) + 1
     return line
+
+
+def _named(children: list[Any]) -> list[tuple[Any, Any]]:
+    return [child for child in children if isinstance(child, tuple)]
 
 
 def _fault(path: Path, tree: Any, keys: tuple[int | str, ...], problem: str) -> IntentsFault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intents.features import Embed, Features, grams
-from intents.scope import Floats, Scope
+from intents.scope import Scope
+from intents.untyped import Floats, best_scalar, cosines, folds, logistic_regression, one_thread, unit_rows
 
 __all__ = ["LanguageModel", "Opinion"]
 
@@ -47,18 +47,25 @@ class LanguageModel:
         self.intents = sorted({intent for _, intent in pairs if intent is not None})
         place = {intent: number for number, intent in enumerate(self.intents)}
         self._labels = np.array([len(place) if intent is None else place[intent] for _, intent in pairs])
-        self._features = Features(sentences, language, embed)
-        self._known = self._features.rows(sentences)
-        self._in = self._labels < len(place)
-        self._unit = _unit_rows(self._known)
         self._language = language
+        self._features = Features(sentences, language, embed)
+        known = self._features.rows(sentences)
+        self._in = self._labels < len(place)
+        self._unit = unit_rows(known)
+        self._neighbours = self._unit[self._in]
         self._grams = [grams(sentence, language) for sentence in sentences]
         self._vocabulary = _union(self._grams, np.flatnonzero(self._in))
-        space, back = _spanned(self._known)
-        self._coefficients, self._intercepts = _fit(space, self._labels, back)
+        with one_thread():
+            self._train(known)
+
+    def _train(self, known: Any) -> None:
+        space, back = _spanned(known)
+        coefficients, self._intercepts = _fit(space, self._labels, back)
+        self._weights = np.ascontiguousarray(coefficients.T)
         self.held_out_logits, signs = self._cross_validate(space)
-        self.temperature = _temperature(self.held_out_logits[self._in], self._labels[self._in], len(place))
-        self.scope = Scope.fit(signs, self._in)
+        inside = self._in
+        self.temperature = _temperature(self.held_out_logits[inside], self._labels[inside], len(self.intents))
+        self.scope = Scope.fit(signs, inside)
         self.held_out_in_scope = self.scope.probability(signs)
 
     @property
@@ -68,8 +75,8 @@ class LanguageModel:
 
     def ask(self, texts: Sequence[str]) -> Opinion:
         rows = self._features.rows(texts)
-        logits = np.asarray(rows @ self._coefficients.T + self._intercepts)
-        similarity = (_unit_rows(rows) @ self._unit[self._in].T).toarray()
+        logits = np.asarray(rows @ self._weights + self._intercepts)
+        similarity = cosines(unit_rows(rows), self._neighbours)
         covered = _covered([grams(text, self._language) for text in texts], self._vocabulary)
         signs = self._signs(logits, similarity, covered)
         return Opinion(self.probabilities(logits), self.scope.probability(signs))
@@ -90,25 +97,22 @@ class LanguageModel:
 
     def _cross_validate(self, space: Any) -> tuple[Floats, Floats]:
         """Logits and signs of every sentence, by a model trained without its fold."""
-        from sklearn.model_selection import StratifiedKFold
-
         classes = int(self._labels.max()) + 1
         fewest = int(np.bincount(self._labels).min())
         logits = np.zeros((len(self._labels), classes))
         signs = np.zeros((len(self._labels), 4 if classes > len(self.intents) else 3))
-        folds: Any = StratifiedKFold(max(2, min(_FOLDS, fewest)), shuffle=True, random_state=0)
-        for train, test in folds.split(np.zeros(len(self._labels)), self._labels):
+        for train, test in folds(self._labels, max(2, min(_FOLDS, fewest))):
             coefficients, intercepts = _fit(space[train], self._labels[train], None)
             logits[test] = np.asarray(space[test] @ coefficients.T) + intercepts
             inside = train[self._in[train]]
-            similarity = (self._unit[test] @ self._unit[inside].T).toarray()
-            covered = _covered([self._grams[i] for i in test], _union(self._grams, inside))
+            similarity = cosines(self._unit[test], self._unit[inside])
+            covered = _covered([self._grams[int(i)] for i in test], _union(self._grams, inside))
             signs[test] = self._signs(logits[test], similarity, covered)
         return logits, signs
 
 
 def _union(known: Sequence[frozenset[str]], which: NDArray[np.int_]) -> frozenset[str]:
-    return frozenset().union(*(known[i] for i in which))
+    return frozenset[str]().union(*(known[int(i)] for i in which))
 
 
 def _covered(messages: Sequence[frozenset[str]], vocabulary: frozenset[str]) -> Floats:
@@ -133,44 +137,20 @@ def _spanned(rows: Any) -> tuple[Any, Any]:
 
 def _fit(space: Any, labels: NDArray[np.int_], back: Any) -> tuple[Floats, Floats]:
     """Coefficients of shape (classes, features) and intercepts of shape (classes,)."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model: Any = LogisticRegression(C=_INVERSE_PENALTY, max_iter=200, tol=1e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough: the order of logits is settled by then
-        model.fit(space, labels)
-    coefficients, intercepts = _per_class(model)
+    coefficients, intercepts = logistic_regression(space, labels, inverse_penalty=_INVERSE_PENALTY)
     return (coefficients if back is None else coefficients @ back.T), intercepts
-
-
-def _per_class(model: Any) -> tuple[Floats, Floats]:
-    """Two classes have a single row in scikit-learn."""
-    coefficients = np.asarray(model.coef_, dtype=np.float64)
-    intercepts = np.asarray(model.intercept_, dtype=np.float64)
-    if len(coefficients) == 1:
-        return np.vstack([-coefficients, coefficients]) / 2, np.concatenate([-intercepts, intercepts]) / 2
-    return coefficients, intercepts
 
 
 def _temperature(logits: Floats, labels: NDArray[np.int_], intents: int) -> float:
     """The one with the highest likelihood of the held-out sentences in scope."""
-    from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
         probabilities = _softmax(logits[:, :intents] / np.exp(log_temperature))
         return float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
 
-    found: Any = minimize_scalar(loss, bounds=(-4.0, 3.0), method="bounded")
-    return float(np.exp(found.x))
+    return float(np.exp(best_scalar(loss, -4.0, 3.0)))
 
 
 def _softmax(logits: Floats) -> Floats:
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
-
-
-def _unit_rows(rows: Any) -> Any:
-    from sklearn.preprocessing import normalize
-
-    return normalize(rows)

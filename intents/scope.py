@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from intents.untyped import Floats, logistic_regression
 
 __all__ = ["OUT_OF_SCOPE_SHARE", "Scope", "best_threshold"]
 
@@ -14,8 +15,6 @@ OUT_OF_SCOPE_SHARE = 0.2
 """The share of messages out of scope that probabilities are calibrated for (the examples' own share is chance)."""
 
 _KEPT_WITHOUT_EXAMPLES = 0.95
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,15 +34,14 @@ class Scope:
         """From signs of shape (sentences, signs) that were scored by models which had not seen the sentence."""
         if in_scope.all():
             return cls._from_in_scope_alone(signs)
-        from sklearn.linear_model import LogisticRegression
-
         mean, spread = signs.mean(axis=0), signs.std(axis=0) + 1e-9
-        share = in_scope.mean()
-        weight = np.where(in_scope, (1 - OUT_OF_SCOPE_SHARE) / share, OUT_OF_SCOPE_SHARE / (1 - share))
-        model: Any = LogisticRegression(C=1.0)
-        model.fit((signs - mean) / spread, in_scope, sample_weight=weight)
-        weights = np.asarray(model.coef_[0], dtype=np.float64) / spread
-        fitted = cls(weights, float(model.intercept_[0] - weights @ mean), 0.5)
+        share = float(in_scope.mean())
+        weight: Floats = np.where(in_scope, (1 - OUT_OF_SCOPE_SHARE) / share, OUT_OF_SCOPE_SHARE / (1 - share))
+        coefficients, intercepts = logistic_regression(
+            (signs - mean) / spread, in_scope, inverse_penalty=1.0, weights=weight
+        )
+        weights = 2 * coefficients[1] / spread
+        fitted = cls(weights, float(2 * intercepts[1] - weights @ mean), 0.5)
         return cls(weights, fitted.offset, best_threshold(fitted.probability(signs), in_scope))
 
     @classmethod
