@@ -18,7 +18,7 @@ _MOST = 20  # characters a word: bounds a passage of what has no words, such as 
 class Chunking:
     """``words``: a passage holds at most so many English words, or twice as many Chinese characters."""
 
-    words: int = 100
+    words: int = 120
     version: int = 1
 
     def describe(self) -> dict[str, int]:

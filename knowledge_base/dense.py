@@ -16,7 +16,7 @@ __all__ = ["DenseIndex"]
 class DenseIndex:
     """FAISS flat indices. ``starts[row]:starts[row + 1]`` are the sentence rows of passage ``row``."""
 
-    def __init__(self, passages: faiss.IndexFlatIP, sentences: faiss.IndexFlatIP, starts: Sequence[int]) -> None:
+    def __init__(self, passages: faiss.Index, sentences: faiss.Index, starts: Sequence[int]) -> None:
         import numpy as np
 
         self._passages = passages

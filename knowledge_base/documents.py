@@ -132,7 +132,7 @@ def _from_html(html: str) -> tuple[str, str | None]:
 
 def _through_markitdown(path: Path) -> str:
     try:
-        from markitdown import MarkItDown
+        from markitdown import MarkItDown  # pyright: ignore[reportMissingImports] - an extra
     except ImportError as error:
         raise DocumentUnreadable(
             f"{path}: reading {path.suffix} files needs more packages: pip install 'parley[ingest]'"

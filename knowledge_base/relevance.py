@@ -32,8 +32,8 @@ class Weights:
     sentence: float = 0.0
 
 
-DENSE_AND_LEXICAL = Weights(bias=-8.0, bm25=3.0, coverage=3.0, passage=4.0, sentence=6.0)
-LEXICAL = Weights(bias=-4.0, bm25=6.0, coverage=4.0)
+DENSE_AND_LEXICAL = Weights(bias=-10.5, bm25=5.0, coverage=6.75, passage=9.0, sentence=7.5)
+LEXICAL = Weights(bias=-5.7, bm25=19.0, coverage=4.0)
 
 
 def relevance(evidence: Evidence) -> float:
