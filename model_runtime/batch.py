@@ -1,0 +1,239 @@
+"""The batch: which sequence has which row, and one step of all of them. No threads, no waiting: plain calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from model_runtime.cache import Cache, Pool
+from model_runtime.decoder import Decoder
+from model_runtime.protocol import Finish, GenerationRequest, TokenEvent
+from model_runtime.repetition import repeats
+from model_runtime.sampler import sample
+
+__all__ = ["Batch", "Counters", "Sequence", "is_memory_error"]
+
+PREFILL_CHUNK = 256
+"""Tokens of a prompt taken in per step: others wait no longer for a long prompt than for one chunk of it."""
+REPLAY_CHUNK = 64
+"""Tokens of an earlier attempt taken in per step."""
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """One answer in the making.
+
+    ``made`` holds all its tokens, those of earlier attempts included; ``held`` is how many tokens of prompt and
+    answer the cache holds; ``entered`` that the prompt is in and the first token drawn; ``reported`` how many of
+    ``made`` were told. ``closing`` are the ids put in when the thinking budget is spent, ``thinking`` whether
+    reasoning was still open at that moment.
+    """
+
+    request: GenerationRequest
+    stop: frozenset[int]
+    closing: tuple[int, ...] = ()
+    thinking: bool | None = None
+    made: list[int] = field(default_factory=list)
+    held: int = 0
+    entered: bool = False
+    reported: int = 0
+    row: int = -1
+
+    @property
+    def tokens(self) -> list[int]:
+        return [*self.request.prompt_ids, *self.made]
+
+    @property
+    def length(self) -> int:
+        return len(self.request.prompt_ids) + len(self.made)
+
+    def event(self, finish: Finish | None) -> TokenEvent:
+        """What was made since the last event."""
+        start, self.reported = self.reported, len(self.made)
+        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish)
+
+
+@dataclass(slots=True)
+class Counters:
+    requests: int = 0
+    steps: int = 0
+    tokens: int = 0
+    prefill_tokens: int = 0
+    rows_in_steps: Counter[int] = field(default_factory=Counter)
+    finished: Counter[str] = field(default_factory=Counter)
+
+
+class Batch:
+    """``extents_equal`` says that a step over fewer rows gives each row the very same logits (see ``probe``): then
+    a step covers the occupied rows only, otherwise always all of them. ``closes`` says whether reasoning is closed
+    within some token ids."""
+
+    def __init__(
+        self, decoder: Decoder, cache: Cache, *, extents_equal: bool, closes: Callable[[list[int]], bool]
+    ) -> None:
+        self._decoder, self._cache = decoder, cache
+        self._extents_equal, self._closes = extents_equal, closes
+        self._entering: list[Sequence] = []
+        self.rows: list[Sequence | None] = [None] * cache.rows
+        self.counters = Counters()
+
+    @property
+    def busy(self) -> int:
+        return sum(sequence is not None for sequence in self.rows)
+
+    def join(self, sequence: Sequence) -> bool:
+        """Gives the sequence the lowest free row; false where none is free."""
+        if None not in self.rows:
+            return False
+        sequence.row = self.rows.index(None)
+        self.rows[sequence.row] = sequence
+        sequence.made = list(sequence.request.prefix_ids)
+        sequence.reported = len(sequence.made)
+        self._entering.append(sequence)
+        return True
+
+    def leave(self, sequence: Sequence, finish: Finish) -> TokenEvent:
+        """Frees the row at once and gives the last event."""
+        self._cache.release(sequence.row)
+        self.rows[sequence.row] = None
+        if sequence in self._entering:
+            self._entering.remove(sequence)
+        self.counters.finished[finish] += 1
+        return sequence.event(finish)
+
+    def step(self) -> list[TokenEvent]:
+        """One chunk of the next prompt, then one token of every row that is ready."""
+        events = self._finished_before()
+        if self._entering:
+            events += self._enter(self._entering[0])
+        events += self._decode()
+        self.counters.steps += 1
+        return events
+
+    def _finished_before(self) -> list[TokenEvent]:
+        """Answers that an earlier attempt had brought to their end already."""
+        fresh = [s for s in self._entering if s.held == 0 and s.made]
+        ends = [(s, self._end(s)) for s in fresh]
+        return [self.leave(s, end) for s, end in ends if end is not None]
+
+    # entering
+
+    def _enter(self, sequence: Sequence) -> list[TokenEvent]:
+        """Takes in the next part of the prompt, or of what an earlier attempt made of the answer."""
+        in_prompt = sequence.held < len(sequence.request.prompt_ids)
+        try:
+            logits = self._prefill(sequence) if in_prompt else self._replay(sequence)
+        except Exception as error:
+            if not is_memory_error(error):
+                raise
+            return [self.leave(sequence, "out_of_memory")]
+        if sequence.held < sequence.length:
+            return []
+        sequence.entered = True
+        self._entering.remove(sequence)
+        return [self._take(sequence, logits)]
+
+    def _prefill(self, sequence: Sequence) -> Tensor:
+        start = sequence.held
+        chunk = list(sequence.request.prompt_ids[start : start + PREFILL_CHUNK])
+        pool = self._cache.hold(sequence.row, start + len(chunk))
+        logits = self._decoder.prefill(chunk, start, sequence.row, pool)
+        sequence.held += len(chunk)
+        self.counters.prefill_tokens += len(chunk)
+        return logits
+
+    def _replay(self, sequence: Sequence) -> Tensor:
+        """As many tokens at a time as there are rows, each at the width it was decoded at."""
+        made, prompt, rows = sequence.made, len(sequence.request.prompt_ids), len(self.rows)
+        bound = min(sequence.length, sequence.held + REPLAY_CHUNK)
+        while True:
+            start = sequence.held
+            pool = self._cache.hold(sequence.row, start + 1)
+            some = made[start - prompt :][: min(rows, pool.width - start)]
+            logits = self._decoder.replay(some, start, sequence.row, pool, rows)
+            sequence.held += len(some)
+            self.counters.prefill_tokens += len(some)
+            if sequence.held >= bound:
+                return logits
+
+    # decode
+
+    def _decode(self) -> list[TokenEvent]:
+        events: list[TokenEvent] = []
+        pools: dict[int, Pool] = {}
+        for sequence in [s for s in self.rows if s is not None and s.entered]:
+            try:
+                pools[sequence.row] = self._cache.hold(sequence.row, sequence.length)
+            except Exception as error:
+                if not is_memory_error(error):
+                    raise
+                events.append(self.leave(sequence, "out_of_memory"))
+        ready = [s for s in self.rows if s is not None and s.row in pools]
+        if not ready:
+            return events
+        try:
+            logits = self._logits(ready, pools)
+        except Exception as error:
+            if not is_memory_error(error):
+                raise
+            # the step itself found no memory: the longest row makes room, the others go on in the next step
+            return [*events, self.leave(max(ready, key=lambda s: s.length), "out_of_memory")]
+        self.counters.rows_in_steps[len(ready)] += 1
+        for sequence in ready:
+            sequence.held += 1
+            events.append(self._take(sequence, logits[sequence.row]))
+        return events
+
+    def _logits(self, ready: list[Sequence], pools: dict[int, Pool]) -> Tensor:
+        """Logits by row, each row's last token fed in."""
+        extent = max(s.row for s in ready) + 1 if self._extents_equal else len(self.rows)
+        ids, lengths = [0] * extent, [0] * extent
+        for sequence in ready:
+            ids[sequence.row], lengths[sequence.row] = sequence.made[-1], sequence.held
+        return self._decoder.decode(ids, lengths, [pools.get(row) for row in range(extent)])
+
+    # what becomes of a token
+
+    def _take(self, sequence: Sequence, logits: Tensor) -> TokenEvent:
+        sampling, position = sequence.request.sampling, len(sequence.made)
+        token = self._forced(sequence, position)
+        if token is None:
+            token = sample(
+                logits,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                seed=sampling.seed,
+                position=position,
+            )
+        if token in sequence.stop:
+            return self.leave(sequence, "stop")
+        sequence.made.append(token)
+        self.counters.tokens += 1
+        end = self._end(sequence)
+        return sequence.event(None) if end is None else self.leave(sequence, end)
+
+    def _forced(self, sequence: Sequence, position: int) -> int | None:
+        """The closing tag, token by token, once the thinking budget is spent. A function of the tokens alone."""
+        budget, closing = sequence.request.sampling.thinking_budget, sequence.closing
+        if budget is None or not budget <= position < budget + len(closing):
+            return None
+        if sequence.thinking is None:
+            sequence.thinking = not self._closes(sequence.made[:budget])
+        return closing[position - budget] if sequence.thinking else None
+
+    def _end(self, sequence: Sequence) -> Finish | None:
+        sampling = sequence.request.sampling
+        if len(sequence.made) >= sampling.max_new_tokens or sequence.length >= self._cache.widths[-1]:
+            return "length"
+        return "repetition" if sampling.watch and repeats(sequence.made) else None
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether the device or the machine had no memory: torch says so in three ways."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -1,0 +1,121 @@
+"""Keys and values of the rows, in pools of a few fixed widths.
+
+A row's width is the least that holds its *own* length, so what it computes over never depends on its neighbours.
+Each width has one pool with a place for every row; a pool is made when a first row needs it, and given back when
+memory is short and nobody is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model_runtime.architecture import Architecture
+
+__all__ = ["Cache", "Pool"]
+
+
+@dataclass(slots=True)
+class Pool:
+    """``keys`` and ``values``: [layers, rows, kv heads, width, head dim]."""
+
+    width: int
+    keys: Tensor
+    values: Tensor
+
+
+class Cache:
+    """``budget`` bounds all pools together, in bytes; ``None``: whatever the device gives."""
+
+    def __init__(
+        self,
+        shape: Architecture,
+        *,
+        rows: int,
+        widths: tuple[int, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+        budget: int | None = None,
+    ) -> None:
+        self.rows = rows
+        self.widths = widths
+        self._shape, self._dtype, self._device, self._budget = shape, dtype, device, budget
+        self._pools: dict[int, Pool] = {}
+        self._width_of: list[int | None] = [None] * rows
+
+    def width_for(self, length: int) -> int | None:
+        """The least width that holds ``length`` tokens; ``None`` beyond the widest."""
+        return next((width for width in self.widths if width >= length), None)
+
+    def pool_of(self, row: int) -> Pool | None:
+        """Where the row stands; ``None`` while it holds no sequence."""
+        width = self._width_of[row]
+        return None if width is None else self._pools[width]
+
+    def hold(self, row: int, length: int) -> Pool:
+        """The pool in which ``row`` has room for ``length`` tokens; what it held so far moves along.
+
+        Raises :class:`MemoryError` (or torch's own error) where there is no memory; the row then keeps its place.
+        """
+        width, now = self.width_for(length), self._width_of[row]
+        if width is None:
+            raise MemoryError(f"{length} tokens do not fit the widest row of {self.widths[-1]}")
+        if now == width:
+            return self._pools[width]
+        pool = self._pools.get(width) or self._make(width)
+        if now is not None:
+            old = self._pools[now]
+            pool.keys[:, row, :, :now] = old.keys[:, row]
+            pool.values[:, row, :, :now] = old.values[:, row]
+        self._width_of[row] = width
+        return pool
+
+    def release(self, row: int) -> None:
+        """Gives the row's place back. What stood there is overwritten before anyone attends to it."""
+        self._width_of[row] = None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(pool.keys.nbytes + pool.values.nbytes for pool in self._pools.values())
+
+    @property
+    def free_bytes(self) -> int:
+        """What pools may still take, idle ones counted as free."""
+        idle = sum(2 * self._pools[width].keys.nbytes for width in self._idle())
+        return idle + (available_bytes(self._device) if self._budget is None else self._budget - self.nbytes)
+
+    def _idle(self) -> list[int]:
+        return [width for width in self._pools if width not in self._width_of]
+
+    def _make(self, width: int) -> Pool:
+        shape = (self._shape.layers, self.rows, self._shape.kv_heads, width, self._shape.head_dim)
+        size = 2 * self._dtype.itemsize * torch.Size(shape).numel()
+        for idle in self._idle():
+            if self._fits(size):
+                break
+            del self._pools[idle]
+        if not self._fits(size):
+            raise MemoryError(f"the cache has no room for rows of {width} tokens ({size / 2**20:.0f} MiB)")
+        # zeros, for garbage could hold NaN, and 0 x NaN is NaN even where a mask hides it
+        pool = Pool(width, *(torch.zeros(shape, dtype=self._dtype, device=self._device) for _ in range(2)))
+        self._pools[width] = pool
+        return pool
+
+    def _fits(self, size: int) -> bool:
+        if self._budget is not None:
+            return self.nbytes + size <= self._budget
+        return size <= available_bytes(self._device)
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that can be had now: the GPU's free memory, or the machine's available memory."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as meminfo:
+            return next(int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 2**62

@@ -1,0 +1,221 @@
+"""The decoder itself, written out: Llama, Qwen2 and Qwen3 over held weights and the row cache.
+
+``prefill`` takes one sequence alone, a chunk at a time; ``decode`` takes one token of each of the first rows;
+``replay`` takes several known tokens of one sequence as if each were a row of ``decode``, and so computes to the
+last bit what those steps had computed. Every shape in ``prefill`` is given by the sequence itself; in ``decode``
+the rows of one width attend together. Attention of a single query is two plain matrix products, with the queries
+grouped by key-value head: fused attention is made for long queries and is several times slower for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model_runtime.architecture import Architecture, rope_frequencies
+from model_runtime.cache import Pool
+from model_runtime.linear import Dense, Int4, Int8, Linear, load_linear
+
+__all__ = ["Decoder"]
+
+
+@dataclass(slots=True)
+class _Layer:
+    input_norm: Tensor
+    qkv: Linear
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    out: Linear
+    output_norm: Tensor
+    gate_up: Linear
+    down: Linear
+
+
+class Decoder:
+    """``weights`` by their names in the prepared file, already on their device."""
+
+    def __init__(self, shape: Architecture, weights: dict[str, Tensor], dtype: torch.dtype) -> None:
+        self.shape, self.dtype = shape, dtype
+        table = load_linear(weights, ["model.embed_tokens"], dtype)
+        if isinstance(table, Int4):
+            raise TypeError("an int4 table cannot be looked up in")
+        self._table: Dense | Int8 = table
+        self._head: Linear = table if shape.tied else load_linear(weights, ["lm_head"], dtype)
+        self._layers = [self._layer(weights, f"model.layers.{i}") for i in range(shape.layers)]
+        self._norm = weights["model.norm.weight"].to(dtype)
+        self.device = self._norm.device
+        self._scale = shape.head_dim**-0.5
+        self._frequencies = torch.tensor(rope_frequencies(shape), dtype=torch.float32, device=self.device)
+        self._turned = torch.empty(0, 2, shape.head_dim, dtype=dtype, device=self.device)
+
+    def _layer(self, weights: dict[str, Tensor], name: str) -> _Layer:
+        def norm(which: str) -> Tensor | None:
+            found = weights.get(f"{name}.{which}.weight")
+            return None if found is None else found.to(self.dtype)
+
+        attention = f"{name}.self_attn"
+        return _Layer(
+            input_norm=weights[f"{name}.input_layernorm.weight"].to(self.dtype),
+            qkv=load_linear(weights, [f"{attention}.{part}_proj" for part in "qkv"], self.dtype),
+            q_norm=norm("self_attn.q_norm"),
+            k_norm=norm("self_attn.k_norm"),
+            out=load_linear(weights, [f"{attention}.o_proj"], self.dtype),
+            output_norm=weights[f"{name}.post_attention_layernorm.weight"].to(self.dtype),
+            gate_up=load_linear(weights, [f"{name}.mlp.gate_proj", f"{name}.mlp.up_proj"], self.dtype),
+            down=load_linear(weights, [f"{name}.mlp.down_proj"], self.dtype),
+        )
+
+    @torch.inference_mode()
+    def prefill(self, ids: list[int], start: int, row: int, pool: Pool) -> Tensor:
+        """Takes ``ids`` in at positions ``start``...; gives the logits after the last one, [vocabulary]."""
+        end = start + len(ids)
+        x = self._table.rows(torch.tensor(ids, device=self.device))
+        turn = self._rotation(end)[start:end]
+        mask = None
+        if start:
+            position = torch.arange(end, device=self.device)
+            mask = position[None, :] <= position[start:, None]
+        for index, layer in enumerate(self._layers):
+            q, k, v = self._qkv(layer, x, turn)
+            keys, values = pool.keys[index, row], pool.values[index, row]
+            keys[:, start:end] = k.transpose(0, 1)
+            values[:, start:end] = v.transpose(0, 1)
+            attended = functional.scaled_dot_product_attention(
+                q.transpose(0, 1)[None],
+                keys[None, :, :end],
+                values[None, :, :end],
+                attn_mask=mask,
+                is_causal=mask is None,
+                enable_gqa=True,
+            )
+            x = x + layer.out(attended[0].transpose(0, 1).reshape(len(ids), -1))
+            x = x + self._mlp(layer, x)
+        return self._head(self._normed(x[-1:], self._norm))[0]
+
+    @torch.inference_mode()
+    def decode(self, ids: list[int], lengths: list[int], pools: list[Pool | None]) -> Tensor:
+        """One step of the first ``len(ids)`` rows; gives their logits, [rows, vocabulary].
+
+        ``lengths`` is how many tokens each row holds already: its new token's position. ``pools`` is where each
+        row stands; a row with ``None`` is computed, writes nothing and is to be ignored.
+        """
+        groups = [self._group(pool, lengths, pools) for pool in _distinct(pools)]
+        x = self._table.rows(torch.tensor(ids, device=self.device))
+        turn = self._rotation(max(lengths) + 1)[torch.tensor(lengths, device=self.device)]
+        for index, layer in enumerate(self._layers):
+            q, k, v = self._qkv(layer, x, turn)
+            attended = torch.zeros_like(q) if len(groups) > 1 else q
+            for group in groups:
+                attended = self._attend(index, group, q, k, v, attended)
+            x = x + layer.out(attended.reshape(len(ids), -1))
+            x = x + self._mlp(layer, x)
+        return self._head(self._normed(x, self._norm))
+
+    @torch.inference_mode()
+    def replay(self, ids: list[int], start: int, row: int, pool: Pool, extent: int) -> Tensor:
+        """Takes tokens in that were decoded before, at positions ``start``...; gives the logits after the last one.
+
+        ``len(ids) <= extent``; what is lacking is filled up with rows that are thrown away.
+        """
+        count, shape = len(ids), self.shape
+        held = torch.tensor([start + i if i < count else 0 for i in range(extent)], device=self.device)
+        bias = self._bias(held, pool.width)
+        x = self._table.rows(torch.tensor([*ids, *[0] * (extent - count)], device=self.device))
+        turn = self._rotation(start + count)[held]
+        for index, layer in enumerate(self._layers):
+            q, k, v = self._qkv(layer, x, turn)
+            keys, values = pool.keys[index, row], pool.values[index, row]
+            keys[:, start : start + count] = k[:count].transpose(0, 1)
+            values[:, start : start + count] = v[:count].transpose(0, 1)
+            # copies, so that the products meet the very layout they meet in decode
+            each = (extent, shape.kv_heads, pool.width, shape.head_dim)
+            attended = self._attention(q, keys.expand(each).contiguous(), values.expand(each).contiguous(), bias)
+            x = x + layer.out(attended.reshape(extent, -1))
+            x = x + self._mlp(layer, x)
+        return self._head(self._normed(x, self._norm))[count - 1]
+
+    def _group(self, pool: Pool, lengths: list[int], pools: list[Pool | None]) -> _Group:
+        mine = [row for row, its in enumerate(pools) if its is pool]
+        held = torch.tensor([n if its is pool else 0 for n, its in zip(lengths, pools, strict=True)])
+        held = held.to(self.device)
+        return _Group(
+            pool=pool,
+            extent=len(lengths),
+            rows=torch.tensor(mine, device=self.device),
+            positions=held[mine],
+            bias=self._bias(held, pool.width),
+        )
+
+    def _bias(self, held: Tensor, width: int) -> Tensor:
+        """[rows, 1, 1, width]: 0 up to each row's own position, minus infinity beyond."""
+        hidden = torch.arange(width, device=self.device)[None, :] > held[:, None]
+        return torch.zeros(hidden.shape, device=self.device).masked_fill_(hidden, float("-inf"))[:, None, None]
+
+    def _attend(self, index: int, group: _Group, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> Tensor:
+        """q [rows, heads, D]; the rows of this group are attended into ``out`` (or are all there is)."""
+        keys, values = group.pool.keys[index], group.pool.values[index]
+        keys[group.rows, :, group.positions] = k[group.rows]
+        values[group.rows, :, group.positions] = v[group.rows]
+        attended = self._attention(q, keys[: group.extent], values[: group.extent], group.bias)
+        if out is q:
+            return attended
+        out[group.rows] = attended[group.rows]
+        return out
+
+    def _attention(self, q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        """q [rows, heads, D], keys and values [rows, kv heads, width, D] -> [rows, heads, D]."""
+        shape = self.shape
+        grouped = q.view(q.shape[0], shape.kv_heads, shape.group, shape.head_dim)
+        scores = torch.matmul(grouped, keys.transpose(-1, -2)).float().mul_(self._scale).add_(bias)
+        return torch.matmul(scores.softmax(-1).to(self.dtype), values).view(q.shape)
+
+    def _qkv(self, layer: _Layer, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [n, heads, D], keys and values [n, kv heads, D], rotated to their positions."""
+        shape = self.shape
+        qkv = layer.qkv(self._normed(x, layer.input_norm)).view(x.shape[0], -1, shape.head_dim)
+        qk, v = qkv[:, : shape.heads + shape.kv_heads], qkv[:, shape.heads + shape.kv_heads :]
+        if layer.q_norm is not None and layer.k_norm is not None:
+            q, k = qk.split((shape.heads, shape.kv_heads), 1)
+            qk = torch.cat([self._normed(q, layer.q_norm), self._normed(k, layer.k_norm)], 1)
+        half = shape.head_dim // 2
+        swapped = torch.cat([-qk[..., half:], qk[..., :half]], -1)
+        qk = qk * turn[:, 0, None] + swapped * turn[:, 1, None]
+        q, k = qk.split((shape.heads, shape.kv_heads), 1)
+        return q.contiguous(), k, v
+
+    def _mlp(self, layer: _Layer, x: Tensor) -> Tensor:
+        gate, up = layer.gate_up(self._normed(x, layer.output_norm)).chunk(2, -1)
+        return layer.down(functional.silu(gate) * up)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        """RMS norm (Zhang and Sennrich 2019), in fp32 as the checkpoints were trained."""
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.shape.eps)).to(self.dtype) * weight
+
+    def _rotation(self, length: int) -> Tensor:
+        """Cosine and sine of positions, [>= length, 2, head dim]; grown by doubling, values never change."""
+        if self._turned.shape[0] < length:
+            count = max(1024, 1 << (length - 1).bit_length())
+            angles = torch.arange(count, dtype=torch.float32, device=self.device)[:, None] * self._frequencies
+            angles = torch.cat([angles, angles], -1)
+            self._turned = torch.stack([angles.cos(), angles.sin()], 1).to(self.dtype)
+        return self._turned
+
+
+@dataclass(slots=True)
+class _Group:
+    """The active rows of one width. ``bias`` [extent, 1, 1, width] hides what a row does not hold."""
+
+    pool: Pool
+    extent: int
+    rows: Tensor
+    positions: Tensor
+    bias: Tensor
+
+
+def _distinct(pools: list[Pool | None]) -> list[Pool]:
+    found = {pool.width: pool for pool in pools if pool is not None}
+    return [found[width] for width in sorted(found)]

@@ -1,0 +1,154 @@
+"""The engine's own process: ``python -m model_runtime.engine_process '{"model_folder": ...}'``.
+
+Commands come as frames on standard input, events and replies go as frames on standard output (see ``framing``).
+It says ``ready`` once warm, or ``failed`` and why. It ends when its input ends, so it never outlives its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dialogue.faults import ModelFault, ParleyFault
+from model_runtime import framing
+
+if TYPE_CHECKING:
+    from model_runtime.slot_engine import SlotEngine
+
+__all__ = ["main"]
+
+BEAT_SECONDS = 0.5
+_PR_SET_PDEATHSIG = 1
+_log = logging.getLogger("model_runtime.engine_process")
+
+
+def main() -> int:
+    commands, answers = _private_pipes()
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when we end
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    code = asyncio.run(_serve(json.loads(sys.argv[1]), commands, answers))
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)  # native threads may still run: nothing is left to tidy up, and tidying up can crash
+
+
+def _private_pipes() -> tuple[int, int]:
+    """Keeps the pipes to ourselves: what a library prints or reads goes to stderr or nowhere."""
+    commands, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return commands, answers
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel ends us with our parent, even in the middle of a long step."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def _serve(options: dict[str, Any], commands: int, answers: int) -> int:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(commands, "rb", 0))
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(answers, "wb", 0))
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    ended = asyncio.create_task(_commands_into(queue := asyncio.Queue(), reader))
+    starting = asyncio.create_task(_start(options))
+    await asyncio.wait([ended, starting], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        return 0  # the parent went away while we loaded
+    if (error := starting.exception()) is not None:
+        fault = error if isinstance(error, ParleyFault) else ModelFault(f"the engine cannot start: {error!r}")
+        _log.error("start failed", exc_info=error)
+        writer.write(framing.pack({"op": "failed", "type": fault.type, "message": str(fault)}))
+        await writer.drain()
+        return 1
+    return await _Server(starting.result(), writer).run(queue)
+
+
+async def _start(options: dict[str, Any]) -> SlotEngine:
+    from pathlib import Path
+
+    from model_runtime.slot_engine import SlotEngine
+
+    folder, widths = Path(options.pop("model_folder")), tuple(options.pop("widths"))
+    engine = SlotEngine(folder, widths=widths, **options)
+    await engine.start()
+    return engine
+
+
+async def _commands_into(queue: asyncio.Queue[dict[str, Any] | None], reader: asyncio.StreamReader) -> None:
+    """Reads ahead, so that the end of the pipe is seen at any time; ``None`` stands for it."""
+    message: dict[str, Any] | None = {}
+    while message is not None:
+        message = await framing.read(reader)
+        queue.put_nowait(message)
+
+
+class _Server:
+    def __init__(self, engine: SlotEngine, writer: asyncio.StreamWriter) -> None:
+        self._engine, self._writer = engine, writer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, queue: asyncio.Queue[dict[str, Any] | None]) -> int:
+        self._send({"op": "ready", "description": asdict(await self._engine.describe())})
+        self._spawn(self._beat())
+        while (message := await queue.get()) is not None and message["op"] != "close":
+            if message["op"] == "submit":
+                self._spawn(self._stream(message))
+            elif message["op"] == "cancel":
+                await self._engine.cancel(message["id"])
+            else:
+                self._spawn(self._reply(message))
+        return 0
+
+    async def _stream(self, message: dict[str, Any]) -> None:
+        request = framing.unpack_request(message["request"])
+        try:
+            async for event in self._engine.submit(request):
+                self._send({"op": "event", "event": framing.pack_event(event)})
+                await self._writer.drain()
+        except ParleyFault as fault:
+            self._send({"op": "error", "id": request.id, "type": fault.type, "message": str(fault)})
+
+    async def _reply(self, message: dict[str, Any]) -> None:
+        value = asdict(await self._engine.capacity()) if message["op"] == "capacity" else await self._engine.stats()
+        self._send({"op": "reply", "call": message["call"], "value": value})
+
+    async def _beat(self) -> None:
+        """Tells that steps are made, also while they give no token. An engine that hangs falls silent."""
+        steps = -1
+        while True:
+            if steps != self._engine.steps:
+                steps = self._engine.steps
+                self._send({"op": "beat", "steps": steps})
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._writer.write(framing.pack(message))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.critical("a task of the engine failed", exc_info=task.exception())
+            logging.shutdown()
+            os._exit(1)  # the client sees the pipe end and starts another
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Loads a prepared folder into a decoder: verified, safetensors only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dialogue.faults import ModelCorrupt
+from model_runtime.architecture import Architecture
+from model_runtime.decoder import Decoder
+from model_runtime.model_store import ModelManifest, verify
+
+__all__ = ["Loaded", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    manifest: ModelManifest
+    decoder: Decoder
+    eos_token_ids: tuple[int, ...]
+    weight_bytes: int
+
+
+def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
+    """Hashes every file, then reads the weights.
+
+    Raises :class:`~dialogue.faults.ModelMissing` or :class:`~dialogue.faults.ModelCorrupt`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    manifest = verify(folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    shape = Architecture.from_config(config)
+    weights: dict[str, Tensor] = {}
+    try:
+        for name in sorted(manifest.files):
+            if name.endswith(".safetensors"):
+                weights |= load_file(folder / name, device=str(device))
+        decoder = Decoder(shape, weights, dtype)
+    except (SafetensorError, KeyError) as error:
+        raise ModelCorrupt(f"{folder}: the weights cannot be read ({error}): prepare the model again") from error
+    weight_bytes = sum(tensor.nbytes for tensor in weights.values())
+    return Loaded(manifest, decoder, _eos(folder, shape), weight_bytes)
+
+
+def _eos(folder: Path, shape: Architecture) -> tuple[int, ...]:
+    """End tokens: those of generation_config.json where there is one, else the config's."""
+    path = folder / "generation_config.json"
+    eos = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
+    if eos is None:
+        return shape.eos_token_ids
+    return tuple(eos) if isinstance(eos, list) else (eos,)

