@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -60,8 +61,6 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _in_use(error: OSError) -> bool:
-    import errno
-
     return error.errno == errno.EADDRINUSE
 
 
