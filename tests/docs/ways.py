@@ -1,0 +1,57 @@
+"""How each documented command is run by the tests. A command that stands in no line here fails them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["WAYS", "How", "Way", "way_of"]
+
+How = Literal["here", "help", "make", "collect", "site"]
+"""``here``: as typed, in a folder with a knowledge base and without a server. ``help``: would never end, so its help
+is asked for. ``make``: with ``-n``. ``collect``: pytest finds its tests. ``site``: as typed, against a running site.
+"""
+
+
+@dataclass(frozen=True)
+class Way:
+    """``pattern`` matches the whole command. ``codes``: the exit codes it may have; ``said``: what is typed into it."""
+
+    pattern: str
+    how: How
+    codes: tuple[int, ...] = (0,)
+    said: str = ""
+
+
+WAYS = (
+    # nothing but the files is needed
+    Way(r"parley(?: \w+){0,2} --help", "here"),
+    Way(r"parley version(?: --json)?", "here"),
+    Way(r"parley config (?:check|show)(?: --json)?", "here"),
+    Way(r"parley config schema > temporal\.schema\.json", "here"),
+    Way(r"PARLEY_\w+=\S+ parley config (?:check|show)", "here"),
+    Way(r"parley intents check(?: \S+)?", "here"),
+    Way(r"parley kb (?:add|list|search|remove)\b.*", "here"),
+    Way(r"parley doctor(?: --json)?", "here", codes=(0, 1)),  # 1: no server runs there
+    Way(r"\.venv/bin/python -m (?:settings\.explain|tests\.support\.record_histories) --help", "here"),
+    # would not end by themselves, or belong to what the tests are part of
+    Way(r"parley (?:up|demo|gateway|prepare|worker \w+)", "help"),
+    Way(r"make [a-z-]+", "make"),
+    Way(r"\.venv/bin/pytest .+", "collect"),
+    # a running site is needed
+    Way(r"parley ask .+", "site"),
+    Way(r"parley chat(?: --conversation CONVERSATION)?(?: --tenant \w+)?", "site", said="Hello!\n/why\n/quit\n"),
+    Way(r"parley transcript CONVERSATION(?: --json)?", "site"),
+    Way(r"parley feedback CONVERSATION 1 --score .+", "site"),
+    Way(r"parley cancel CONVERSATION", "site", codes=(2,)),  # nothing runs
+    Way(r"parley reviews list(?: --json)?", "site"),
+    Way(r"parley reviews (?:show|resolve) CONVERSATION 1.*", "site", codes=(2,)),  # nothing waits
+    Way(r"temporal (?:workflow|operator) .+", "site"),
+    Way(r"curl .+", "site"),
+    Way(r"\.venv/bin/python examples/python_service/\w+\.py .+", "site"),
+)
+
+
+def way_of(command: str) -> Way | None:
+    return next((way for way in WAYS if re.fullmatch(way.pattern, command)), None)
