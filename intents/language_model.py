@@ -17,8 +17,8 @@ __all__ = ["LanguageModel", "Opinion"]
 _INVERSE_PENALTY = 10.0
 _FOLDS = 5
 _NEIGHBOURS = 5
-_EXACT_UP_TO = 3000
-"""Sentences up to which training runs in the space the sentences span: the same model, many times quicker."""
+_LANDMARKS = 2500
+"""Sentences that span the space that training runs in: all of them, unless there are more."""
 
 
 class Opinion:
@@ -120,19 +120,18 @@ def _covered(messages: Sequence[frozenset[str]], vocabulary: frozenset[str]) -> 
     return np.array([len(message & vocabulary) / max(len(message), 1) for message in messages])
 
 
-def _spanned(rows: Any) -> tuple[Any, Any]:
+def _spanned(rows: Any) -> tuple[Floats, Any]:
     """The rows in an orthonormal basis of the space they span, and the matrix that leads back.
 
-    A linear model with an L2 penalty lies in that space, so it is the same model. Too many rows stay as they
-    are, with no way back to go.
+    A linear model with an L2 penalty lies in that space, so it is the same model, trained many times quicker.
+    Of many rows an even choice spans the space, which is near it (Nyström; Williams and Seeger 2001).
     """
-    if rows.shape[0] > _EXACT_UP_TO:
-        return rows, None
-    gram = (rows @ rows.T).toarray()
-    values, vectors = np.linalg.eigh(gram)
+    step = -(-rows.shape[0] // _LANDMARKS)
+    landmarks = rows[::step]
+    values, vectors = np.linalg.eigh((landmarks @ landmarks.T).toarray())
     kept = values > values[-1] * 1e-10
-    roots = np.sqrt(values[kept])
-    return vectors[:, kept] * roots, rows.T @ (vectors[:, kept] / roots)
+    basis: Floats = vectors[:, kept] / np.sqrt(values[kept])
+    return (rows @ landmarks.T).toarray() @ basis, landmarks.T @ basis
 
 
 def _fit(space: Any, labels: NDArray[np.int_], back: Any) -> tuple[Floats, Floats]:

@@ -151,12 +151,10 @@ def _gaps_belong(text: Normalised, start: int, first: int, last: int, spelling: 
         left, right = positions[i], positions[i + 1]
         if right - left <= 1:
             continue
-        if right - left - 1 > _LONGEST_GAP:
-            return False
         here, there = bisect_right(runs, i) - 1 - start, bisect_right(runs, i + 1) - 1 - start
         if (here, there) in spelling.separated:
             continue
-        if not _may_dress(clean, left, right):
+        if right - left - 1 > _LONGEST_GAP or not _may_dress(clean, left, right):
             return False
         letters = _alphabetic(clean[left]) and _alphabetic(clean[right])
         spaced = spaced or (letters and any(map(str.isspace, clean[left + 1 : right])))

@@ -49,7 +49,7 @@ FAMILY_TOKENS = (
 """Tokens of the common families beside those of the shape ``<|...|>`` and the reasoning tags."""
 
 _SHAPES = (
-    r"<[|｜][^<>|｜\n]{1,64}[|｜]>",  # ChatML, Llama 3, Phi, GLM, DeepSeek (full-width bars)
+    r"<[|｜][^<>|｜‹›\n]{1,64}[|｜]>",  # ChatML, Llama 3, Phi, GLM, DeepSeek (full-width bars)
     r"<\s*/?\s*think(?:ing)?\s*>",
 )
 _BRACKETS = "<>|｜[]{}"
