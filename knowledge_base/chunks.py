@@ -90,7 +90,7 @@ def _pieces(text: str, span: Span, words: int) -> Iterator[Span]:
         reach = _reach(text, start, span.end, words)
         cut = max((text.rfind(mark, start, reach) + 1 for mark in ("，", "；", "、", ";", ", ", "\n", " ")), default=0)
         cut = cut if cut > start + (reach - start) // 2 else reach
-        yield Span(start, cut)
+        yield Span(start, start + len(text[start:cut].rstrip()))
         start = cut
         while start < span.end and text[start].isspace():
             start += 1

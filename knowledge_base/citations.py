@@ -34,7 +34,7 @@ SUPPORTED = 0.6
 _LABEL = r"(?:citations?|cite|ref(?:erence)?s?|sources?|passages?|documents?|引用|来源|參考|参考|资料|文档|段落)"
 _LIST = r"\d{1,3}(?:\s*(?:[,，、;；]|-|–|至)\s*\d{1,3})*"
 _FOREIGN = re.compile(
-    rf"[\[【［]+\s*\^?\s*(?:{_LABEL}\s*[:：#]?\s*)?(?P<list>{_LIST})(?:\s*†[^\]】］]*)?\s*[\]】］]+(?!\()"
+    rf"[\[【［]+\s*\^?\s*(?:{_LABEL}\s*[:：#]?\s*)?(?P<list>{_LIST})(?:\s*†[^\]】］]*)?\s*[\]】］]+(?!\((?:https?:|mailto:|[#/.]))"
     rf"|[(（]\s*{_LABEL}\s*[:：#]?\s*(?P<round>{_LIST})\s*[)）]",
     re.IGNORECASE,
 )
@@ -68,8 +68,11 @@ def normalise_citations(text: str) -> str:
 
     A mark torn off at the end of the text is dropped. Markdown links and numbers above 999 stay as they are.
     """
-    text = _FOREIGN.sub(_in_our_form, text)
-    return _TORN.sub("", _REPEATED.sub(r"\1", text))
+    before = None
+    while text != before:  # what one pass leaves may read as a citation only now: [(source 2)
+        before = text
+        text = _TORN.sub("", _REPEATED.sub(r"\1", _FOREIGN.sub(_in_our_form, text)))
+    return text
 
 
 def without_citations(text: str) -> str:

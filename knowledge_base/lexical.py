@@ -47,7 +47,8 @@ class LexicalIndex:
 
         corpus = [terms(text) for text in texts]
         bm25 = bm25s.BM25(method="lucene", k1=K1, b=B)
-        bm25.index(corpus, show_progress=False)
+        # A corpus without a single term has no mean length; the empty term, which no question has, gives it one.
+        bm25.index(corpus if any(corpus) else [[""] for _ in corpus], show_progress=False)
         return cls(bm25, len(corpus))
 
     @classmethod

@@ -77,8 +77,8 @@ _UNIT_NAMES = list(_UNITS)
 _CURRENCY_BEFORE = re.compile(r"(?:(€|EUR)|(\$|USD)|(£|GBP)|(¥|CNY|RMB))[ \u00a0]?$")
 
 _CLOCK = re.compile(
-    r"\b(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?:[ \u00a0]?(?P<half>[ap])\.?m\b\.?)?"
-    r"|\b(?P<hour2>\d{1,2})[ \u00a0]?(?P<half2>[ap])\.?m\b\.?"
+    r"(?<![\d:])(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?:[ \u00a0]?(?P<half>[ap])\.?m\b\.?)?"
+    r"|(?<![\d.,:])(?P<hour2>\d{1,2})[ \u00a0]?(?P<half2>[ap])\.?m\b\.?"
     r"|(?P<part>凌晨|清晨|早上|早晨|上午|中午|下午|傍晚|晚上)?(?P<hour3>\d{1,2})[点點时時](?!间)(?:(?P<minute3>[0-5]?\d)分|(?P<thirty>半))?",
     re.IGNORECASE,
 )
@@ -208,9 +208,10 @@ def _han_value(text: str) -> Decimal | None:
             digit = _HAN_DIGITS[character]
             continue
         scale = _HAN_SCALES[character]
-        if scale >= 10_000:
-            total = (total + section + digit or 1) * scale
-            section = digit = 0
+        if scale > 10_000:
+            total, section, digit = (total + section + digit or 1) * scale, 0, 0
+        elif scale == 10_000:
+            total, section, digit = total + (section + digit or 1) * scale, 0, 0
         else:
             section += (digit or 1) * scale
             digit = 0

@@ -10,7 +10,8 @@
                             <language>/bm25/…, passages.faiss, sentences.faiss
 
 A snapshot's id is the SHA-256 of its documents' names and digests, the chunking, the embedder's digest and the
-format: the same documents give the same id. The manifest holds each other file's SHA-256, checked at loading.
+format: the same documents give the same id. The manifest holds each other file's SHA-256 and its own, checked at
+loading.
 """
 
 from __future__ import annotations
@@ -62,8 +63,7 @@ class Recipe:
     def id_for(self, documents: Sequence[Document] | Sequence[DocumentEntry]) -> str:
         """The id of the snapshot that these documents make."""
         named = sorted((document.name, document.digest) for document in documents)
-        described = {"format": FORMAT, "recipe": asdict(self), "documents": named}
-        return hashlib.sha256(json.dumps(described, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        return _digest_of({"format": FORMAT, "recipe": asdict(self), "documents": named})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,7 @@ class SnapshotStore:
                 "documents": [asdict(entry) for entry in _entries(documents, indices)],
                 "files": {name: _sha256(building / name) for name in _files(building)},
             }
+            manifest["digest"] = _digest_of(manifest)
             (building / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
             target = self._snapshots / id_
             if target.exists():  # damaged, or it would not have been built again
@@ -207,11 +208,11 @@ def _manifest(folder: Path, id_: str) -> dict[str, Any]:
             raise KnowledgeCorrupt(
                 f"{file}: has format {manifest['format']}, this version reads {FORMAT}; {_WAY_OUT}", snapshot=id_
             )
-        whole = _recipe(manifest).id_for(entries) == id_ and isinstance(manifest["files"], dict)
+        whole = _recipe(manifest).id_for(entries) == id_ and manifest.pop("digest") == _digest_of(manifest)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KnowledgeCorrupt(f"{file}: cannot be read as a manifest; {_WAY_OUT}", snapshot=id_) from error
     if not whole:
-        raise KnowledgeCorrupt(f"{file}: differs from the snapshot's name; {_WAY_OUT}", snapshot=id_)
+        raise KnowledgeCorrupt(f"{file}: differs from its digest or the snapshot's name; {_WAY_OUT}", snapshot=id_)
     return manifest
 
 
@@ -273,6 +274,10 @@ def _passage_of(
         end=end,
         sentences=spans,
     )
+
+
+def _digest_of(described: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _files(folder: Path) -> list[str]:
