@@ -17,7 +17,7 @@ from dialogue.faults import InvalidRequest, MessageTooLong, UnknownModel, Unknow
 from dialogue.messages import CancelTurn, DialogueStart, Identifier, Say
 from dialogue.turn import Reply
 from gateway import validation
-from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id
+from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id, new_conversation_id
 from gateway.json_body import read_object
 from gateway.wire import Cancelled, CancelQuery, ChatPending, ChatReply, ChatRequest, ChatUsage, TranscriptQuery
 from settings.schema import Settings, TenantSettings
@@ -28,6 +28,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 LOOK_AGAIN_SECONDS = 2
 PERSON_SECONDS = 30
 """A person takes longer than a model."""
+NEW = "new"
+"""As ``conversation``: opens one, whose id is in the reply."""
 _identifier = TypeAdapter[str](Identifier)
 
 
@@ -49,6 +51,8 @@ class Chat:
         address = request.client.host if request.client else None
         if chat.conversation is None:
             saying = self._ask(chat, message_id, address)
+        elif chat.conversation == NEW:
+            saying = self._say(chat, new_conversation_id(), message_id, address, tenant, fresh=True)
         else:
             saying = self._say(chat, chat.conversation, message_id, address, tenant)
         answered = await self._unless_stopping(saying, message_id)
@@ -81,7 +85,14 @@ class Chat:
         )
 
     async def _say(
-        self, chat: ChatRequest, conversation: str, message_id: str, address: str | None, tenant: TenantSettings
+        self,
+        chat: ChatRequest,
+        conversation: str,
+        message_id: str,
+        address: str | None,
+        tenant: TenantSettings,
+        *,
+        fresh: bool = False,
     ) -> Reply | Pending:
         message = Say(
             text=next(message.content for message in reversed(chat.messages) if message.role == "user"),
@@ -93,6 +104,7 @@ class Chat:
         return await self._conversations.say(
             conversation,
             message,
+            fresh=fresh,
             start={"pending": tenant.pending},
             wait_seconds=self._settings.gateway.wait_seconds,
             opened_by="rest",

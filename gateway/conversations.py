@@ -244,13 +244,23 @@ class Conversations:
         try:
             handle = await self.start_dialogue(question, dialogue=dialogue)
             async with asyncio.timeout(wait_seconds):
-                return await handle.result()
+                return await self._answer(handle, question.tenant)
         except TimeoutError:
             return Pending(handle.id, question.message_id or handle.id, handle.id, handle.result_run_id)
         except WorkflowFailureError as error:
             raise _fault_of(error) from error
         except RPCError as error:
             raise _unavailable(error) from error
+
+    async def _answer(self, handle: WorkflowHandle[Any, Reply], tenant: str) -> Reply:
+        """The reply as soon as there is one, also that a person has to decide first."""
+        try:
+            return await handle.execute_update(names.ANSWER, {"tenant": tenant}, result_type=Reply)
+        except (WorkflowUpdateFailedError, RPCError) as error:
+            ended = isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND
+            if not ended and not isinstance(error, WorkflowUpdateFailedError):
+                raise
+            return await handle.result()  # it ended before it was asked; its result, or why it failed
 
     async def transcript(self, conversation: str, tenant: str) -> Transcript:
         """The turns that the conversation still carries. Raises UnknownConversation for a foreign one."""

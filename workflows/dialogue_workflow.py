@@ -8,8 +8,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from dialogue.faults import unknown_conversation
-    from dialogue.messages import DialogueStart, ResolveReview, Say, TenantOnly, TurnKey, TurnOnly
+    from dialogue.faults import NothingToCancel, unknown_conversation
+    from dialogue.messages import CancelTurn, DialogueStart, ResolveReview, Say, TenantOnly, TurnKey, TurnOnly
     from dialogue.turn import Reply, Transcript
 
 from workflows import visible
@@ -28,6 +28,7 @@ class DialogueWorkflow:
 
     def __init__(self) -> None:
         self._turn: TurnInProgress | None = None
+        self._task: asyncio.Task[None] | None = None
         self._memory = Memory()
 
     @workflow.run
@@ -40,21 +41,43 @@ class DialogueWorkflow:
             history=start.messages[:-1],
         )
         self._memory.total = 1
-        task = asyncio.create_task(take_turn(turn))
+        self._task = asyncio.create_task(take_turn(turn))
         watch = asyncio.create_task(visible.show_while_waiting(self._memory, turn))
         try:
-            await asyncio.shield(task)
+            await asyncio.shield(self._task)
         except asyncio.CancelledError:
-            turn.cancelled = "the workflow was cancelled"
-            if not turn.returning:
-                task.cancel()
-            await workflow.wait([task])
+            self._cancel("the workflow was cancelled")
+            await workflow.wait([self._task])
             raise
         finally:
             watch.cancel()
             visible.show(self._memory, turn)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return turn.reply()
+
+    @workflow.update(name="answer", description="The reply, or that a person has to decide first: waits for either.")
+    async def answer(self, raw: RawValue = NOTHING) -> Reply:
+        asked = parse(raw, TenantOnly)
+        await workflow.wait_condition(lambda: self._turn is not None)
+        turn = self._of_tenant(asked.tenant)
+        if turn is None:  # not reached: it is what was waited for
+            raise application_error(unknown_conversation(workflow.info().workflow_id))
+        await workflow.wait_condition(lambda: turn.settled)
+        return turn.reply()
+
+    @workflow.update(name="cancel_turn", description="Cancel the question.")
+    async def cancel_turn(self, raw: RawValue = NOTHING) -> int:
+        """Gives the number of the turn, once its reply says that it was cancelled."""
+        turn = self._of_tenant(parse(raw, CancelTurn).tenant)
+        if turn is None or turn.returning:
+            raise application_error(NothingToCancel("turn: nothing runs any more"))
+        self._cancel(parse(raw, CancelTurn).reason or "cancelled by the caller")
+        await workflow.wait_condition(lambda: turn.state == "done")
+        return turn.key.turn
+
+    @cancel_turn.validator
+    def _validate_cancel(self, raw: RawValue = NOTHING) -> None:
+        self._of_tenant(parse(raw, CancelTurn).tenant)
 
     @workflow.update(name="resolve_review", description="A person's decision on the answer: approve, edit, reject.")
     async def resolve_review(self, raw: RawValue) -> Reply:
@@ -80,6 +103,13 @@ class DialogueWorkflow:
     def reply(self, raw: RawValue) -> Reply | None:
         turn = self._of_tenant(parse(raw, TurnOnly).tenant)
         return turn.reply() if turn else None
+
+    def _cancel(self, why: str) -> None:
+        if self._turn is None or self._turn.returning or self._turn.cancelled:
+            return
+        self._turn.cancelled = why
+        if self._task is not None:
+            self._task.cancel()
 
     def _of_tenant(self, tenant: str) -> TurnInProgress | None:
         turn = self._turn

@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio.common import SearchAttributeKey
 
 __all__ = [
+    "ANSWER",
     "CANCEL_TURN",
     "CLOSE",
     "CONVERSATION_WORKFLOW",
@@ -27,6 +28,7 @@ CONVERSATION_WORKFLOW = "ConversationWorkflow"
 DIALOGUE_WORKFLOW = "DialogueWorkflow"
 
 SAY = "say"
+ANSWER = "answer"
 CANCEL_TURN = "cancel_turn"
 RESOLVE_REVIEW = "resolve_review"
 CLOSE = "close"

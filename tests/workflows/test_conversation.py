@@ -289,15 +289,24 @@ async def test_a_dialogue_answers_one_question(site: Site) -> None:
 
 
 async def test_a_person_resolves_a_dialogue(site: Site) -> None:
-    """A one-shot that waits for a person is resolved by the same update."""
-    handle = await site.conversations.start_dialogue(DialogueStart(question="doubtful"))
-    for _ in range(500):
-        if (await site.conversations.transcript(handle.id, "default")).waiting:
-            break
-        await asyncio.sleep(0.01)
+    """A one-shot that waits for a person says so at once, and is resolved by the same update."""
+    first = await site.conversations.ask(DialogueStart(question="doubtful"), dialogue="dlg-doubtful")
+    assert (first.state, first.answer) == ("waiting", "(waiting)")
     decision = ResolveReview(turn=1, decision="approve", by="ann")
-    await site.conversations.resolve_review(handle.id, decision)
-    assert (await handle.result()).answer == "You have 30 days [1]. (0)"
+    await site.conversations.resolve_review("dlg-doubtful", decision)
+    again = await site.conversations.ask(DialogueStart(question="doubtful"), dialogue="dlg-doubtful")
+    assert (again.state, again.answer) == ("done", "You have 30 days [1]. (0)")
+
+
+async def test_a_dialogue_can_be_cancelled(site: Site) -> None:
+    """Its reply says so, its row too, and another tenant cannot."""
+    asked = asyncio.create_task(site.conversations.ask(DialogueStart(question="slow"), dialogue="dlg-slow"))
+    await asyncio.wait_for(site.steps.running.wait(), 10)
+    with pytest.raises(UnknownConversation):
+        await site.conversations.cancel_turn("dlg-slow", CancelTurn(tenant="other"))
+    await site.conversations.cancel_turn("dlg-slow", CancelTurn(reason="the reader left"))
+    assert (await asked).verdict == "cancelled"
+    assert site.steps.rows["dlg-slow", 1].note == "the reader left"
 
 
 def test_trace_urls_point_at_the_web_ui(site: Site) -> None:
