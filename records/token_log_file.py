@@ -59,9 +59,11 @@ class TokenLogFile:
         self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         # Losing power may lose the last tokens, or this whole file; a killed process loses nothing it committed.
         self._connection.execute("PRAGMA synchronous=OFF")
-        with self._writing():
-            for statement in _SCHEMA:
-                self._connection.execute(statement)
+        # Looked for first: a reader that opens the file must not wait for a writer.
+        if self._one("SELECT 1 FROM sqlite_master WHERE name = 'chunks'") is None:
+            with self._writing():
+                for statement in _SCHEMA:
+                    self._connection.execute(statement)
 
     def close(self) -> None:
         self._connection.close()

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic import command
+from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import StatementError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import records.database
+from dialogue.faults import RecordsUnavailable
+from records.audit import AuditLog
+from records.database import connect_database, migrate, migration_config, reading, writing
+from records.tables import contents, metadata
+from tests.records.conftest import Child
+from tests.records.rows import a_row
+
+
+async def test_migrations_make_exactly_the_tables_of_the_models(database: AsyncEngine) -> None:
+    """Alembic finds nothing to do between a migrated database and the tables in Python."""
+    async with writing(database) as connection:
+        await connection.run_sync(lambda sync: command.check(migration_config(sync)))
+        names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert set(names) == {*metadata.tables, "alembic_version"}
+
+
+async def test_migrations_can_be_taken_back(database: AsyncEngine, url: str) -> None:
+    """Downgrading to nothing and migrating again ends where it began."""
+    async with writing(database) as connection:
+        await connection.run_sync(lambda sync: command.downgrade(migration_config(sync), "base"))
+        assert await connection.run_sync(lambda sync: inspect(sync).get_table_names()) == ["alembic_version"]
+    await migrate(url)
+    assert await AuditLog(database).count() == 0
+
+
+async def test_several_processes_migrate_one_new_database(url: str, child: Child) -> None:
+    """Processes that start in the same moment all find the tables made, once."""
+    children = [await child("migrate_database", url) for _ in range(3)]
+    for process in children:
+        assert await process.stdout.readline() == b"ready\n"
+    for process in children:
+        process.stdin.write(b"go\n")
+    said = await asyncio.gather(*(process.communicate() for process in children))
+    assert [out for out, _ in said] == [b"migrated\n"] * 3
+
+
+async def test_migrating_again_keeps_what_is_there(database: AsyncEngine, url: str) -> None:
+    """A second start changes no row."""
+    await AuditLog(database).append(a_row())
+    await migrate(url)
+    assert await AuditLog(database).count() == 1
+
+
+async def test_moments_are_kept_in_utc(database: AsyncEngine) -> None:
+    """Whatever zone a datetime came with, it comes back as the same moment in UTC; a naive one is refused."""
+    moment = datetime(2026, 11, 24, 9, 30, 0, 123456, tzinfo=timezone(timedelta(hours=8)))
+    row = {"digest": "d", "kind": "k", "body": b"", "timestamp": moment}
+    async with writing(database) as connection:
+        await connection.execute(contents.insert().values(row))
+    async with reading(database) as connection:
+        kept = await connection.scalar(select(contents.c.timestamp))
+    assert kept == moment
+    assert kept.tzinfo is UTC
+    with pytest.raises(StatementError, match="a naive datetime says no moment"):
+        async with writing(database) as connection:
+            await connection.execute(contents.insert().values({**row, "timestamp": datetime(2026, 1, 1)}))  # noqa: DTZ001
+
+
+async def test_a_reader_sees_one_moment(database: AsyncEngine) -> None:
+    """What is committed while a reading transaction is open is not seen in it."""
+    audit = AuditLog(database)
+    await audit.append(a_row(turn=1))
+    async with reading(database) as connection:
+        before = await connection.scalar(text("SELECT count(*) FROM interaction_logs"))
+        await audit.append(a_row(turn=2))
+        after = await connection.scalar(text("SELECT count(*) FROM interaction_logs"))
+    assert (before, after) == (1, 1)
+    assert await audit.count() == 2
+
+
+async def test_missing_tables_are_named_with_the_way_out(url: str) -> None:
+    """A database that was never migrated is one clear line."""
+    engine = connect_database(url)
+    if engine.dialect.name == "sqlite":
+        sqlite3.connect(engine.url.database).close()
+    with pytest.raises(RecordsUnavailable, match="they make the database's tables") as caught:
+        await AuditLog(engine).count()
+    assert "\n" not in caught.value.message
+    await engine.dispose()
+
+
+async def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
+    """SQLite in a folder that is not there names the file and what to check."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'nowhere' / 'records.db'}"
+    with pytest.raises(
+        RecordsUnavailable, match=r"nowhere/records\.db cannot be used: unable to open .* folder exists"
+    ):
+        await migrate(url)
+
+
+async def test_a_locked_file_is_waited_for_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that finds SQLite locked for too long raises RecordsUnavailable, and can go on afterwards."""
+    monkeypatch.setattr(records.database, "SQLITE_BUSY_SECONDS", 0.1)
+    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
+    await migrate(url)
+    engine = connect_database(url)
+    audit = AuditLog(engine)
+    holder = sqlite3.connect(tmp_path / "records.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RecordsUnavailable, match="database is locked"):
+        await audit.append(a_row())
+    holder.execute("COMMIT")
+    holder.close()
+    assert (await audit.append(a_row())).created
+    await engine.dispose()
+
+
+async def test_a_server_that_does_not_answer_is_named_without_its_password(unused_tcp_port: int) -> None:
+    """The message says where PostgreSQL should be, and never the password."""
+    engine = connect_database(f"postgresql+asyncpg://ann:hidden@127.0.0.1:{unused_tcp_port}/records")
+    with pytest.raises(RecordsUnavailable, match="Check that PostgreSQL runs there") as caught:
+        await AuditLog(engine).append(a_row())
+    assert f"127.0.0.1:{unused_tcp_port}/records" in caught.value.message
+    assert "hidden" not in caught.value.message
+    await engine.dispose()
+
+
+async def test_a_missing_database_is_named(postgres_url: str) -> None:
+    """A PostgreSQL without the database says which is missing."""
+    with pytest.raises(RecordsUnavailable, match='database "nowhere" does not exist'):
+        await migrate(f"{postgres_url}/nowhere")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:", "nosuch://x/y"])
+def test_a_url_that_names_no_database_is_refused(url: str) -> None:
+    """What cannot keep anything is refused before anything is tried."""
+    with pytest.raises(RecordsUnavailable, match=r"^records\.database: "):
+        connect_database(url)
