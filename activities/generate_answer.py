@@ -118,6 +118,7 @@ class GenerateAnswerStep:
                 state.now = state.attempt(ended=True, failure="cancelled")
                 raise
             state.now = state.attempt(ended=True)
+        await _measure(self._model(request), state)
         return await self._result(request, state, time.time() - started)
 
     async def _sample(self, request: GenerateAnswer, state: _Try) -> None:
@@ -220,6 +221,22 @@ class GenerateAnswerStep:
         except RecordsFault as fault:
             log.warning("try record lost", fault=fault.type, reason=fault.message)
             return ""
+
+
+async def _measure(model: ServedModel, state: _Try) -> None:
+    """What operators watch: tokens made, and how full the batch was."""
+    meter, labels = activity.metric_meter(), {"model": model.name}
+    meter.create_counter("parley_tokens", "Tokens generated", "tokens").add(state.now.tokens, labels)
+    try:
+        stats = await (await model.keeper.ready()).stats()
+    except (EngineLost, EngineHung) as fault:
+        model.keeper.lost(fault)
+        return
+    for name in ("steps", "max_rows_in_a_step", "prefill_tokens"):
+        meter.create_gauge(f"parley_engine_{name}", f"The engine's {name.replace('_', ' ')}").set(stats[name], labels)
+    meter.create_gauge("parley_engine_restarts", "How often the engine was started again").set(
+        model.keeper.restarts, labels
+    )
 
 
 async def _run_all(samplers: Sequence[CandidateSampler], engine: Engine, prompt: Prompt) -> None:

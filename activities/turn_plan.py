@@ -79,7 +79,7 @@ class TurnPlanner:
             ladder=LadderPlan(
                 rungs=generation.ladder, max_tries=generation.max_tries, max_seconds=generation.max_seconds
             ),
-            review=ReviewPlan(human_timeout=policy.rules.human_timeout),
+            review=ReviewPlan(human_timeout=policy.rules.human_timeout, fail=policy.rules.fail),
             texts={kind: {language: policy.text(kind, language) for language in ("en", "zh")} for kind in TEXT_KINDS},
             stream=tenant.stream,
         )

@@ -133,9 +133,11 @@ class GenerationPlan(Value):
 
 
 class ReviewPlan(Value):
-    """What happens to a turn that waits for a person; seconds."""
+    """``human_timeout``: seconds that a turn waits for a person. ``fail``: what becomes of an answer when the review
+    itself fails; ``closed`` withholds it."""
 
     human_timeout: float = Field(default=86_400, gt=0)
+    fail: Literal["closed", "open"] = "closed"
 
 
 class TurnPlan(Value):

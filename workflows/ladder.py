@@ -114,14 +114,29 @@ async def generate_answer(turn: TurnInProgress) -> None:
         turn.draft = draft
         poor = draft.poor
         if poor is None:
-            reviewed = await steps.review_answer(turn, draft, climb.tries)
+            try:
+                reviewed = await steps.review_answer(turn, draft, climb.tries)
+            except ActivityError as error:
+                if plan.review.fail == "closed" or turn.cancelled:
+                    raise
+                turn.decision = Decision("pass", draft.answer, f"not reviewed: {steps.why_failed(error)}")
+                return
             turn.reviewed = reviewed
+            turn.draft = _with_kept(draft, reviewed.kept)
             if reviewed.verdict != "regenerate":
                 answer = reviewed.answer if reviewed.verdict in ("pass", "mask", "human") else None
                 turn.decision = Decision(reviewed.verdict, answer, reviewed.reason)
                 return
             poor = "failed_review"
         rung = climb.next(poor, workflow.time() - started)
+
+
+def _with_kept(draft: GeneratedAnswer, kept: int) -> GeneratedAnswer:
+    """The draft whose answer is the candidate that the review kept."""
+    if len(draft.candidates) <= kept:
+        return draft
+    best = draft.candidates[kept]
+    return draft.model_copy(update={"answer": best.answer, "reasoning": best.reasoning, "kept": kept})
 
 
 def _end(turn: TurnInProgress, rung: Rung, poor: Poor | None) -> None:

@@ -109,7 +109,7 @@ class ScriptedSteps:
             ),
             generation=GenerationPlan(temperature=0.6, top_p=0.95, max_new_tokens=64, seed=request.seed or 7),
             ladder=LadderPlan(rungs=LADDER, max_tries=4),
-            review=ReviewPlan(human_timeout=self.human_timeout),
+            review=ReviewPlan(human_timeout=self.human_timeout, fail="open" if "open" in request.text else "closed"),
             texts={kind: {"en": f"({kind})", "zh": f"（{kind}）"} for kind in TEXTS},  # type: ignore[arg-type]
         )
 
@@ -202,6 +202,8 @@ class ScriptedSteps:
     @activity.defn(name="review_answer")
     async def review_answer(self, request: ReviewAnswer) -> ReviewedAnswer:
         self.calls.append(("review_answer", request))
+        if "unreviewed" in request.question:
+            raise ApplicationError("a word list is gone", type="policy", non_retryable=True)
         plain = not request.candidates and not request.quoted
         verdict = "pass"
         if "doubtful" in request.question:

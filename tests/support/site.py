@@ -97,6 +97,7 @@ class Site:
     token_log: SqliteTokenLog
     conversation: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    repository: Path = REPOSITORY
 
     @property
     def gateway_url(self) -> str:
@@ -136,10 +137,6 @@ async def bring_up_site(folder: Path, changes: Mapping[str, Any] | None = None) 
             await connection.execute(text("select 1"))
         token_log = SqliteTokenLog(layout.token_log)
         stack.push_async_callback(token_log.close)
-        core = Conversations(
-            client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui
-        )
+        core = Conversations(client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui)
         environment = {**os.environ, "PARLEY_CONFIG": str(config), "HF_HUB_OFFLINE": "1"}
-        yield Site(
-            config, settings, layout, up, client, core, AuditLog(database), token_log, environment=environment
-        )
+        yield Site(config, settings, layout, up, client, core, AuditLog(database), token_log, environment=environment)

@@ -79,3 +79,16 @@ async def test_tokens_of_every_try_are_counted(site: Site) -> None:
     """Usage is what the turn cost, failed tries included."""
     reply = await site.say(site.new(), "repeat yourself")
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (40, 16)
+
+
+async def test_a_review_that_fails_withholds_the_answer(site: Site) -> None:
+    """Fails closed: nothing unreviewed is sent."""
+    reply = await site.say(site.new(), "unreviewed")
+    assert (reply.verdict, reply.answer) == ("failed", "(failed)")
+
+
+async def test_a_site_may_choose_that_a_failed_review_lets_answers_pass(site: Site) -> None:
+    """Where the policy says ``open`` the answer is sent, and its note says that it was not reviewed."""
+    reply = await site.say(site.new(), "open but unreviewed")
+    assert (reply.verdict, reply.answer) == ("pass", "You have 30 days [1]. (0)")
+    assert reply.note.startswith("not reviewed: review_answer: policy")
