@@ -174,5 +174,12 @@ def migration_config(connection: Connection) -> Any:
 
 def _upgrade(connection: Connection) -> None:
     from alembic import command
+    from alembic.util import CommandError
 
-    command.upgrade(migration_config(connection), "head")
+    try:
+        command.upgrade(migration_config(connection), "head")
+    except CommandError as error:
+        raise RecordsUnavailable(
+            f"records.database: {connection.engine.url.render_as_string(hide_password=True)} cannot be migrated: "
+            f"{_reason(error)}. A newer Parley made its tables: use that one, or another database."
+        ) from error

@@ -13,7 +13,7 @@ Back ends: :class:`records.token_log_sqlite.SqliteTokenLog`. Each passes ``tests
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -88,8 +88,13 @@ class TokenLog(Protocol):
         """The events with an id above ``after``, in order; none for a stream that is not there."""
         ...
 
-    def follow(self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS) -> AsyncIterator[StreamEvent]:
-        """Every event above ``after``, as it is written by any process, up to and with the first of those kinds."""
+    def follow(
+        self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Every event above ``after``, as it is written by any process, up to and with the first of those kinds.
+
+        Whoever stops before that closes the generator (``contextlib.aclosing``).
+        """
         ...
 
     async def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,7 +71,7 @@ class SqliteTokenLog(TokenLog):
 
     async def follow(
         self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
-    ) -> AsyncIterator[StreamEvent]:
+    ) -> AsyncGenerator[StreamEvent, None]:
         with self._watcher.watching(stream) as changed:
             while True:
                 # Cleared before reading: what is written during the read wakes this again.

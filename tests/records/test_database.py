@@ -55,6 +55,14 @@ async def test_migrating_again_keeps_what_is_there(database: AsyncEngine, url: s
     assert await AuditLog(database).count() == 1
 
 
+async def test_the_database_of_a_newer_version_is_left_alone(database: AsyncEngine, url: str) -> None:
+    """A revision that this version does not know is refused with the way out."""
+    async with writing(database) as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(RecordsUnavailable, match="A newer Parley made its tables"):
+        await migrate(url)
+
+
 async def test_moments_are_kept_in_utc(database: AsyncEngine) -> None:
     """Whatever zone a datetime came with, it comes back as the same moment in UTC; a naive one is refused."""
     moment = datetime(2026, 11, 24, 9, 30, 0, 123456, tzinfo=timezone(timedelta(hours=8)))
