@@ -63,6 +63,7 @@ _LADDER: dict[Poor, tuple[Rung, ...]] = {
     "unclosed_reasoning": (Rung(thinking_budget=512), Rung(quote=True)),
     "wrong_language": (Rung(temperature=0.6), Rung(quote=True)),
     "language_unknown": (Rung(quote=True),),
+    "engine_lost": (Rung(), Rung(quote=True)),
     "failed_review": (Rung(candidates=4, temperature=0.7), Rung(quote=True)),
 }
 

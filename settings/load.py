@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dialogue.faults import SettingsFault
 from settings import environment, yaml_file
 from settings.messages import problems_of
-from settings.origins import FILE_NAME, Origins, Problem, Reference
+from settings.origins import FILE_NAME, Origins, Place, Problem, Reference
 from settings.schema import Settings
 from settings.tree import branch, unknown_keys
 
-__all__ = ["load"]
+__all__ = ["check_section", "fault_of", "load"]
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -44,11 +44,21 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     try:
         settings = Settings.model_validate(_merged(found.values, document.values, below))
     except ValidationError as fault:
-        known = {problem.place for problem in problems}
-        problems += [problem for problem in problems_of(fault) if problem.place not in known]
+        problems = _joined(problems, problems_of(fault))
     if problems:
-        raise _fault(problems, origins)
+        raise fault_of(problems, origins)
     return _anchored(settings, origins)
+
+
+def check_section(model: type[BaseModel], values: Any, place: Place) -> list[Problem]:
+    """What is wrong with the mapping at ``place``, which the schema passes through, when read as ``model``."""
+    problems = list(unknown_keys(branch(model), values, place))
+    try:
+        model.model_validate(values)
+    except ValidationError as fault:
+        found = (Problem((*place, *problem.place), problem.message) for problem in problems_of(fault))
+        problems = _joined(problems, found)
+    return problems
 
 
 def _named_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +66,12 @@ def _named_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     defaults = Settings().model_dump(include={"pools", "steps", "policies", "tenants", "generation"})
     defaults["generation"] = {"ladder": defaults["generation"]["ladder"]}
     return {**defaults, **values}
+
+
+def _joined(first: list[Problem], more: Iterable[Problem]) -> list[Problem]:
+    """Both; of two problems at one place the first is kept."""
+    known = {tuple(map(str, problem.place)) for problem in first}
+    return [*first, *(problem for problem in more if tuple(map(str, problem.place)) not in known)]
 
 
 class _Given(PydanticBaseSettingsSource):
@@ -91,7 +107,8 @@ def _replaced(place: tuple[str, ...], found: environment.Environment) -> bool:
     return any(place[:length] in found.variables for length in range(1, len(place) + 1))
 
 
-def _fault(problems: list[Problem], origins: Origins) -> SettingsFault:
+def fault_of(problems: Sequence[Problem], origins: Origins) -> SettingsFault:
+    """One fault with a line for each problem, in the order of the file; variables come last."""
     lines: set[tuple[int, str]] = set()
     for problem in problems:
         origin = problem.origin or origins.nearest(problem.place)

@@ -58,14 +58,16 @@ def problems_of(fault: ValidationError) -> Iterator[Problem]:
             yield Problem(place, _one_of(context["expected"], value))
         elif kind in _MUST:
             yield Problem(place, f"must be {_MUST[kind](context)}, but is {_shown(value)}")
-        elif kind != "extra_forbidden":
+        elif kind not in ("extra_forbidden", "invalid_key"):
             yield Problem(place, error["msg"].removeprefix("Value error, "))
 
 
 def _about_name(kind: str, context: _Context, name: Any) -> str:
     if kind == "literal_error":
         return f"no such setting. There are: {context['expected']}"
-    return f"{str(name)!r} is no name. Use letters, digits and . _ : @ + - only"
+    if not isinstance(name, str):
+        return f"{name!r} is no name. Write it in quotes"
+    return f"{name!r} is no name. Use letters, digits and . _ : @ + - only"
 
 
 def _one_of(expected: str, value: Any) -> str:

@@ -59,7 +59,12 @@ _STEPS: dict[StepName, dict[str, Any]] = {
     "receive_input": _QUICK,
     "recognise_intent": _QUICK,
     "retrieve_knowledge": _QUICK,
-    "generate_answer": {"start_to_close": 300.0, "heartbeat": 2.0, "retry": _QUICK_RETRY},
+    "generate_answer": {
+        "start_to_close": 300.0,
+        "schedule_to_close": 900.0,
+        "heartbeat": 2.0,
+        "retry": _QUICK_RETRY,
+    },
     "review_answer": _QUICK,
     # every accepted message leaves its audit row, so this step is tried until it succeeds
     "return_answer": {"start_to_close": 20.0, "retry": _QUICK_RETRY},
@@ -123,6 +128,11 @@ class Settings(Section):
             text = "; ".join(f"{problem.setting}: {problem.message}" for problem in problems)
             raise PydanticCustomError("impossible", "{text}", {"text": text, "problems": problems})
         return self
+
+    @property
+    def origins(self) -> Origins:
+        """Where each setting was given."""
+        return self._origins
 
     @property
     def root(self) -> Path:
