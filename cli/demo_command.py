@@ -16,7 +16,7 @@ __all__ = ["QUESTIONS", "demo"]
 QUESTIONS = (
     "How long do I have to send back shoes I bought online?",
     "今天北京的天气怎么样?",
-    "我的手机号是13812345678,你们这些傻瓜,退货要多少天?",
+    "你们这些傻瓜!我的手机号是13812345678。网上买的鞋子,多少天内可以退货?",
 )
 """One the knowledge base answers, one out of scope, one with a phone number and a word that is masked."""
 
@@ -79,9 +79,9 @@ def _say_what_it_is(settings: Settings, console: Console) -> None:
         return
     languages = " and ".join({"en": "English", "zh": "Chinese"}.get(each, each) for each in settings.model.languages)
     console.print(
-        f"\nThis was {settings.model.name}: a small stand-in that knows {languages} only and is no R1. Asked in\n"
-        "another language, the turn quotes its passages. These two lines under `model:` in temporal.yaml put a\n"
-        "real R1 distill in its place (then also `languages: [en, zh]` and `reasoning: r1`):\n"
+        f"\nThis was {settings.model.name}: a small stand-in that knows {languages} only, and no R1. Asked\n"
+        "in another language, the turn quotes its passages. Two lines under `model:` in temporal.yaml put\n"
+        "a real R1 distill in its place (then also `languages: [en, zh]` and `reasoning: r1`):\n"
         "  source: /models/DeepSeek-R1-Distill-Qwen-7B\n"
         "  name: deepseek-r1-distill-qwen-7b\n"
     )

@@ -51,7 +51,7 @@ def add(*paths: Path, json: Json = False) -> int:
     else:
         print_line(_describe(report))
         for name, reason in report.refused:
-            print_line(f"  refused  {name}: {reason}")
+            print_line(f"  refused  {reason if name in reason else f'{name}: {reason}'}")
     return 1 if report.refused else 0
 
 

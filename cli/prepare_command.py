@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_text
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -14,46 +14,59 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare"]
 
-Tell = Callable[[dict[str, Any]], None]
+Update = Callable[[str], None]
+"""Told in one line how far something is."""
 
 
-def prepare(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Prepare the models and the knowledge base, once, without starting anything.
+def prepare(
+    *, json: Annotated[bool, Parameter(negative="", help="One JSON object a line, as it goes.")] = False
+) -> int:
+    """Prepare the models and the knowledge base, once, without starting anything."""
+    from cli.console import output
+    from cli.stages import Stages
+    from settings.load import load
 
-    Parameters
-    ----------
-    json
-        Print one JSON object a line as it goes on; the last of each thing holds its result.
-    """
+    if json:
+        return _prepare_in_lines()
+    settings = load()
+    models = _models(settings)
+    stages = Stages(output(), len(models) + 1)
+    for model in models:
+        with stages.stage(f"Model {model.name} {model.quantization}") as stage:
+            stage.done(_prepare_model(settings, model, stage.update))
+    with stages.stage("Knowledge base") as stage:
+        stage.done(_prepare_knowledge(settings, stage.update))
+    return 0
+
+
+def _prepare_in_lines() -> int:
+    """For a program that reads them. Each thing ends with a line that is ``done``; a fault is a line too."""
     from cli.ending import code_of, line_of
     from settings.load import load
 
-    tell = _tell_json if json else _tell
+    def tell(what: str, text: str | None, **more: object) -> None:
+        print(json_text.dumps({"what": what, "text": text, **more}, ensure_ascii=False), flush=True)
+
     try:
         settings = load()
-        for model in (settings.model, *settings.models.values()):
-            _prepare_model(settings, model, tell)
-        _prepare_knowledge(settings, tell)
+        for model in _models(settings):
+            tell("model", _prepare_model(settings, model, lambda text: tell("model", text)), done=True)
+        tell("knowledge", _prepare_knowledge(settings, lambda text: tell("knowledge", text)), done=True)
     except Exception as error:
-        if not json or line_of(error) is None:
+        line = line_of(error)
+        if line is None:
             raise
-        # whoever reads the lines tells it in our place
-        tell({"what": "fault", "type": getattr(error, "type", "fault"), "message": line_of(error)})
+        tell("fault", line, type=getattr(error, "type", "fault"))
         return code_of(error)
     return 0
 
 
-def _tell_json(event: dict[str, Any]) -> None:
-    print(json_text.dumps(event, ensure_ascii=False), flush=True)
+def _models(settings: Settings) -> tuple[ModelSettings, ...]:
+    return (settings.model, *settings.models.values())
 
 
-def _tell(event: dict[str, Any]) -> None:
-    from cli.console import print_line
-
-    print_line(f"{event['what']}: {event['text']}")
-
-
-def _prepare_model(settings: Settings, model: ModelSettings, tell: Tell) -> None:
+def _prepare_model(settings: Settings, model: ModelSettings, update: Update) -> str:
+    """What came of it, in one line."""
     from model_runtime.prepare import prepare_model
     from settings.layout import Layout
 
@@ -62,7 +75,7 @@ def _prepare_model(settings: Settings, model: ModelSettings, tell: Tell) -> None
     def progress(text: str, share: float) -> None:
         nonlocal built
         built = True
-        tell({"what": "model", "name": model.name, "text": f"{text} · {share:.0%}"})
+        update(f"{share:.0%} · {text}")
 
     manifest = prepare_model(
         model.source,
@@ -74,25 +87,21 @@ def _prepare_model(settings: Settings, model: ModelSettings, tell: Tell) -> None
         progress=progress,
     )
     took = f"built {time.monotonic() - started:.0f} s" if built else "ready"
-    size = f"{manifest.bytes_after / 1e6:.0f} MB"
-    text = f"{took} · {size} · sha256 {manifest.digest[:8]}…"
-    tell({"what": "model", "name": model.name, "text": text, "done": True, "digest": manifest.digest})
+    return f"{took} · {manifest.bytes_after / 1e6:.0f} MB · sha256 {manifest.digest[:4]}…"
 
 
-def _prepare_knowledge(settings: Settings, tell: Tell) -> None:
+def _prepare_knowledge(settings: Settings, update: Update) -> str:
+    """What came of it, in one line: built from its sources where it was empty."""
     from cli.knowledge import open_knowledge
 
     knowledge = open_knowledge(settings)
     info, refused = knowledge.current(), ()
     if info is None and settings.knowledge.sources:
         report = knowledge.build(
-            settings.knowledge.sources,
-            lambda what, done, total: tell({"what": "knowledge", "text": f"{what} · {done} of {total}"}),
+            settings.knowledge.sources, lambda what, done, total: update(f"{what} {done} of {total}")
         )
         info, refused = report.snapshot, report.refused
-    text = "empty: put documents in with `parley kb add PATH`"
-    if info is not None:
-        text = f"{info.documents} documents · {info.passages} passages · snapshot {info.id[:8]}…"
-    if refused:
-        text += f" · {len(refused)} files refused"
-    tell({"what": "knowledge", "text": text, "done": True, "refused": refused, "snapshot": info.id if info else None})
+    if info is None:
+        return "empty: put documents in with `parley kb add PATH`"
+    not_taken = f" · {len(refused)} files refused, see `parley kb add`" if refused else ""
+    return f"{info.documents} documents · {info.passages} passages · snapshot {info.id[:8]}…{not_taken}"

@@ -28,7 +28,7 @@ from settings.schema import PoolSettings, Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Up", "bring_up"]
+__all__ = ["Up", "bring_up", "describe_pool", "worker_child"]
 
 STAGES = 6
 SERVER, GATEWAY = "temporal", "gateway"
@@ -98,8 +98,7 @@ def _check_ports(settings: Settings) -> None:
 
 
 def _environment() -> str:
-    versions = " · ".join(f"{name} {version_of(name)}" for name in ("torch", "temporalio"))
-    return f"ready · Python {platform.python_version()} · {versions}"
+    return f"ready · Python {platform.python_version()} · torch {version_of('torch')}"
 
 
 # what is prepared once -----------------------------------------------------------------------------
@@ -125,7 +124,7 @@ async def _prepare(settings: Settings, layout: Layout, stages: Stages) -> None:
             for _ in settings.models:
                 done = f"{done} · {(await _follow(process, log, stage, 'model'))}"
             stand_in = settings.model.source.startswith("wheel:")
-            stage.done(f"{done}  (small stand-in; R1: see README)" if stand_in else done)
+            stage.done(f"{done}  (no R1: see README)" if stand_in else done)
         with stages.stage("Knowledge base") as stage:
             stage.done(await _follow(process, log, stage, "knowledge"))
         await process.wait()
@@ -142,7 +141,7 @@ async def _follow(process: asyncio.subprocess.Process, log: Path, stage: Stage, 
     async for line in process.stdout:
         event: dict[str, Any] = json.loads(line)
         if event["what"] == "fault":
-            raise fault_named(event["type"], event["message"])
+            raise fault_named(event["type"], event["text"])
         if event["what"] == what:
             if event.get("done"):
                 return str(event["text"])
@@ -188,15 +187,15 @@ async def _temporal(settings: Settings, layout: Layout, supervisor: Supervisor) 
 async def _workers(settings: Settings, layout: Layout, supervisor: Supervisor, stage: Stage) -> str:
     stage.update("loading models and indices")
     children = [
-        _worker(settings, layout, name, pool, number)
+        worker_child(settings, layout, name, pool, number)
         for name, pool in settings.pools.items()
         for number in range(1, pool.processes + 1)
     ]
     await supervisor.start(*children)
-    return "  ".join(_describe_pool(settings, name, pool) for name, pool in settings.pools.items())
+    return "  ".join(describe_pool(settings, name, pool) for name, pool in settings.pools.items())
 
 
-def _worker(settings: Settings, layout: Layout, pool: str, options: PoolSettings, number: int) -> Child:
+def worker_child(settings: Settings, layout: Layout, pool: str, options: PoolSettings, number: int) -> Child:
     name = pool if number == 1 else f"{pool}-{number}"
     # one port cannot serve two workers' metrics
     first = {} if number == 1 else {f"PARLEY_POOLS__{pool.upper()}__METRICS_PORT": "0"}
@@ -215,7 +214,7 @@ def _worker(settings: Settings, layout: Layout, pool: str, options: PoolSettings
     )
 
 
-def _describe_pool(settings: Settings, name: str, pool: PoolSettings) -> str:
+def describe_pool(settings: Settings, name: str, pool: PoolSettings) -> str:
     many = f" ×{pool.processes}" if pool.processes > 1 else ""
     if "generate_answer" not in pool.serves:
         return f"{name} ✓{many}"

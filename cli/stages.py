@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
+    from rich.table import Table
 
 __all__ = ["Stage", "Stages", "working"]
 
-_LABEL = 42
+_LABEL = 40
 _QUIET_SECONDS = 2.0
 """Without a terminal, how often at most a stage says how far it is."""
 
@@ -54,7 +55,18 @@ class Stages:
         head = f"  [{self._number}/{self._total}] {label}".ljust(_LABEL) + "  "
         with working(self._console, head=head) as stage:
             yield stage
-        self._console.print(f"{head}{stage.result}")
+        self._console.print(_line(head, stage.result))
+
+
+def _line(head: str, text: str) -> Table:
+    """``text`` wraps below itself, not below ``head``."""
+    from rich.table import Table
+
+    line = Table.grid(padding=0)
+    line.add_column(no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(head, text)
+    return line
 
 
 @contextlib.contextmanager

@@ -45,6 +45,6 @@ def transcript_view(found: Transcript) -> RenderableType:
         intent = f"{turn.intent} {turn.confidence or 0:.2f}" if turn.intent else "out of scope"
         state = turn.verdict if turn.state == "done" else turn.state
         line = f"turn {turn.turn} · {intent} · {state} · {turn.tokens} tokens · {duration(turn.seconds * 1000)}"
-        parts += [Text(""), said("you", turn.question), said("parley", turn.answer)]
+        parts += [Text(""), said("you", turn.question), said("parley", turn.answer or "…")]
         parts.append(Padding(Text(line, style="dim"), (0, 0, 0, MARGIN)))
     return Group(*parts)
