@@ -23,7 +23,7 @@ from policy.normalise import Normalised, normalise
 
 __all__ = ["Spelling", "occurrences"]
 
-_LONGEST_GAP = 8
+_LONGEST_GAP = 12
 _SHORT_WORD = 3
 _CONTRACTED = frozenset({"ll", "s", "re", "ve", "d", "m", "t"})
 
