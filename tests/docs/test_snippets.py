@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ def _blocks(language: str) -> Any:
 
 
 @_blocks("yaml")
-def test_yaml_is_a_configuration_or_an_intents_file(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml_is_a_configuration_or_an_intents_file(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is read by the code that reads it in use: an unknown key or a wrong value fails."""
     if block.not_run:
         return
-    for name in [name for name in __import__("os").environ if name.startswith("PARLEY_")]:
+    for name in [name for name in os.environ if name.startswith("PARLEY_")]:
         monkeypatch.delenv(name)
     file = tmp_path / "block.yaml"
     file.write_text(block.text, "utf-8")

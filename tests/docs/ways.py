@@ -34,7 +34,8 @@ WAYS = (
     Way(r"parley intents check(?: \S+)?", "here"),
     Way(r"parley kb (?:add|list|search|remove)\b.*", "here"),
     Way(r"parley doctor(?: --json)?", "here", codes=(0, 1)),  # 1: no server runs there
-    Way(r"\.venv/bin/python -m (?:settings\.explain|tests\.support\.record_histories) --help", "here"),
+    Way(r"\.venv/bin/python -m settings\.explain --check", "here"),
+    Way(r"\.venv/bin/python -m tests\.support\.record_histories --help", "here"),
     # would not end by themselves, or belong to what the tests are part of
     Way(r"parley (?:up|demo|gateway|prepare|worker \w+)", "help"),
     Way(r"make [a-z-]+", "make"),
@@ -47,7 +48,7 @@ WAYS = (
     Way(r"parley cancel CONVERSATION", "site", codes=(2,)),  # nothing runs
     Way(r"parley reviews list(?: --json)?", "site"),
     Way(r"parley reviews (?:show|resolve) CONVERSATION 1.*", "site", codes=(2,)),  # nothing waits
-    Way(r"temporal (?:workflow|operator) .+", "site"),
+    Way(r"temporal (?:workflow|operator|task-queue) .+", "site"),
     Way(r"curl .+", "site"),
     Way(r"\.venv/bin/python examples/python_service/\w+\.py .+", "site"),
 )
