@@ -11,7 +11,9 @@ from knowledge_base.citations import split_sentences, support
 __all__ = ["QuotePassagesStep", "quote"]
 
 MAX_PASSAGES = 2
-MAX_CHARACTERS = 400
+MAX_CHARACTERS = 300
+NEAR_THE_BEST = 0.9
+"""A second passage is quoted only when its score is this share of the best one's."""
 LEAD = {
     "en": "From our documents:",
     "zh": "资料原文如下：",
@@ -20,25 +22,32 @@ LEAD = {
 
 def quote(question: str, language: str, passages: tuple[Passage, ...]) -> str:
     """The sentences of the best passages that stand nearest to the question, each with its number."""
-    lines = [
-        f"{nearest_sentences(question, passage)} [{number}]"
-        for number, passage in enumerate(passages[:MAX_PASSAGES], start=1)
-    ]
+    lines = [f"{nearest_sentences(question, passage)} [{number}]" for number, passage in _worth_quoting(passages)]
     return "\n".join([LEAD.get(language, LEAD["en"]), *lines]) if lines else ""
 
 
+def _worth_quoting(passages: tuple[Passage, ...]) -> list[tuple[int, Passage]]:
+    """The best passage, and the next ones whose score is near to it."""
+    near = [each for each in passages[:MAX_PASSAGES] if each.score >= NEAR_THE_BEST * passages[0].score]
+    return list(enumerate(near, start=1))
+
+
 def nearest_sentences(question: str, passage: Passage) -> str:
-    """The sentences around the stretch that shares most with the question, whole, at most ``MAX_CHARACTERS``."""
-    near = support(question, passage)
-    start, end = near.start - passage.start, near.end - passage.start
+    """Whole sentences around the one nearest to the question, as many as ``MAX_CHARACTERS`` hold.
+
+    What precedes a sentence explains it more often than what follows, so that is taken first.
+    """
     spans = split_sentences(passage.text)
-    touched = [span for span in spans if span.end > start and span.start < end] or spans[:1]
-    first = touched[0].start
-    last = touched[0].end
-    for span in spans:
-        if span.start >= first and span.end - first <= MAX_CHARACTERS:
-            last = span.end
-    return " ".join(passage.text[first:last].split())
+    if not spans:
+        return passage.text.strip()
+    near = support(question, passage)
+    middle = (near.start + near.end) / 2 - passage.start
+    first = last = min(range(len(spans)), key=lambda index: abs((spans[index].start + spans[index].end) / 2 - middle))
+    for index in (*range(first - 1, -1, -1), *range(last + 1, len(spans))):
+        start, end = min(first, index), max(last, index)
+        if spans[end].end - spans[start].start <= MAX_CHARACTERS:
+            first, last = start, end
+    return " ".join(passage.text[spans[first].start : spans[last].end].split())
 
 
 class QuotePassagesStep:
