@@ -5,6 +5,7 @@ policy gives the verdict. Of several candidates the best supported one is kept.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -29,6 +30,7 @@ __all__ = ["ReviewAnswerStep"]
 SUPPORTED = 0.6
 """The least share of a sentence that its cited span has to hold; the same as for attaching a citation."""
 
+_LABEL = re.compile(r"^(?:question|answer|问题|问|回答|答案|答)\s*[:：]\s*", re.IGNORECASE)
 _STERNNESS: dict[str, int] = {action: place for place, action in enumerate(get_args(Action))}
 
 
@@ -70,10 +72,9 @@ class ReviewAnswerStep:
             for index, each in enumerate(given)
         ]
         best = min(judged, key=lambda each: (_STERNNESS[each.verdict], -each.support, each.index))
-        masked = best.verdict == "mask"
         return ReviewedAnswer(
             verdict=best.verdict,
-            answer=policy.mask(best.text, best.findings) if masked else best.text,
+            answer=policy.mask(best.text, best.findings),
             findings=best.findings,
             citations=citations_of(best.text, request.passages) if best.verdict != "block" else (),
             kept=best.index,
@@ -83,7 +84,8 @@ class ReviewAnswerStep:
     def _judge(self, request: ReviewAnswer, policy: Policy, answer: str, finish: str, index: int) -> _Judged:
         text = answer.strip()
         if not request.quoted:
-            text = _with_citations_that_hold(normalise_citations(text), request.passages)
+            text = without_echo(normalise_citations(text), request.question)
+            text = _with_citations_that_hold(text, request.passages)
         findings = policy.check_output(
             text,
             question=request.question,
@@ -96,6 +98,17 @@ class ReviewAnswerStep:
         )
         support = support_share(text, request.passages, SUPPORTED) if request.passages else 0.0
         return _Judged(text, findings, policy.verdict(findings), support, index)
+
+
+def without_echo(answer: str, question: str) -> str:
+    """The answer without the question it begins with, and without a label such as ``Answer:``.
+
+    Small models say the question again before they answer it, or instead.
+    """
+    text = _LABEL.sub("", answer).lstrip()
+    if question and text.casefold().startswith(question.casefold()):
+        text = text[len(question) :].lstrip()
+    return _LABEL.sub("", text).strip()
 
 
 def _with_citations_that_hold(text: str, passages: Sequence[Passage]) -> str:
