@@ -46,14 +46,15 @@ def unsupported_claims(answer: str, passages: Sequence[Passage], question: str, 
     sources = [f"{passage.title}\n{passage.section}\n{passage.text}" for passage in passages]
     evidence = "\n".join([*sources, question])
     said = _blank(answer, _NOT_SAID)
-    found = list(_addresses(said, evidence))
+    found = [*_addresses(said, evidence)]
+    if language.startswith("zh"):
+        found += _quoted_terms(said, _blank(evidence, _NOT_SAID))
     said = _blank(said, _ADDRESS)
     found += _dates(said, evidence)
     found += _numbers(said, evidence)
     for judged in (*find_dates(said), *find_weekdays(said), *find_numbers(said)):
         said = said[: judged.start] + " " * (judged.end - judged.start) + said[judged.end :]
-    names = _chinese_names if language.startswith("zh") else _english_names
-    found += names(said, evidence)
+    found += _latin_words(said, evidence) if language.startswith("zh") else _english_names(said, evidence)
     return _apart(sorted(found, key=lambda claim: (claim.start, -claim.end)))
 
 
@@ -125,15 +126,18 @@ def _stands_in(word: str, known: set[str]) -> bool:
     return set(terms(word.replace("-", " "))) <= known
 
 
-def _chinese_names(answer: str, evidence: str) -> Iterator[Claim]:
+def _quoted_terms(answer: str, evidence: str) -> Iterator[Claim]:
     known = _tight(evidence)
     for match in _QUOTED.finditer(answer):
         term = next(group for group in match.groups() if group)
         if _tight(term).strip("，。！？、,.!?") not in known:
             yield Claim(match.start(), match.end(), "name")
-    latin = set(terms(evidence.replace("-", " ")))
+
+
+def _latin_words(answer: str, evidence: str) -> Iterator[Claim]:
+    known, tight = set(terms(evidence.replace("-", " "))), _tight(evidence)
     for match in _LATIN.finditer(answer):
-        if not _stands_in(match.group(), latin) and fold(match.group()) not in known:
+        if not _stands_in(match.group(), known) and _tight(match.group()) not in tight:
             yield Claim(match.start(), match.end(), "name")
 
 

@@ -83,7 +83,7 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
-    r"(?P<digits>(?<![A-Za-z_\d.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+|,\d{1,2}(?!\d))?))"
+    r"(?P<digits>(?<![A-Za-z_\d])(?<!\d[.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+|,\d{1,2}(?!\d))?))"
     r"(?:(?P<scale>[十百千万萬亿億]+)|[ ]?(?P<word_scale>hundred|thousand|million|billion)\b|(?P<k>k)\b)?"
     rf"|百分之(?P<share>[{_HAN}]+|\d+(?:\.\d+)?)"
     rf"|(?P<han>[{_HAN}]+)"
@@ -120,7 +120,10 @@ def supports(evidence: Number, claim: Number) -> bool:
     return claim.unit is None or evidence.unit is None or claim.unit == evidence.unit
 
 
-_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+# Digits, letters and ％ only: a full-width comma ends a clause and is no part of a number.
+_NARROW = {
+    code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B), 0xFF05)
+}
 
 
 def _clock(match: re.Match[str]) -> Number | None:

@@ -39,6 +39,7 @@ def _said(answer: str, language: str, question: str = "") -> list[tuple[str, str
         ("You have thirty days and pay €3.90, at most 10000 euros; the fee is two percent. [1]", "en"),
         ("1. Call on Tuesday before 20:00.\n2. It ends on January 31st, 2027, or Jan 31.", "en"),
         ("At Lantern, Returns of Shoes take Five Working Days. I am sure it is one of them.", "en"),
+        ("您好，30天内可退，2%,30天。", "zh"),
         ("您有三十天时间，每个包裹3.9欧元，最多一万欧元（1万），手续费百分之二。[1]", "zh"),
         ("周三晚上8点前，一月三十一日之前，请在APP里点“退货”。第三方也一样，十分方便，万一不行请联系我们。", "zh"),
     ],
