@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chat"]
 
-HELP = "/why shows the steps of the last turn, /new begins another conversation, /quit ends. Ctrl-C cancels a turn."
+HELP = "/why: the steps of the last turn · /new: begin anew · /quit · Ctrl-C cancels"
 
 
 def chat(

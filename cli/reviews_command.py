@@ -9,6 +9,8 @@ from cyclopts import App, Parameter
 from cli.options import Json, Tenant
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cli.drafts import Draft
     from dialogue.turn import TurnSummary
 
@@ -70,7 +72,7 @@ async def show(conversation: str, turn: int, /, *, tenant: Tenant = "default", j
         _print_review(output(), conversation, asked, draft)
 
 
-def _print_review(console, conversation: str, asked: TurnSummary, draft: Draft | None) -> None:  # noqa: ANN001
+def _print_review(console: Console, conversation: str, asked: TurnSummary, draft: Draft | None) -> None:
     from cli.tables import citation_line, said
 
     console.print(f"conversation {conversation}  turn {asked.turn}  {asked.language}")
@@ -85,9 +87,8 @@ def _print_review(console, conversation: str, asked: TurnSummary, draft: Draft |
             console.print(f"  {finding.rule}  {finding.label}  {finding.start}-{finding.end}  {finding.action}")
         if draft.reason:
             console.print(f"  why  {draft.reason}")
-    console.print(
-        f"  decide  parley reviews resolve {conversation} {asked.turn} --by NAME  --approve | --edit TEXT | --reject"
-    )
+    console.print(f"  decide  parley reviews resolve {conversation} {asked.turn} --by NAME \\")
+    console.print("            --approve | --edit TEXT | --reject")
 
 
 @app.command

@@ -111,7 +111,9 @@ async def say(
     saying = asyncio.create_task(conversations.say(conversation, message, fresh=fresh, opened_by="cli"))
     showing = asyncio.create_task(_show(conversations, log, conversation, message, live, fresh))
     try:
-        reply = await saying
+        # awaited from outside: the SDK turns a cancelled wait for an update into an answer that is not there yet
+        await asyncio.wait({saying})
+        reply = saying.result()
         # what was written before the reply is still to be shown
         await asyncio.wait({showing}, timeout=1)
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 
+import pytest
 from rich.console import Console
 
 from cli.streaming import LiveAnswer, say
@@ -133,3 +134,22 @@ async def test_a_refused_message_raises_its_fault():
         assert asyncio.all_tasks() == before
     else:
         raise AssertionError("nothing was raised")
+
+
+async def test_ctrl_c_while_it_is_answered_is_not_lost():
+    """The SDK swallows the cancelling of a wait for an update; whoever waits here is cancelled all the same."""
+
+    class Swallows(Talked):
+        async def say(self, conversation: str, message: Say, *, fresh: bool, opened_by: str):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return
+
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(say(Swallows(), Log(*ANSWER), "conv-1", SAY, live(show=False), fresh=True))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == before
