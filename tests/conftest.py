@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from records.plugin import parley_plugin
 from tests.support.servers import dev_server, time_skipping_server
+from tests.support.site import Site, bring_up_site
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -49,3 +50,20 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     """A server in which a day passes in no time."""
     async with await time_skipping_server(parley_plugin()) as environment:
         yield environment
+
+
+@pytest.fixture(scope="session")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A whole installation, embedded profile: Temporal, pools, gateway, real model, demo knowledge base."""
+    async with bring_up_site(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+async def demo_site(site: Site) -> Site:
+    """The installation with a conversation held in it: ``site.conversation``."""
+    if not site.conversation:
+        site.conversation = site.new()
+        await site.say(site.conversation, "Hello!", "m1")
+        await site.say(site.conversation, "How long do I have to send back shoes I bought online?", "m2")
+    return site
