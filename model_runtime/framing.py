@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
-from model_runtime.protocol import GenerationRequest, Sampling, TokenEvent
+from model_runtime.protocol import Finish, GenerationRequest, Sampling, TokenEvent
 
 __all__ = ["LONGEST_FRAME", "pack", "pack_event", "pack_request", "read", "unpack_event", "unpack_request"]
 
@@ -19,7 +19,7 @@ _LENGTH = struct.Struct(">I")
 
 def pack(message: dict[str, Any]) -> bytes:
     """One frame."""
-    body: bytes = msgpack.packb(message)
+    body = cast("bytes", msgpack.packb(message))
     return _LENGTH.pack(len(body)) + body
 
 
@@ -55,4 +55,4 @@ def pack_event(event: TokenEvent) -> list[Any]:
 
 def unpack_event(raw: list[Any]) -> TokenEvent:
     id_, start, token_ids, finish = raw
-    return TokenEvent(id_, start, tuple(token_ids), finish)
+    return TokenEvent(id_, start, tuple(token_ids), cast("Finish | None", finish))
