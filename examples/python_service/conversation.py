@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import uuid
 from typing import Any
@@ -22,7 +23,8 @@ from temporalio.exceptions import ApplicationError
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Hold a conversation with Parley.")
     parser.add_argument("messages", nargs="+")
-    parser.add_argument("--address", default="127.0.0.1:7233", help="Temporal's front end, host:port")
+    address = os.environ.get("TEMPORAL_ADDRESS", "127.0.0.1:7233")
+    parser.add_argument("--address", default=address, help="Temporal's front end, host:port; else TEMPORAL_ADDRESS")
     parser.add_argument("--namespace", default="default")
     parser.add_argument("--task-queue", default="dialogue", help="the queue of the pool that serves workflows")
     parser.add_argument("--tenant", default="default")

@@ -93,7 +93,7 @@ def _at(demo_site: Any) -> tuple[str, ...]:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("demo_site")
+@pytest.mark.xdist_group("site")
 async def test_ask_a_real_site(demo_site: Any) -> None:
     """The answer is grounded in the help centre: it comes with a citation."""
     asked = await python("ask.py", "How long do I have to send back shoes I bought online?", *_at(demo_site))
@@ -103,7 +103,7 @@ async def test_ask_a_real_site(demo_site: Any) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("demo_site")
+@pytest.mark.xdist_group("site")
 async def test_hold_a_conversation_with_a_real_site(demo_site: Any) -> None:
     """Two turns in two languages; the second, which the small model does not speak, is quoted."""
     held = await python("conversation.py", "Hello!", "网上买的鞋子多少天内可以退？", *_at(demo_site))
@@ -114,7 +114,7 @@ async def test_hold_a_conversation_with_a_real_site(demo_site: Any) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("demo_site")
+@pytest.mark.xdist_group("site")
 async def test_the_temporal_cli_asks_a_real_site(demo_site: Any) -> None:
     """As docs/starting-workflows.md shows it."""
     answered = await run(
