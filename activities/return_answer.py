@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
-from records.audit import AuditLog, AuditRow
 from temporalio import activity
 
 from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
-from dialogue.faults import UnknownTenant
+from dialogue.faults import BadInput, UnknownTenant
 from dialogue.plan import TextKind
 from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
+from records.audit import AuditLog, AuditRow
 
 __all__ = ["ReturnAnswerStep"]
 
@@ -35,6 +36,8 @@ class ReturnAnswerStep:
     async def return_answer(self, request: ReturnAnswer) -> ReturnedAnswer:
         """Raises RecordsUnavailable (attempted again) and RecordsConflict."""
         reply = self.reply(request)
+        if not request.masked:
+            request = request.model_copy(update={"question": await asyncio.to_thread(self._masked, request)})
         returned_at = time.time()
         info = activity.info()
         receipt = await self._audit.append(_row(request, reply, returned_at, info.workflow_run_id or ""))
@@ -45,6 +48,13 @@ class ReturnAnswerStep:
         }
         await self._events.publish(request.turn, "final", data, key="final")
         return ReturnedAnswer(reply=reply, audit_id=receipt.id, audit_hash=receipt.hash, returned_at=returned_at)
+
+    def _masked(self, request: ReturnAnswer) -> str:
+        """A question that the first step never saw is masked here; one that cannot be is not kept."""
+        try:
+            return self._planner.policy(request.turn.tenant).check_input(request.question).text
+        except BadInput:
+            return ""
 
     def reply(self, request: ReturnAnswer) -> str:
         """The tenant's text for a verdict without an answer; an answer through the tenant's output template."""

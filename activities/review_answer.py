@@ -16,12 +16,16 @@ from activities.policies import Policies
 from activities.stream_events import StreamEvents
 from dialogue.steps import Action, Candidate, Finding, Passage, ReviewAnswer, ReviewedAnswer
 from knowledge_base.citations import (
+    Span,
     attach_citations,
     check_citations,
     citations_of,
     normalise_citations,
+    split_sentences,
+    support,
     support_share,
     unsupported_claims,
+    without_citations,
 )
 from policy.policy import Policy, ReviewVerdict
 
@@ -30,7 +34,11 @@ __all__ = ["ReviewAnswerStep"]
 SUPPORTED = 0.6
 """The least share of a sentence that its cited span has to hold; the same as for attaching a citation."""
 
+SAID_OF_A_NUMBER = 0.8
+"""A sentence with a number needs more than this share of its words in one sentence of a passage."""
+
 _LABEL = re.compile(r"^(?:question|answer|问题|问|回答|答案|答)\s*[:：]\s*", re.IGNORECASE)
+_NEXT_QUESTION = re.compile(r"\n\s*(?:question|问题)\s*[:：]", re.IGNORECASE)
 _STERNNESS: dict[str, int] = {action: place for place, action in enumerate(get_args(Action))}
 
 
@@ -84,7 +92,7 @@ class ReviewAnswerStep:
     def _judge(self, request: ReviewAnswer, policy: Policy, answer: str, finish: str, index: int) -> _Judged:
         text = answer.strip()
         if not request.quoted:
-            text = without_echo(normalise_citations(text), request.question)
+            text = _without_headings(without_echo(normalise_citations(text), request.question), request.passages)
             text = _with_citations_that_hold(text, request.passages)
         findings = policy.check_output(
             text,
@@ -96,19 +104,30 @@ class ReviewAnswerStep:
             claims=() if request.quoted else _claims(text, request),
             quoted=request.quoted,
         )
-        support = support_share(text, request.passages, SUPPORTED) if request.passages else 0.0
-        return _Judged(text, findings, policy.verdict(findings), support, index)
+        share = support_share(text, request.passages, SUPPORTED) if request.passages else 0.0
+        return _Judged(text, findings, policy.verdict(findings), share, index)
 
 
 def without_echo(answer: str, question: str) -> str:
-    """The answer without the question it begins with, and without a label such as ``Answer:``.
-
-    Small models say the question again before they answer it, or instead.
+    """The answer without the question it begins with, without a label such as ``Answer:``, and without the next
+    question that it goes on to ask itself. Small models do all of these.
     """
     text = _LABEL.sub("", answer).lstrip()
     if question and text.casefold().startswith(question.casefold()):
         text = text[len(question) :].lstrip()
-    return _LABEL.sub("", text).strip()
+    text = _NEXT_QUESTION.split(_LABEL.sub("", text))[0].strip()
+    one_sided = text.count('"') == 1 and (text.startswith('"') or text.endswith('"'))
+    return text.strip('"').strip() if one_sided else text
+
+
+def _without_headings(text: str, passages: Sequence[Passage]) -> str:
+    """Drops the lines that only say a passage's heading again."""
+    headings = {_letters(part) for each in passages for part in (each.title, each.section, each.title + each.section)}
+    return "\n".join(line for line in text.split("\n") if not line.strip() or _letters(line) not in headings).strip()
+
+
+def _letters(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
 def _with_citations_that_hold(text: str, passages: Sequence[Passage]) -> str:
@@ -131,6 +150,7 @@ def _claims(text: str, request: ReviewAnswer) -> list[Finding]:
         Finding(rule="unsupported_claim", label=claim.kind, start=claim.start, end=claim.end, action="pass")
         for claim in unsupported_claims(text, request.passages, request.question, request.language)
     ]
+    found += _numbers_out_of_place(text, request.passages)
     marks = check_citations(text, request.passages)
     found += [
         Finding(
@@ -142,6 +162,25 @@ def _claims(text: str, request: ReviewAnswer) -> list[Finding]:
     if request.passages and not marks:
         found.append(Finding(rule="no_citation", label="no citation", start=0, end=len(text), action="pass"))
     return found
+
+
+def _numbers_out_of_place(text: str, passages: Sequence[Passage]) -> list[Finding]:
+    """Sentences whose number stands somewhere, but in no sentence that says the same: "express costs 12.90", where
+    12.90 is the price of another delivery."""
+    held = [_sentence_of(each, span) for each in passages for span in split_sentences(each.text)]
+    found: list[Finding] = []
+    for span in split_sentences(text):
+        said = without_citations(text[span.start : span.end])
+        if held and re.search(r"\d", said) and max(support(said, each).score for each in held) <= SAID_OF_A_NUMBER:
+            label = "number out of place"
+            found.append(Finding(rule="unsupported_claim", label=label, start=span.start, end=span.end, action="pass"))
+    return found
+
+
+def _sentence_of(passage: Passage, span: Span) -> Passage:
+    start = passage.start + span.start
+    text = passage.text[span.start : span.end]
+    return passage.model_copy(update={"text": text, "start": start, "end": start + len(text)})
 
 
 def _reason(judged: _Judged) -> str:

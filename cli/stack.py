@@ -66,7 +66,7 @@ async def bring_up(settings: Settings, console: Console) -> AsyncIterator[Up]:
                 stage.done(await _workers(settings, layout, supervisor, stage))
             with stages.stage("Gateway") as stage:
                 url = await _gateway(settings, layout, supervisor)
-                stage.done(f"{url}  (chat page, /v1/chat, /docs)")
+                stage.done(f"{url}  (/v1/chat, /docs)")
             state = Running(os.getpid(), url, settings.temporal.address, settings.temporal.web_ui, supervisor.pids)
             place.publish(state)
             yield Up(settings, supervisor, state)

@@ -315,6 +315,9 @@ class ReturnAnswer(Value):
     address: str | None = None
     message_id: str
     question: str = Field(description="as the policy let it through: masked where it says so")
+    masked: bool = Field(
+        default=True, description="False: the turn ended before the first step had masked the question"
+    )
     question_digest: str = Field(description="of the text as it came, so that a repeated id is known as one")
     answer: str | None = Field(description="None: the tenant's text for this verdict is used")
     reasoning: str = ""

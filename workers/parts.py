@@ -7,11 +7,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from records.audit import AuditLog
-from records.content import ContentStore
-from records.database import connect_database, migrate
-from records.token_log import TokenLog
-from records.token_log_sqlite import SqliteTokenLog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.policies import Policies
@@ -25,6 +20,11 @@ from knowledge_base.knowledge import KnowledgeBase
 from model_runtime.model_store import ModelManifest, load_manifest
 from model_runtime.tokenizer import Tokenizer
 from policy.policy import Policy
+from records.audit import AuditLog
+from records.content import ContentStore
+from records.database import connect_database, migrate
+from records.token_log import TokenLog
+from records.token_log_sqlite import SqliteTokenLog
 from settings.layout import Layout
 from settings.schema import ModelSettings, Settings
 

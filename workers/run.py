@@ -18,8 +18,9 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.step_interceptor import StepInterceptor
-from dialogue.faults import SettingsFault
+from dialogue.faults import RecordsFault, SettingsFault
 from records.connection import connect
+from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.logs import configure_logs
 from settings.schema import PoolSettings, Settings
@@ -78,6 +79,9 @@ async def run_worker(settings: Settings, pool: str, *, stop: asyncio.Event | Non
             max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
             graceful_shutdown_timeout=timedelta(seconds=options.shutdown_seconds),
         )
+        if "return_answer" in options.serves:
+            trimming = asyncio.create_task(_trim(parts.token_log, settings.records.token_log_days))
+            stack.callback(trimming.cancel)
         ready = ready_file(parts.layout, pool, os.getpid())
         async with worker:
             ready.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +92,18 @@ async def run_worker(settings: Settings, pool: str, *, stop: asyncio.Event | Non
             finally:
                 ready.unlink(missing_ok=True)
             log.info("worker stopping")
+
+
+async def _trim(token_log: TokenLog, days: float) -> None:
+    """Removes old streams now and every hour. A log that cannot be trimmed is said so and tried again."""
+    while True:
+        try:
+            removed = await token_log.trim(days * 86_400)
+        except RecordsFault as fault:
+            log.warning("token log not trimmed", fault=fault.type, reason=fault.message)
+        else:
+            log.info("token log trimmed", streams=removed)
+        await asyncio.sleep(3600)
 
 
 async def _register_search_attributes(client: Client) -> None:

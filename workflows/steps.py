@@ -242,6 +242,7 @@ async def return_answer(turn: TurnInProgress) -> None:
         address=turn.say.address,
         message_id=turn.say.message_id,
         question=turn.question,
+        masked=turn.received is not None,
         question_digest=text_digest(turn.say.text),
         answer=decision.answer,
         reasoning=draft.reasoning if draft else "",

@@ -90,6 +90,7 @@ async def test_a_supported_sentence_gets_the_citation_that_holds(review) -> None
         "Shoes can be sent back within 45 days from delivery.",
         "Shoes bought online can be sent back within 30 days from delivery to Martina Hofer in Vienna.",
         "The daily transfer limit is 20,000 EUR.",
+        "Shoes bought online can be sent back for 10,000 EUR.",
     ],
 )
 async def test_an_invented_number_or_name_is_not_sent(review, answer: str) -> None:
@@ -151,8 +152,17 @@ async def test_a_quotation_is_not_held_against_itself(review) -> None:
         ("问题：多少天？\n30天。", "多少天？\n30天。"),
         ("30 days.", "30 days."),
         ("How long?", ""),
+        ("30 days.\n\nQuestion: And then?", "30 days."),
+        ('"30 days.', "30 days."),
+        ('The "box" rule.', 'The "box" rule.'),
     ],
 )
 def test_an_echo_of_the_question_is_no_answer(answer: str, shown: str) -> None:
     """It is taken away, so that what is left can be judged as the answer it is."""
     assert without_echo(answer, "How long?") == shown
+
+
+async def test_a_heading_said_again_is_dropped(review) -> None:
+    """The line is no sentence of the answer."""
+    reviewed = await review("T, S\nShoes and clothes bought online can be sent back within 30 days from delivery.")
+    assert reviewed.answer.startswith("Shoes and clothes")
