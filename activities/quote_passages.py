@@ -11,7 +11,7 @@ from knowledge_base.citations import split_sentences, support
 __all__ = ["QuotePassagesStep", "quote"]
 
 MAX_PASSAGES = 2
-MAX_CHARACTERS = 300
+MAX_CHARACTERS = 400
 NEAR_THE_BEST = 0.9
 """A second passage is quoted only when its score is this share of the best one's."""
 LEAD = {

@@ -116,8 +116,10 @@ def without_echo(answer: str, question: str) -> str:
     if question and text.casefold().startswith(question.casefold()):
         text = text[len(question) :].lstrip()
     text = _NEXT_QUESTION.split(_LABEL.sub("", text))[0].strip()
-    one_sided = text.count('"') == 1 and (text.startswith('"') or text.endswith('"'))
-    return text.strip('"').strip() if one_sided else text
+    quotes = text.count('"')
+    whole = quotes == 2 and text.startswith('"') and text.endswith('"')
+    one_sided = quotes == 1 and (text.startswith('"') or text.endswith('"'))
+    return text.strip('"').strip() if whole or one_sided else text
 
 
 def _without_headings(text: str, passages: Sequence[Passage]) -> str:

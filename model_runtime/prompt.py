@@ -24,8 +24,9 @@ from model_runtime.tokenizer import Tokenizer, defuse
 
 __all__ = ["PLAIN_PASSAGES", "Prompt", "build_prompt"]
 
-PLAIN_PASSAGES = 2
-"""The most passages a small model is shown: with more it mixes them up."""
+PLAIN_PASSAGES = 1
+"""The passages a small model is shown: of two it mixes the facts. (On the help articles the right passage is the
+first for 29 questions of 30.)"""
 _THINK = "<think>\n"
 
 

@@ -154,6 +154,7 @@ async def test_a_quotation_is_not_held_against_itself(review) -> None:
         ("How long?", ""),
         ("30 days.\n\nQuestion: And then?", "30 days."),
         ('"30 days.', "30 days."),
+        ('"30 days."', "30 days."),
         ('The "box" rule.', 'The "box" rule.'),
     ],
 )
