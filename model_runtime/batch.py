@@ -117,7 +117,7 @@ class Batch:
     def _finished_before(self) -> list[TokenEvent]:
         """Answers that an earlier attempt had brought to their end already."""
         fresh = [s for s in self._entering if s.held == 0 and s.made]
-        ends = [(s, self._end(s)) for s in fresh]
+        ends: list[tuple[Sequence, Finish | None]] = [(s, self._end(s)) for s in fresh]
         return [self.leave(s, end) for s, end in ends if end is not None]
 
     # entering

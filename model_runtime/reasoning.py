@@ -28,6 +28,7 @@ class ReasoningParser:
         self._plain = kind == "none"
         self._held = ""
         self._at_start = True
+        self._opened = False
 
     @property
     def closed(self) -> bool:
@@ -68,13 +69,14 @@ class ReasoningParser:
             self._held = before[keep:]
 
     def _past_opening(self) -> bool:
-        """Drops white space and an opening tag; false while more text is needed to know."""
+        """Drops white space and one opening tag; false while more text is needed to know."""
         self._held = self._held.lstrip()
-        if self._held.startswith(_OPEN):
-            self._held = self._held[len(_OPEN) :].lstrip()
-        elif _OPEN.startswith(self._held):
-            return False
-        self._at_start = False if self._held else self._at_start
+        if not self._opened:
+            if _OPEN.startswith(self._held) and self._held != _OPEN:
+                return False
+            self._opened = True
+            self._held = self._held.removeprefix(_OPEN).lstrip()
+        self._at_start = not self._held
         return True
 
     def _answer(self, out: list[tuple[Channel, str]]) -> None:

@@ -158,7 +158,7 @@ class SlotEngine:
                 "included, and it cannot be empty: shorten it or set wider model.widths",
                 field="model.widths",
             )
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._waiting) >= self._max_waiting + self._rows - self._batch.busy:
             raise OutOfMemory(f"{len(self._waiting)} requests wait for a row already: try again later")
         sampling = request.sampling
         closing: tuple[int, ...] = ()

