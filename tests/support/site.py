@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -27,6 +28,7 @@ from records.token_log_sqlite import SqliteTokenLog
 from settings.layout import Layout
 from settings.load import load
 from settings.schema import Settings
+from workers.run import ready_file
 
 __all__ = ["Site", "bring_up_site", "model_cache", "write_settings"]
 
@@ -106,6 +108,11 @@ class Site:
     @property
     def temporal_address(self) -> str:
         return self.settings.temporal.address
+
+    def metrics_url(self, pool: str) -> str:
+        """Of the worker that serves the pool now; killed ones leave their file behind."""
+        ready = ready_file(self.layout, pool, self.up.supervisor.pids[pool])
+        return json.loads(ready.read_text())["metrics"]
 
     def new(self) -> str:
         return new_conversation_id()
