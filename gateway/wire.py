@@ -42,7 +42,9 @@ class ChatRequest(CallerInput):
     )
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
-    conversation: Identifier | None = Field(default=None, description="its id: an earlier one's, one of your own, or `new` to open one")
+    conversation: Identifier | None = Field(
+        default=None, description="its id: an earlier one's, one of your own, or `new` to open one"
+    )
     message_id: Identifier | None = Field(
         default=None, description="sent again, it gets its first reply; else the Idempotency-Key header, else made here"
     )

@@ -14,7 +14,7 @@ from settings.schema import LogSettings
 
 __all__ = ["configure_logs"]
 
-_QUIET = ("httpx", "httpcore", "sentence_transformers", "transformers", "bm25s", "jieba", "asyncio")
+_QUIET = ("httpx", "httpcore", "sentence_transformers", "transformers", "bm25s", "faiss", "asyncio")
 
 
 def configure_logs(settings: LogSettings, **bound: str) -> None:
