@@ -1,0 +1,72 @@
+"""What an operator sees of a conversation in the Temporal Web UI, in a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from tests.support.site import Site
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
+
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENT = 60_000  # milliseconds: two busy cores
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    """A page of a headless Chromium from PATH."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is not on PATH, and CI must not skip: .ci/run installs it")
+        pytest.skip("chromium is not on PATH: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
+        page = await browser.new_page(viewport={"width": 1400, "height": 1150})
+        page.set_default_timeout(PATIENT)
+        yield page
+        await browser.close()
+
+
+async def _screenshot(page: Page, name: str) -> None:
+    """Into the folder that PARLEY_TEST_SCREENSHOTS names: how the pictures in the docs are made."""
+    folder = os.environ.get("PARLEY_TEST_SCREENSHOTS")
+    if folder:
+        await page.wait_for_timeout(1500)
+        await page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+async def test_a_conversation_reads_without_our_tools(site: Site, page: Page) -> None:
+    """Each activity's summary names turn, step and try; details list the turns and who has to decide."""
+    conversation = site.new()
+    await site.say(conversation, "How long do I have to send back shoes I bought online?", "turn-0001")
+    await site.say(conversation, "网上买的鞋子几天内可以退货？", "turn-0002")
+    await site.say(conversation, "I want to talk to a real person please", "turn-0003")
+    await page.goto(site.conversations.trace_url(conversation))
+    for summary in (
+        "turn 1 · receive_input",
+        "turn 1 · generate_answer",
+        "turn 2 · quote_passages · try 1 of 4: language unknown",
+        "turn 3 · waits for a person",
+    ):
+        await expect(page.get_by_text(summary).first).to_be_visible(timeout=PATIENT)
+    await _screenshot(page, "web-ui-timeline")
+    await page.get_by_text("User Metadata").first.click()
+    await expect(page.get_by_text("tenant default · opened by sdk").first).to_be_visible(timeout=PATIENT)
+    await expect(page.get_by_text("Waiting for a person: turn 3").first).to_be_visible(timeout=PATIENT)
+    await _screenshot(page, "web-ui-details")
+    await page.get_by_text("Search Attributes").first.click()
+    for name in ("Tenant", "Verdict", "Snapshot"):
+        await expect(page.get_by_text(name).first).to_be_visible(timeout=PATIENT)
