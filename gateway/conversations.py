@@ -191,6 +191,7 @@ class Conversations:
             async with asyncio.timeout_at(ends):
                 return await handle.result()
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            _go_on_if_cancelled()
             return None
 
     async def start_dialogue(
@@ -245,7 +246,8 @@ class Conversations:
             handle = await self.start_dialogue(question, dialogue=dialogue)
             async with asyncio.timeout(wait_seconds):
                 return await self._answer(handle, question.tenant)
-        except TimeoutError:
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            _go_on_if_cancelled()
             return Pending(handle.id, question.message_id or handle.id, handle.id, handle.result_run_id)
         except WorkflowFailureError as error:
             raise _fault_of(error) from error
@@ -321,6 +323,13 @@ class Conversations:
             transcript = await self.transcript(execution.id, owner)
             if transcript.waiting:
                 yield execution.id, transcript
+
+
+def _go_on_if_cancelled() -> None:
+    """The SDK tells a cancelled wait like one that took too long; a cancelled task must stay cancelled."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _least(bound: float, wait_seconds: float | None) -> float:

@@ -71,11 +71,11 @@ _LADDER: dict[Poor, tuple[Rung, ...]] = {
 class GenerationSettings(Section):
     """How answers are sampled, and what changes when a try was poor."""
 
-    temperature: float = Field(default=0.6, ge=0, le=2)
+    temperature: float = Field(default=0.2, ge=0, le=2)
     """Where the caller gives none; R1's authors advise 0.5 to 0.7."""
-    top_p: float = Field(default=0.95, gt=0, le=1)
+    top_p: float = Field(default=0.9, gt=0, le=1)
     """Nucleus sampling."""
-    max_new_tokens: int = Field(default=160, ge=1, le=32_768)
+    max_new_tokens: int = Field(default=128, ge=1, le=32_768)
     """The longest answer, reasoning included; a real R1 wants up to 32,768."""
     thinking_budget: int | None = Field(default=None, ge=0)
     """Tokens of reasoning before the answer is asked for; null: no bound of its own."""
@@ -113,7 +113,7 @@ class KnowledgeSettings(Section):
     """How passages and questions become vectors."""
     passages: int = Field(default=4, ge=1, le=50)
     """How many passages a question gets at most."""
-    threshold: float = Field(default=0.35, ge=0, le=1)
+    threshold: float = Field(default=0.2, ge=0, le=1)
     """Passages below this score are not given to the model."""
 
 
