@@ -3,7 +3,18 @@
 The embedding table (which is also the head where they are tied) becomes int8 in both methods: its rows are few per
 token, and four bits hurt it most. Norms and biases stay as they are.
 
-Chosen as default: see ``DEFAULT_METHOD``.
+``int8`` is the default because it is safe for any source. ``int4`` is the better choice where the source already
+holds four bits in groups of 32 (GGUF's Q4_0 and Q4_1), which it keeps nearly whole. SmolLM2-135M from Q4_1, two
+idle cores, one run; perplexity over 24 x 256 tokens, divergence from fp32 over 6 x 256:
+
+======  =====  ==========  =============  ==================  ==================
+method  MB     perplexity  KL divergence  ms a step, 1 row    ms a step, 8 rows
+======  =====  ==========  =============  ==================  ==================
+fp32    538    27.119
+bf16    269    27.092      0.0023         15.9                19.7
+int8    135    27.148      0.0065         9.8                 19.9
+int4    95     27.129      0.0031         8.2                 15.3
+======  =====  ==========  =============  ==================  ==================
 """
 
 from __future__ import annotations
@@ -16,11 +27,10 @@ from torch import Tensor
 
 from model_runtime.linear import GROUP
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "Method", "quantize_tensor"]
+__all__ = ["METHODS", "Method", "quantize_tensor"]
 
 Method = Literal["bf16", "int8", "int4"]
 METHODS: tuple[Method, ...] = ("bf16", "int8", "int4")
-DEFAULT_METHOD: Method = "int8"
 
 
 def quantize_tensor(name: str, tensor: Tensor, method: Method) -> Iterator[tuple[str, Tensor]]:
