@@ -270,6 +270,8 @@ def _prompt(request: GenerateAnswer, tokenizer: Tokenizer, engine: EngineDescrip
         context=min(engine.context, engine.widths[-1]),
         max_new_tokens=request.max_new_tokens,
         max_passages=request.max_passages,
+        # Of the day it was asked, so that another attempt, and a rerun, prompts alike.
+        today=activity.info().scheduled_time.date().isoformat() if request.reasoning == "r1" else None,
     )
 
 

@@ -64,8 +64,10 @@ async def test_a_conversation_reads_without_our_tools(site: Site, page: Page) ->
         await expect(page.get_by_text(summary).first).to_be_visible(timeout=PATIENT)
     await _screenshot(page, "web-ui-timeline")
     await page.get_by_text("User Metadata").first.click()
-    await expect(page.get_by_text("tenant default · opened by sdk").first).to_be_visible(timeout=PATIENT)
-    await expect(page.get_by_text("Waiting for a person: turn 3").first).to_be_visible(timeout=PATIENT)
+    summary, details = page.frame_locator("iframe").first, page.frame_locator("iframe").last
+    await expect(summary.get_by_text("tenant default · opened by sdk")).to_be_visible(timeout=PATIENT)
+    await expect(details.get_by_text("Waiting for a person: turn 3")).to_be_visible(timeout=PATIENT)
+    await expect(details.get_by_role("row").nth(2)).to_contain_text("网上买的鞋子")
     await _screenshot(page, "web-ui-details")
     await page.get_by_text("Search Attributes").first.click()
     for name in ("Tenant", "Verdict", "Snapshot"):
