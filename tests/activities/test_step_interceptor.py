@@ -1,0 +1,104 @@
+"""Faults cross to Temporal with their type and their retry decision; a lost log never costs the step."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.step_interceptor import StepInterceptor
+from activities.stream_events import StreamEvents
+from dialogue.faults import all_faults, fault_named
+from dialogue.messages import TurnKey
+from dialogue.steps import RecognisedIntent, RecogniseIntent
+from records.token_log_sqlite import SqliteTokenLog
+
+TEN = timedelta(seconds=10)
+
+
+@activity.defn(name="raise_fault")
+async def raise_fault(type_: str) -> None:
+    raise fault_named(type_, "why")
+
+
+@activity.defn(name="recognise_intent")
+async def recognise_intent(request: RecogniseIntent) -> RecognisedIntent:
+    return RecognisedIntent(intent="x", confidence=1, route="retrieve", model="m")
+
+
+@workflow.defn(name="Faults")
+class Faults:
+    """Calls the activity once for each type and gives what it heard."""
+
+    @workflow.run
+    async def run(self, types: list[str]) -> list[tuple[str, str, bool]]:
+        once = RetryPolicy(maximum_attempts=1)
+        calls = [
+            workflow.execute_activity(raise_fault, each, schedule_to_close_timeout=TEN, retry_policy=once)
+            for each in types
+        ]
+        heard: list[tuple[str, str, bool]] = []
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            cause = outcome.cause if isinstance(outcome, ActivityError) else None
+            if isinstance(cause, ApplicationError):
+                heard.append((cause.type or "", cause.message, cause.non_retryable))
+        return heard
+
+
+@workflow.defn(name="OneStep")
+class OneStep:
+    @workflow.run
+    async def run(self) -> RecognisedIntent:
+        request = RecogniseIntent(turn=TurnKey(conversation="c", turn=1, tenant="t"), text="hi", language="en")
+        return await workflow.execute_activity(recognise_intent, request, start_to_close_timeout=TEN)
+
+
+async def _run(environment: WorkflowEnvironment, events: StreamEvents, name: str, *arguments: object, result: object):
+    queue = f"steps-{uuid.uuid4().hex[:8]}"
+    worker = Worker(
+        environment.client,
+        task_queue=queue,
+        workflows=[Faults, OneStep],
+        activities=[raise_fault, recognise_intent],
+        interceptors=[StepInterceptor("dialogue", "tester", events)],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    async with worker:
+        return await environment.client.execute_workflow(
+            name, args=list(arguments), id=queue, task_queue=queue, result_type=result
+        )
+
+
+async def test_every_fault_crosses_with_its_type_and_its_retry_decision(
+    temporal: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """What the class says is what Temporal is told."""
+    log = SqliteTokenLog(tmp_path / "log.db")
+    types = sorted(all_faults())
+    heard = await _run(temporal, StreamEvents(log), "Faults", types, result=list[tuple[str, str, bool]])
+    assert heard == [(each, "why", not all_faults()[each].retryable) for each in types]
+    await log.close()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_result_says_where_it_was_made_and_a_lost_log_costs_nothing(
+    temporal: WorkflowEnvironment, tmp_path: Path, lost: bool
+) -> None:
+    """Attempt, pool and worker are filled in; without a log the step runs all the same."""
+    log = SqliteTokenLog(tmp_path / "log.db")
+    if lost:
+        await log.close()
+    result = await _run(temporal, StreamEvents(log), "OneStep", result=RecognisedIntent)
+    assert (result.done.attempt, result.done.pool, result.done.worker) == (1, "dialogue", "tester")
+    assert result.done.milliseconds > 0
+    if not lost:
+        assert [event.data["step"] for event in await log.read("c/0001")] == ["recognise_intent"]
+        await log.close()
