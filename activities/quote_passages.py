@@ -67,6 +67,6 @@ class QuotePassagesStep:
             usage=Usage(),
             model="quotation",
             model_digest="",
-            shown=tuple(passage.id for passage in request.passages[:MAX_PASSAGES]),
+            shown=tuple(passage.id for _, passage in _worth_quoting(request.passages)),
             quoted=True,
         )
