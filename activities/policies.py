@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from records.content import ContentStore
-
 from policy.policy import Policy
+from records.content import ContentStore
 
 __all__ = ["Policies"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
-from records.token_log import TokenLog
 
 from dialogue.faults import RecordsFault, TokenLogFenced
 from dialogue.steps import Candidate, GenerateAnswer
 from model_runtime.protocol import Engine, GenerationRequest, Sampling
 from model_runtime.reasoning import Channel, ReasoningParser
 from model_runtime.tokenizer import Tokenizer
+from records.token_log import TokenLog
 
 __all__ = ["CandidateSampler"]
 

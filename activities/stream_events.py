@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from records.token_log import TokenLog
 
 from dialogue.faults import RecordsFault
 from dialogue.messages import TurnKey
+from records.token_log import TokenLog
 
 __all__ = ["StreamEvents"]
 
