@@ -52,8 +52,9 @@ async def _until(site: Site, conversation: str, event_name: str) -> None:
             return
 
 
-@pytest.mark.parametrize("conversations", [1, 6])
-@pytest.mark.parametrize("event", list(EVENTS))
+@pytest.mark.parametrize(
+    ("event", "conversations"), [*((event, 1) for event in EVENTS), ("generate_answer", 6), ("token 10", 6)]
+)
 @pytest.mark.parametrize("process", ["dialogue", "gpu", "engine"])
 async def test_a_kill_loses_and_doubles_nothing(site: Site, process: str, event: str, conversations: int) -> None:
     """One reply, one row, one final event; ids without a gap; the text shown is the text of the logged tokens."""
