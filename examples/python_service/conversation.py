@@ -68,4 +68,6 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    code = asyncio.run(main())
+    sys.stdout.flush()
+    os._exit(code)  # threads of the SDK can outlive the loop and abort the interpreter's own end (sdk-python #300)

@@ -45,7 +45,7 @@ def test_documents_are_added_found_and_removed(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["passages"][0]["document"] == "parking.md"
     assert run(["kb", "search", "quantum chromodynamics"]) == 0
-    assert "Nothing reaches 0.35" in capsys.readouterr().out
+    assert "Nothing reaches 0.20" in capsys.readouterr().out
 
     assert run(["kb", "remove", "parking.md"]) == 0
     assert "parking.md is removed · now 1 documents" in capsys.readouterr().out
