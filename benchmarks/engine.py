@@ -1,7 +1,7 @@
 """Tokens a second of our engine, against ``generate`` of transformers asked one at a time, on the same weights.
 
 The engine runs in a process of its own, as a worker runs it; both hold the weights in bfloat16, are greedy and use
-all cores. In every run the baseline comes first and the engine right after it, so that a busy hour is the same for both.
+all cores. In every run the baseline comes first and the engine right after it: a busy hour is the same for both.
 """
 
 from __future__ import annotations
