@@ -16,6 +16,7 @@ from activities.policies import Policies
 from activities.stream_events import StreamEvents
 from dialogue.steps import Action, Candidate, Finding, Passage, ReviewAnswer, ReviewedAnswer
 from knowledge_base.citations import (
+    SUPPORTED,
     Span,
     attach_citations,
     check_citations,
@@ -30,9 +31,6 @@ from knowledge_base.citations import (
 from policy.policy import Policy, ReviewVerdict
 
 __all__ = ["ReviewAnswerStep"]
-
-SUPPORTED = 0.6
-"""The least share of a sentence that its cited span has to hold; the same as for attaching a citation."""
 
 SAID_OF_A_NUMBER = 0.8
 """A sentence with a number needs more than this share of its words in one sentence of a passage."""
@@ -104,7 +102,7 @@ class ReviewAnswerStep:
             claims=() if request.quoted else _claims(text, request),
             quoted=request.quoted,
         )
-        share = support_share(text, request.passages, SUPPORTED) if request.passages else 0.0
+        share = support_share(text, request.passages) if request.passages else 0.0
         return _Judged(text, findings, policy.verdict(findings), share, index)
 
 
@@ -142,7 +140,7 @@ def _with_citations_that_hold(text: str, passages: Sequence[Passage]) -> str:
     for mark in reversed(check_citations(text, passages)):
         if mark.support is None or mark.support.score < SUPPORTED:
             repaired = repaired[: mark.start].rstrip(" ") + repaired[mark.end :]
-    attached = attach_citations(repaired, passages, SUPPORTED)
+    attached = attach_citations(repaired, passages)
     return attached if check_citations(attached, passages) else text
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 from dialogue.faults import UnknownModel, UnknownTenant
-from dialogue.plan import GenerationPlan, LadderPlan, ModelPlan, ReviewPlan, StepName, StepPlan, TurnPlan
+from dialogue.plan import GenerationPlan, LadderPlan, ModelPlan, ReviewPlan, StepName, StepPlan, TextKind, TurnPlan
 from dialogue.steps import ReceiveInput
 from policy.policy import Policy
 from settings.schema import SERVICES, Settings, TenantSettings
 
-__all__ = ["TEXT_KINDS", "TurnPlanner"]
-
-TEXT_KINDS = ("refusal", "fallback", "blocked", "failed", "cancelled", "waiting")
+__all__ = ["TurnPlanner"]
 
 
 @dataclass(slots=True)
@@ -80,7 +79,10 @@ class TurnPlanner:
                 rungs=generation.ladder, max_tries=generation.max_tries, max_seconds=generation.max_seconds
             ),
             review=ReviewPlan(human_timeout=policy.rules.human_timeout, fail=policy.rules.fail),
-            texts={kind: {language: policy.text(kind, language) for language in ("en", "zh")} for kind in TEXT_KINDS},
+            texts={
+                kind: {language: policy.text(kind, language) for language in ("en", "zh")}
+                for kind in get_args(TextKind)
+            },
             stream=tenant.stream,
         )
 

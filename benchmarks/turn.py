@@ -28,7 +28,7 @@ from dialogue.messages import Say
 from gateway.conversations import Conversations
 from records.plugin import parley_plugin
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
-from tests.support.servers import DYNAMIC_CONFIG, executable
+from tests.support.servers import DYNAMIC_CONFIG_ARGS, executable
 from workflows.names import INTENT, MODEL, SNAPSHOT, TENANT, VARIANT, VERDICT
 
 __all__ = ["run", "table"]
@@ -80,7 +80,7 @@ async def _server(database: Path) -> WorkflowEnvironment:
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=executable("temporal"),
         dev_server_database_filename=str(database),
-        dev_server_extra_args=[*DYNAMIC_CONFIG, *PRAGMAS],
+        dev_server_extra_args=[*DYNAMIC_CONFIG_ARGS, *PRAGMAS],
         search_attributes=ATTRIBUTES,
         plugins=[parley_plugin()],
     )

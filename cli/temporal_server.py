@@ -13,11 +13,19 @@ from pathlib import Path
 from dialogue.faults import SettingsFault
 from settings.schema import Settings, TemporalSettings
 
-__all__ = ["address_of", "is_local", "port_open", "server_command", "set_retention", "temporal_executable"]
+__all__ = [
+    "DYNAMIC_CONFIG",
+    "address_of",
+    "is_local",
+    "port_open",
+    "server_command",
+    "set_retention",
+    "temporal_executable",
+]
 
 # The dev server polls its transfer queue 20 times a second and rounds short timers up to a second; told so, a turn
 # of six activities takes a tenth of the time.
-_DYNAMIC = ("history.transferProcessorMaxPollRPS=5000", 'history.timerProcessorMaxTimeShift="10ms"')
+DYNAMIC_CONFIG = ("history.transferProcessorMaxPollRPS=5000", 'history.timerProcessorMaxTimeShift="10ms"')
 # The file database's own defaults wait for the disk at every commit.
 _PRAGMAS = ("journal_mode=WAL", "synchronous=1")
 
@@ -63,7 +71,7 @@ def server_command(settings: Settings, search_attributes: dict[str, str]) -> tup
     if server.database is not None:
         command += ["--db-filename", str(server.database)]
         command += [part for pragma in _PRAGMAS for part in ("--sqlite-pragma", pragma)]
-    command += [part for value in _DYNAMIC for part in ("--dynamic-config-value", value)]
+    command += [part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value)]
     command += [part for name, kind in search_attributes.items() for part in ("--search-attribute", f"{name}={kind}")]
     return tuple(command)
 

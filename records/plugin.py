@@ -8,12 +8,11 @@ from __future__ import annotations
 import dataclasses
 
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import Interceptor, WorkflowRunner
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-__all__ = ["data_converter", "parley_plugin", "workflow_runner"]
+__all__ = ["parley_plugin"]
 
 # Importing these again for every run costs some 16 ms; all of them only define things.
 _PASSED_THROUGH = (
@@ -26,29 +25,20 @@ _PASSED_THROUGH = (
 )
 
 
-def data_converter() -> DataConverter:
-    """How every payload of ours is written and read."""
-    return pydantic_data_converter
-
-
-def workflow_runner() -> WorkflowRunner:
-    """The sandbox, with what may be shared between runs."""
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
-    return SandboxedWorkflowRunner(restrictions=restrictions)
-
-
 def _with_pass_throughs(runner: WorkflowRunner | None) -> WorkflowRunner:
-    if isinstance(runner, SandboxedWorkflowRunner):
-        restrictions = runner.restrictions.with_passthrough_modules(*_PASSED_THROUGH)
-        return dataclasses.replace(runner, restrictions=restrictions)
-    return runner or workflow_runner()
+    """The worker's own sandbox with what may be shared between runs; a runner of another kind as it is."""
+    runner = runner or SandboxedWorkflowRunner()
+    if not isinstance(runner, SandboxedWorkflowRunner):
+        return runner
+    restrictions = runner.restrictions.with_passthrough_modules(*_PASSED_THROUGH)
+    return dataclasses.replace(runner, restrictions=restrictions)
 
 
 def parley_plugin(*, interceptors: tuple[Interceptor, ...] = ()) -> SimplePlugin:
     """The plugin for one process. Give its own interceptors; the rest is the same everywhere."""
     return SimplePlugin(
         "parley",
-        data_converter=data_converter(),
+        data_converter=pydantic_data_converter,
         workflow_runner=_with_pass_throughs,
         interceptors=list(interceptors),
     )

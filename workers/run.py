@@ -23,6 +23,7 @@ from records.connection import connect
 from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.logs import configure_logs
+from settings.ports import free_port
 from settings.schema import PoolSettings, Settings
 from workers.parts import Parts
 from workers.steps import activities_for
@@ -127,13 +128,7 @@ def _stop_on_signals() -> asyncio.Event:
 
 def _runtime(options: PoolSettings) -> tuple[Runtime, str]:
     """A runtime whose metrics, the SDK's and ours, stand on one port; with the address."""
-    port = options.metrics_port or _free_port()
+    port = options.metrics_port or free_port()
     address = f"127.0.0.1:{port}"
     metrics = PrometheusConfig(bind_address=address, durations_as_seconds=True)
     return Runtime(telemetry=TelemetryConfig(metrics=metrics)), f"http://{address}/metrics"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

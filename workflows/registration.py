@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 
 from workflows.names import SEARCH_ATTRIBUTES
 
-__all__ = ["missing_search_attributes", "register_search_attributes"]
+__all__ = ["add_search_attributes", "missing_search_attributes", "register_search_attributes"]
 
 _TYPES = {
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -27,7 +29,12 @@ async def register_search_attributes(client: Client) -> list[str]:
     """Adds those that are missing and returns their names. Raises RPCError where that is not allowed."""
     missing = await missing_search_attributes(client)
     if missing:
-        types = {name: _TYPES[SEARCH_ATTRIBUTES[name]] for name in missing}
-        request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
-        await client.operator_service.add_search_attributes(request)
+        await add_search_attributes(client, missing)
     return missing
+
+
+async def add_search_attributes(client: Client, names: Iterable[str]) -> None:
+    """Adds these, without asking which are there. Raises RPCError where that is not allowed."""
+    types = {name: _TYPES[SEARCH_ATTRIBUTES[name]] for name in names}
+    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
+    await client.operator_service.add_search_attributes(request)

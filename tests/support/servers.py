@@ -6,23 +6,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.plugin import SimplePlugin
 from temporalio.testing import WorkflowEnvironment
 
+from cli.temporal_server import DYNAMIC_CONFIG
 from records.plugin import parley_plugin
 from workflows.names import INTENT, MODEL, SEARCH_ATTRIBUTES, SNAPSHOT, TENANT, VARIANT, VERDICT
-from workflows.registration import _TYPES
+from workflows.registration import add_search_attributes
 
 __all__ = ["dev_server", "executable", "time_skipping_server"]
 
-# Why these: `start-dev` looks for work 20 times a second and rounds timers up to a second.
-DYNAMIC_CONFIG = (
-    "--dynamic-config-value",
-    "history.transferProcessorMaxPollRPS=5000",
-    "--dynamic-config-value",
-    'history.timerProcessorMaxTimeShift="10ms"',
-)
+DYNAMIC_CONFIG_ARGS = tuple(part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value))
 
 
 def executable(name: str) -> str:
@@ -37,7 +31,7 @@ def executable(name: str) -> str:
 async def dev_server() -> WorkflowEnvironment:
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=executable("temporal"),
-        dev_server_extra_args=list(DYNAMIC_CONFIG),
+        dev_server_extra_args=list(DYNAMIC_CONFIG_ARGS),
         search_attributes=(TENANT, INTENT, VARIANT, VERDICT, MODEL, SNAPSHOT),
         plugins=[parley_plugin()],
     )
@@ -47,7 +41,5 @@ async def time_skipping_server(plugin: SimplePlugin) -> WorkflowEnvironment:
     environment = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=executable("temporal-test-server"), plugins=[plugin]
     )
-    types = {name: _TYPES[type_] for name, type_ in SEARCH_ATTRIBUTES.items()}
-    request = AddSearchAttributesRequest(namespace=environment.client.namespace, search_attributes=types)
-    await environment.client.operator_service.add_search_attributes(request)
+    await add_search_attributes(environment.client, SEARCH_ATTRIBUTES)
     return environment
