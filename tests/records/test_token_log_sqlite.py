@@ -61,11 +61,28 @@ async def test_a_writer_killed_in_mid_append_leaves_the_log_whole(
     connection.close()
 
 
+def _stop_between_transactions(process: asyncio.subprocess.Process, path: Path) -> None:
+    """Stopped inside one, it would hold the file's lock for as long as it sleeps, which is another test's matter."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        while "State:\tT" not in Path(f"/proc/{process.pid}/status").read_text():
+            pass
+        probe = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            probe.execute("BEGIN IMMEDIATE")
+            probe.execute("ROLLBACK")
+            return
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+        finally:
+            probe.close()
+
+
 async def test_a_zombie_process_is_fenced(path: Path, log: SqliteTokenLog, child: Child) -> None:
     """A writer that was stopped, replaced, and wakes up again writes nothing more."""
     process = await child("write_tokens", path, 1, 10_000_000)
     await numbers_until(process, 50)
-    process.send_signal(signal.SIGSTOP)
+    await asyncio.to_thread(_stop_between_transactions, process, path)
     resume = await log.open_attempt(STREAM, 1, 0, 2)
     await log.append_tokens(STREAM, 1, 0, 2, len(resume.token_ids), [-1 % 2**32], [("token", "mine")])
     process.send_signal(signal.SIGCONT)
