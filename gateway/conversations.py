@@ -47,6 +47,8 @@ __all__ = ["DIALOGUE_PREFIX", "Conversations", "Pending", "dialogue_id", "new_co
 
 ACCEPT_SECONDS = 30.0
 """How long a worker may take to accept a message; it does so before it does anything else."""
+LOOK_SECONDS = 2.0
+"""Of these, how long it may take to tell that it has."""
 DIALOGUE_PREFIX = "dlg-"
 Asked = TypeVar("Asked")
 _DIGEST = "question"
@@ -129,18 +131,26 @@ class Conversations:
         Raises the fault with which the conversation refused the message.
         """
         opening = ConversationStart(tenant=message.tenant, opened_by=opened_by, fresh=fresh, **dict(start or {}))
-        operation = WithStartWorkflowOperation(
-            names.CONVERSATION_WORKFLOW,
-            opening,
-            id=conversation,
-            task_queue=self.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, message.tenant)]),
-            static_summary=f"tenant {message.tenant} · opened by {opened_by}",
-        )
-        ends = None if wait_seconds is None else asyncio.get_running_loop().time() + wait_seconds
+
+        def operation() -> WithStartWorkflowOperation[Any, Any]:  # one is good for one call
+            return WithStartWorkflowOperation(
+                names.CONVERSATION_WORKFLOW,
+                opening,
+                id=conversation,
+                task_queue=self.task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, message.tenant)]),
+                static_summary=f"tenant {message.tenant} · opened by {opened_by}",
+            )
+
+        loop = asyncio.get_running_loop()
+        ends = None if wait_seconds is None else loop.time() + wait_seconds
         try:
-            handle = await self._accepted(conversation, message, operation, _least(ACCEPT_SECONDS, wait_seconds))
+            # Asked for at once with its result, a short turn costs one call and not two.
+            first = _least(ACCEPT_SECONDS - LOOK_SECONDS, wait_seconds)
+            handle = await self._sent(conversation, message, operation(), WorkflowUpdateStage.COMPLETED, first)
+            if handle is None:
+                handle = await self._accepted(conversation, message, operation())
             reply = await self._result(handle, ends)
         except WorkflowUpdateFailedError as error:
             raise _fault_of(error) from error
@@ -162,28 +172,41 @@ class Conversations:
             return await self.reply(reply.conversation, reply.turn, message.tenant) or reply
         return reply
 
-    async def _accepted(
+    async def _sent(
         self,
         conversation: str,
         message: Say,
         operation: WithStartWorkflowOperation[Any, Any],
+        stage: WorkflowUpdateStage,
         seconds: float,
-    ) -> WorkflowUpdateHandle[Reply]:
+    ) -> WorkflowUpdateHandle[Reply] | None:
+        """``None`` when the message has not come to ``stage`` within ``seconds``. Sending it again is the same update."""
         sending = self.client.start_update_with_start_workflow(
             names.SAY,
             message,
             start_workflow_operation=operation,
-            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+            wait_for_stage=stage,
             id=message.message_id,
             result_type=Reply,
         )
         try:
-            return await asyncio.wait_for(sending, seconds)
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+            async with asyncio.timeout(seconds):
+                return await sending
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            _go_on_if_cancelled()
+            return None
+
+    async def _accepted(
+        self, conversation: str, message: Say, operation: WithStartWorkflowOperation[Any, Any]
+    ) -> WorkflowUpdateHandle[Reply]:
+        """For a message that is not answered yet: whether it was accepted at all."""
+        handle = await self._sent(conversation, message, operation, WorkflowUpdateStage.ACCEPTED, LOOK_SECONDS)
+        if handle is None:
             raise RecordsUnavailable(
-                f"conversation {conversation}: no worker of task queue {self.task_queue} took the message within "
-                f"{seconds:g} s. Send it again with the same message_id; `parley doctor` tells what is missing."
-            ) from error
+                f"conversation {conversation}: no worker of task queue {self.task_queue} took the message in time. "
+                "Send it again with the same message_id; `parley doctor` tells what is missing."
+            )
+        return handle
 
     async def _result(self, handle: WorkflowUpdateHandle[Reply], ends: float | None) -> Reply | None:
         """``None`` when the loop's clock passes ``ends`` first."""

@@ -48,7 +48,7 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
 @pytest.fixture
 async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     """A server in which a day passes in no time."""
-    async with await time_skipping_server(parley_plugin()) as environment:
+    async with await time_skipping_server(parley_plugin(strict=True)) as environment:
         yield environment
 
 

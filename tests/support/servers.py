@@ -29,11 +29,12 @@ def executable(name: str) -> str:
 
 
 async def dev_server() -> WorkflowEnvironment:
+    """Workers of its client run workflow code strictly: the sandbox refuses what a replay could not repeat."""
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=executable("temporal"),
         dev_server_extra_args=list(DYNAMIC_CONFIG_ARGS),
         search_attributes=(TENANT, INTENT, VARIANT, VERDICT, MODEL, SNAPSHOT),
-        plugins=[parley_plugin()],
+        plugins=[parley_plugin(strict=True)],
     )
 
 

@@ -23,10 +23,11 @@ def test_there_is_a_history_of_every_shape() -> None:
     assert {path.name.split(".")[0] for path in HISTORIES} == set(SHAPES)
 
 
+@pytest.mark.parametrize("strict", [False, True], ids=["as-served", "strict"])
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-def test_a_recorded_history_replays(path: Path) -> None:
+def test_a_recorded_history_replays(path: Path, strict: bool) -> None:
     """The workflow code of today makes the commands that were recorded."""
     history = WorkflowHistory.from_json(path.stem, json.loads(path.read_text()))
-    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=[parley_plugin()])
+    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=[parley_plugin(strict=strict)])
     result = asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False))
     assert result.replay_failure is None, result.replay_failure
