@@ -180,7 +180,7 @@ class Conversations:
         stage: WorkflowUpdateStage,
         seconds: float,
     ) -> WorkflowUpdateHandle[Reply] | None:
-        """``None`` when the message has not come to ``stage`` within ``seconds``. Sending it again is the same update."""
+        """``None`` when the message has not come to ``stage`` in ``seconds``. Sent again, it is the same update."""
         sending = self.client.start_update_with_start_workflow(
             names.SAY,
             message,

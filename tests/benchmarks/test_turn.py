@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import where
 from benchmarks.figures import percentile
 
 
@@ -32,15 +33,12 @@ def test_the_report_says_where_it_was_measured(report: dict[str, Any]) -> None:
     assert platform.node() not in report["machine"].values()
 
 
-def test_each_load_has_a_floor_and_a_turn(report: dict[str, Any]) -> None:
+def test_each_load_has_every_shape(report: dict[str, Any]) -> None:
     """Side by side, with the same number of turns."""
     rows = report["results"]["turn"]["rows"]
-    assert [(row["shape"], row["conversations"], row["turns_each"]) for row in rows] == [
-        ("floor", 1, 2),
-        ("turn", 1, 2),
-        ("floor", 3, 2),
-        ("turn", 3, 2),
-    ]
+    shapes = ("floor", "bare", "turn", "pools")
+    expected = [(shape, conversations, 2) for conversations in (1, 3) for shape in shapes]
+    assert [(row["shape"], row["conversations"], row["turns_each"]) for row in rows] == expected
 
 
 def test_every_figure_has_its_spread(report: dict[str, Any]) -> None:
@@ -52,9 +50,27 @@ def test_every_figure_has_its_spread(report: dict[str, Any]) -> None:
 
 
 def test_events_are_those_of_the_shapes(report: dict[str, Any]) -> None:
-    """Counted by the server: an update with one activity has 11 events, one with six has 41."""
+    """Counted by the server: an update with one activity has 11 events, one with six has 41, ours no more than bare."""
     events = {row["shape"]: row["events_per_turn"]["median"] for row in report["results"]["turn"]["rows"]}
-    assert events == {"floor": 11.0, "turn": 41.0}
+    assert events == {"floor": 11.0, "bare": 41.0, "turn": 41.0, "pools": 41.0}
+
+
+def test_no_millisecond_is_unexplained(report: dict[str, Any]) -> None:
+    """The parts of a turn are all of it, each of them is there, and the server's is not the smallest."""
+    for row in report["results"]["turn"]["where"]:
+        parts = row["milliseconds"]
+        assert set(parts) == {"server", "poll", "sdk", "sandbox", "ours"}
+        assert min(parts.values()) > 0
+        assert sum(parts.values()) == pytest.approx(row["whole"], rel=0.25)  # medians of each do not add up exactly
+        assert parts["server"] > parts["sandbox"]
+
+
+def test_moments_belong_to_one_part() -> None:
+    """Between two marks lies one part; together they are the whole."""
+    marks = [(0.0, "said"), (0.001, "call"), (0.004, "scheduled"), (0.005, "started"), (0.009, "workflow task")]
+    marks += [(0.010, "enter sandbox"), (0.011, "workflow"), (0.014, "leave workflow"), (0.015, "answered")]
+    parts = where.parts([*marks, (0.016, "replied")])
+    assert parts == pytest.approx({"server": 7, "poll": 1, "sdk": 2, "sandbox": 2, "ours": 4})
 
 
 def test_the_floor_is_its_own_measure(report: dict[str, Any]) -> None:
@@ -69,7 +85,7 @@ def test_an_unknown_name_is_refused(repository: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "turns"]
     ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "there is no benchmark turns; there are engine, turn" in ended.stderr
+    assert "there is no benchmark turns; there are engine, turn, long, open" in ended.stderr
 
 
 @pytest.mark.parametrize(("share", "expected"), [(50, 50.5), (95, 95.05), (99, 99.01)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -78,12 +78,14 @@ LADDER: dict[Any, tuple[Rung, ...]] = {
 
 @dataclass
 class ScriptedSteps:
-    """``rows`` are the audit rows by (conversation, turn); ``calls`` every activity in order."""
+    """``rows`` are the audit rows by (conversation, turn); ``calls`` every activity in order. ``planner`` makes the
+    turns' plans where the script's own will not do."""
 
     queue: str
     human_timeout: float = 3600.0
+    planner: Callable[[ReceiveInput], TurnPlan] | None = None
     rows: dict[tuple[str, int], ReturnAnswer] = field(default_factory=dict)
-    calls: list[tuple[str, Any]] = field(default_factory=list)
+    calls: MutableSequence[tuple[str, Any]] = field(default_factory=list)
     feedback: list[tuple[str, Feedback]] = field(default_factory=list)
     running: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,6 +94,8 @@ class ScriptedSteps:
         return [argument for name, argument in self.calls if name == step]
 
     def _plan(self, request: ReceiveInput) -> TurnPlan:
+        if self.planner is not None:
+            return self.planner(request)
         quick = RetryPlan(initial_interval=0.01, maximum_interval=0.05, maximum_attempts=3)
         step = StepPlan(task_queue=self.queue, start_to_close=20, heartbeat=2, retry=quick)
         return TurnPlan(
