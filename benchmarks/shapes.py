@@ -52,12 +52,13 @@ class Shape:
     close: Callable[[str], Awaitable[object]]
 
 
-async def file_server(database: Path) -> WorkflowEnvironment:
+async def file_server(database: Path, *, metrics_port: int | None = None) -> WorkflowEnvironment:
     """The development server with a file database; its client is the SDK's as it comes."""
+    metrics = ("--metrics-port", str(metrics_port)) if metrics_port else ()
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=executable("temporal"),
         dev_server_database_filename=str(database),
-        dev_server_extra_args=[*DYNAMIC_CONFIG_ARGS, *PRAGMAS],
+        dev_server_extra_args=[*DYNAMIC_CONFIG_ARGS, *PRAGMAS, *metrics],
         search_attributes=ATTRIBUTES,
     )
 

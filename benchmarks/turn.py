@@ -10,7 +10,7 @@ import asyncio
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from rich.console import Group
 from rich.table import Table
 from temporalio.client import Client
 
-from benchmarks import where
+from benchmarks import server_work, where
 from benchmarks.cpu import CpuSeconds
 from benchmarks.figures import percentile, spread
 from benchmarks.shapes import Shape, file_server, serving
+from settings.ports import free_port
 
 __all__ = ["run", "table"]
 
@@ -64,21 +65,28 @@ NAMES = {
 async def run(*, quick: bool = False) -> dict[str, Any]:
     """Rows of figures, one a shape and load; ``to_floor`` are medians of each run's own ratio."""
     loads, runs = (QUICK_LOADS, 1) if quick else (LOADS, 5)
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        async with await file_server(Path(folder) / "temporal.db") as environment:
-            client = environment.client
-            async with serving(client) as shapes:
-                for shape in shapes.values():
-                    await _measure(client, shape, Load(2, 2))  # warm: caches, connections, imports
-                rows = []
-                for load in loads:
-                    measured: dict[str, list[Measured]] = {name: [] for name in shapes}
-                    for _ in range(runs):
-                        for name, shape in shapes.items():
-                            measured[name].append(await _measure(client, shape, load))
-                    rows += [_row(name, load, each, measured["floor"]) for name, each in measured.items()]
-                explained = await where.explain(client, shapes, turns=3 if quick else 60)
-    return {"runs": runs, "database": "file, journal_mode=WAL, synchronous=1", "rows": rows, "where": explained}
+        server = await file_server(Path(folder) / "temporal.db", metrics_port=port)
+        async with server as environment, serving(environment.client) as shapes:
+            rows = await _rows(environment.client, shapes, loads, runs)
+            explained = await where.explain(environment.client, shapes, turns=3 if quick else 60)
+            work = await server_work.count(f"http://127.0.0.1:{port}/metrics", shapes, quick=quick)
+    database = "file, journal_mode=WAL, synchronous=1"
+    return {"runs": runs, "database": database, "rows": rows, "where": explained, "server_work": work}
+
+
+async def _rows(client: Client, shapes: Mapping[str, Shape], loads: Sequence[Load], runs: int) -> list[dict[str, Any]]:
+    for shape in shapes.values():
+        await _measure(client, shape, Load(2, 2))  # warm: caches, connections, imports
+    rows: list[dict[str, Any]] = []
+    for load in loads:
+        measured: dict[str, list[Measured]] = {name: [] for name in shapes}
+        for _ in range(runs):
+            for name, shape in shapes.items():
+                measured[name].append(await _measure(client, shape, load))
+        rows += [_row(name, load, each, measured["floor"]) for name, each in measured.items()]
+    return rows
 
 
 async def _measure(client: Client, shape: Shape, load: Load) -> Measured:
@@ -159,4 +167,4 @@ def table(result: dict[str, Any]) -> Group:
             f"{figure['events_per_turn']:.0f}",
             f"{figure['bytes_per_turn']:,.0f}",
         )
-    return Group(shown, where.table(result["where"]))
+    return Group(shown, where.table(result["where"]), server_work.table(result["server_work"]))

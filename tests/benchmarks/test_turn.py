@@ -97,3 +97,12 @@ def test_percentiles_interpolate(share: int, expected: float) -> None:
 def test_one_value_is_every_percentile() -> None:
     """A quick run may have a single turn."""
     assert percentile([7.0], 95) == 7.0
+
+
+def test_the_server_counts_its_own_work(report: dict[str, Any]) -> None:
+    """An update of a run is one write: two for each workflow task but the one that ends it, one for each result."""
+    floor, pools = report["results"]["turn"]["server_work"]
+    assert (floor["shape"], pools["shape"]) == ("floor", "pools")
+    assert floor["by_operation"]["persistence_requests.UpdateWorkflowExecution"] == pytest.approx(4, abs=0.2)
+    assert pools["by_operation"]["persistence_requests.UpdateWorkflowExecution"] == pytest.approx(20, abs=1)
+    assert pools["database_writes"] > 4 * floor["database_writes"] * 0.9
