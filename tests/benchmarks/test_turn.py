@@ -100,7 +100,8 @@ def test_one_value_is_every_percentile() -> None:
 
 
 def test_the_server_counts_its_own_work(report: dict[str, Any]) -> None:
-    """An update of a run is one write: two for each workflow task but the one that ends it, one for each result."""
+    """Writes of a run: as each workflow task starts and ends (but the message's own, which starts unwritten), one for
+    each activity's result, and one as another worker starts an activity."""
     floor, pools = report["results"]["turn"]["server_work"]
     assert (floor["shape"], pools["shape"]) == ("floor", "pools")
     assert floor["by_operation"]["persistence_requests.UpdateWorkflowExecution"] == pytest.approx(4, abs=0.2)
