@@ -114,13 +114,13 @@ class _Talk:
 
 async def _open(settings: Settings, console: Console, tenant: str, user: str, conversation: str | None) -> _Talk:
     from cli.connected import conversations
-    from records.token_log_sqlite import SqliteTokenLog
+    from records.open_token_log import open_token_log
     from settings.layout import Layout
 
     connected = await conversations(settings)
     if conversation is not None:
         await connected.transcript(conversation, tenant)  # one that is not ours is refused before the first question
-    log = SqliteTokenLog(Layout.of(settings).token_log)
+    log = open_token_log(settings.records, Layout.of(settings))
     show = settings.tenants[tenant].stream == "open"
     talk = _Talk(console, connected, log, tenant, user, show, conversation or "", fresh=conversation is None)
     if conversation is None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from dialogue.faults import TokenLogFenced, TokenLogUnavailable
+from records import token_log_rules as rules
 from records.sqlite_file import enter_wal
-from records.token_log import ENDS, EVENT_KINDS, Resume, StreamEvent
+from records.token_log import ENDS, Resume, StreamEvent
 
 __all__ = ["TokenLogFile"]
 
@@ -71,8 +68,8 @@ class TokenLogFile:
     # events
 
     def publish(self, stream: str, kind: str, data: Mapping[str, Any], key: str | None) -> int:
-        _check_kind(kind)
-        event = (kind, json.dumps(data, allow_nan=False), key)
+        rules.check_kind(kind)
+        event = (kind, rules.to_json(data), key)
         with self._writing():
             if key is not None:
                 found = self._one("SELECT id FROM events WHERE stream = ? AND key = ?", stream, key)
@@ -101,7 +98,7 @@ class TokenLogFile:
         with self._writing():
             newest = self._newest_attempt(*place)
             if newest > attempt:
-                raise TokenLogFenced(f"{stream}: attempt {attempt} of try {try_number} was replaced by {newest}.")
+                raise rules.replaced(stream, try_number, attempt, newest)
             self._connection.execute(
                 "INSERT INTO tries VALUES (?, ?, ?, ?, 0) "
                 "ON CONFLICT (stream, try, candidate) DO UPDATE SET attempt = excluded.attempt",
@@ -122,9 +119,9 @@ class TokenLogFile:
         show: bool,
     ) -> int:
         place = (stream, try_number, candidate)
-        ids = struct.pack(f"<{len(token_ids)}I", *token_ids)
+        ids = rules.pack_ids(token_ids)
         text = "".join(text for _, text in pieces).encode("utf-8", "surrogatepass")
-        events = list(_piece_events(pieces)) if show else []
+        events = [(kind, data, None) for kind, data in rules.piece_events(pieces)] if show else []
         with self._writing():
             self._check_fence(*place, attempt, expected_offset)
             last = self._one("SELECT max(number) FROM chunks WHERE stream = ? AND try = ? AND candidate = ?", *place)
@@ -177,10 +174,7 @@ class TokenLogFile:
         last, held = self._one("SELECT last_id, bytes FROM streams WHERE stream = ?", stream) or (0, 0)
         held += more_bytes + sum(len(data) for _, data, _ in events)
         if bounded and held > self._max_stream_bytes:
-            raise TokenLogUnavailable(
-                f"{stream}: the log of one turn holds at most {self._max_stream_bytes} bytes, and these are full. "
-                "The turn goes on without a stream."
-            )
+            raise rules.full(stream, self._max_stream_bytes)
         rows = [(stream, id_, kind, data, now, key) for id_, (kind, data, key) in enumerate(events, last + 1)]
         self._connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
         last += len(rows)
@@ -195,10 +189,10 @@ class TokenLogFile:
         """0 when none was opened. Raises TokenLogFenced when the try itself is over."""
         ended = self._one("SELECT ended FROM streams WHERE stream = ?", stream)
         if ended and ended[0]:
-            raise TokenLogFenced(f"{stream}: its final event is written, so nothing more is generated for it.")
+            raise rules.stream_ended(stream)
         higher = self._one("SELECT max(try) FROM tries WHERE stream = ?", stream)[0]
         if higher is not None and higher > try_number:
-            raise TokenLogFenced(f"{stream}: try {try_number} is over, try {higher} was opened.")
+            raise rules.try_over(stream, try_number, higher)
         query = "SELECT attempt FROM tries WHERE stream = ? AND try = ? AND candidate = ?"
         found = self._one(query, stream, try_number, candidate)
         return found[0] if found else 0
@@ -206,33 +200,13 @@ class TokenLogFile:
     def _check_fence(self, stream: str, try_number: int, candidate: int, attempt: int, expected_offset: int) -> None:
         newest = self._newest_attempt(stream, try_number, candidate)
         if newest != attempt:
-            raise TokenLogFenced(
-                f"{stream}: attempt {attempt} of try {try_number} writes, but the attempt opened last is {newest}."
-            )
+            raise rules.wrong_attempt(stream, try_number, attempt, newest)
         query = "SELECT tokens FROM tries WHERE stream = ? AND try = ? AND candidate = ?"
         tokens = self._one(query, stream, try_number, candidate)[0]
         if tokens != expected_offset:
-            raise TokenLogFenced(
-                f"{stream}: attempt {attempt} of try {try_number} writes at token {expected_offset}, "
-                f"but the log holds {tokens}: somebody else wrote."
-            )
+            raise rules.wrong_offset(stream, try_number, attempt, expected_offset, tokens)
 
     def _chunks(self, stream: str, try_number: int, candidate: int) -> tuple[tuple[int, ...], list[bytes]]:
         query = "SELECT ids, text FROM chunks WHERE stream = ? AND try = ? AND candidate = ? ORDER BY number"
         chunks = self._connection.execute(query, (stream, try_number, candidate)).fetchall()
-        packed = b"".join(ids for ids, _ in chunks)
-        return struct.unpack(f"<{len(packed) // 4}I", packed), [text for _, text in chunks]
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in EVENT_KINDS:
-        raise ValueError(f"kind: {kind!r} is none of {', '.join(EVENT_KINDS)}.")
-
-
-def _piece_events(pieces: Sequence[tuple[str, str]]) -> Iterator[_Event]:
-    """One event for neighbouring pieces of one channel."""
-    for kind, group in groupby(pieces, key=itemgetter(0)):
-        _check_kind(kind)
-        text = "".join(text for _, text in group)
-        if text:
-            yield kind, json.dumps({"text": text}), None
+        return rules.unpack_ids(b"".join(ids for ids, _ in chunks)), [text for _, text in chunks]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dialogue.faults import TokenLogUnavailable
+from records import token_log_rules as rules
 from records.token_log import DEFAULT_MAX_STREAM_BYTES, ENDS, Resume, StreamEvent, TokenLog
 from records.token_log_file import TokenLogFile
 from records.token_log_watch import Watcher
@@ -109,7 +110,7 @@ class _Lane:
 
     async def run(self, operation: Callable[[TokenLogFile], _Result]) -> _Result:
         if self._closed:
-            raise TokenLogUnavailable(f"records.token_log: {self._path} was closed.")
+            raise rules.closed(self._path)
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._call, operation)
 
     async def close(self) -> None:

@@ -141,8 +141,9 @@ class RecordsSettings(Section):
 
     database: str = "sqlite"
     """``sqlite`` (a file below ``data``) or ``postgresql+asyncpg://user@host/name``."""
-    token_log: Literal["sqlite"] = "sqlite"  # noqa: S105 a log of tokens, no password
-    """The token log's back end: ``sqlite`` (a file below ``data``)."""
+    token_log: str = "sqlite"  # noqa: S105 a log of tokens, no password
+    """Where the streams of the turns are: ``sqlite`` (a file below ``data``), or ``redis://host:6379/0`` (``rediss://``
+    for TLS) for several machines."""
     token_log_days: float = Field(default=7, gt=0)
     """Days; streams older than this are trimmed."""
 
@@ -153,6 +154,14 @@ class RecordsSettings(Section):
         if database != "sqlite" and not database.startswith(("sqlite+aiosqlite://", "postgresql+asyncpg://")):
             raise PydanticCustomError("database", "must be sqlite or begin with postgresql+asyncpg://")
         return database
+
+    @field_validator("token_log")
+    @classmethod
+    def _token_log_is_known(cls, token_log: str) -> str:
+        # nor is this one
+        if token_log != "sqlite" and not token_log.startswith(("redis://", "rediss://")):  # noqa: S105 no password
+            raise PydanticCustomError("token_log", "must be sqlite or begin with redis:// or rediss://")
+        return token_log
 
 
 class GatewaySettings(Section):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,12 +12,12 @@ import yaml
 from pydantic import BaseModel
 
 from settings.origins import Place, dotted
+from settings.passwords import hide_passwords
 from settings.schema import Settings
 
 __all__ = ["as_json", "as_yaml"]
 
 DEFAULT = "default"
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]+(?=@)")
 _COLUMN = 56
 _LINE_BREAKS = "\x85\u2028\u2029"
 
@@ -71,7 +70,7 @@ def _plain(value: Any) -> Any:
         # entries of lists are short forms: what they leave out is left out
         return [_plain_entry(below) for below in value]
     if isinstance(value, str | Path):
-        return _PASSWORD.sub(r"\1***", str(value))
+        return hide_passwords(str(value))
     return value
 
 

@@ -23,8 +23,8 @@ from policy.policy import Policy
 from records.audit import AuditLog
 from records.content import ContentStore
 from records.database import connect_database, migrate
+from records.open_token_log import open_token_log
 from records.token_log import TokenLog
-from records.token_log_sqlite import SqliteTokenLog
 from settings.layout import Layout
 from settings.schema import ModelSettings, Settings
 
@@ -54,7 +54,7 @@ class Parts:
         await migrate(url)
         database = connect_database(url)
         stack.push_async_callback(database.dispose)
-        token_log = SqliteTokenLog(layout.token_log)
+        token_log = open_token_log(settings.records, layout)
         stack.push_async_callback(token_log.close)
         return cls(
             settings,

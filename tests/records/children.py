@@ -15,10 +15,17 @@ from typing import Any
 from dialogue.faults import TokenLogFenced, TokenLogUnavailable
 from records.audit import AuditLog
 from records.database import connect_database, migrate
+from records.token_log import TokenLog
+from records.token_log_redis import RedisTokenLog
 from records.token_log_sqlite import SqliteTokenLog
 from tests.records.rows import a_row
 
 STREAM = "conv-1/0001"
+
+
+def log_at(place: str, **options: Any) -> TokenLog:
+    """``place``: a file, or the URL of a Redis."""
+    return RedisTokenLog(place, **options) if "://" in place else SqliteTokenLog(Path(place), **options)
 
 
 def say(*words: object) -> None:
@@ -52,9 +59,9 @@ async def append_rows(url: str, tenant: str, conversation: str, count: str, at_o
     await engine.dispose()
 
 
-async def write_tokens(path: str, attempt: str, count: str) -> None:
+async def write_tokens(place: str, attempt: str, count: str) -> None:
     """Token ``n`` is the number ``n`` and the text ``n,``."""
-    log = SqliteTokenLog(Path(path))
+    log = log_at(place)
     offset = len((await log.open_attempt(STREAM, 1, 0, int(attempt))).token_ids)
     try:
         while offset < int(count):
@@ -66,9 +73,9 @@ async def write_tokens(path: str, attempt: str, count: str) -> None:
     await log.close()
 
 
-async def write_on_command(path: str) -> None:
+async def write_on_command(place: str) -> None:
     """One event for each line that comes in."""
-    log = SqliteTokenLog(Path(path))
+    log = log_at(place)
     await log.publish(STREAM, "accepted", {})
     say("ready")
     for _ in iter(sys.stdin.readline, ""):

@@ -12,14 +12,16 @@ from typing import Protocol
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from records.audit import AuditLog
 from records.database import connect_database, migrate
 from records.token_log import TokenLog
-from records.token_log_sqlite import SqliteTokenLog
+from tests.records.children import log_at
 from tests.records.postgres import binaries, postgres
+from tests.support.redis_server import RedisServer, redis_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -73,12 +75,35 @@ class OpenLog(Protocol):
     def __call__(self, **options: object) -> TokenLog: ...
 
 
-@pytest.fixture(params=["sqlite"])
-async def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenLog]:
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisServer]:
+    """A Redis that is a cluster of one: it refuses whatever does not lie in one slot."""
+    with redis_server("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no") as server:
+        # a cluster numbers no databases, and gives no answers before its slots are somebody's
+        server.url = server.url.removesuffix("/0")
+        with Redis.from_url(server.url) as redis:
+            redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        server.wait_for("Cluster state changed: ok")
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty log is, on each kind of back end: a file, or a URL."""
+    if request.param == "sqlite":
+        return str(tmp_path / "tokens.db")
+    url = request.getfixturevalue("cluster").url
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
+    return url
+
+
+@pytest.fixture
+async def open_log(place: str) -> AsyncIterator[OpenLog]:
     async with AsyncExitStack() as stack:
 
         def open_one(**options: object) -> TokenLog:
-            log = SqliteTokenLog(tmp_path / "tokens.db", **options)  # type: ignore[arg-type]
+            log = log_at(place, **options)
             stack.push_async_callback(log.close)
             return log
 

@@ -1,4 +1,4 @@
-"""What every back end of the token log does alike. A new one is added to the fixture ``open_log``, not here."""
+"""What every back end of the token log does alike. A new one is added to the fixture ``place``, not here."""
 
 from __future__ import annotations
 

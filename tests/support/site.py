@@ -24,7 +24,8 @@ from gateway.conversations import Conversations, new_conversation_id
 from records.audit import AuditLog
 from records.connection import connect
 from records.database import connect_database
-from records.token_log_sqlite import SqliteTokenLog
+from records.open_token_log import open_token_log
+from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.load import load
 from settings.schema import Settings
@@ -96,7 +97,7 @@ class Site:
     client: Client
     conversations: Conversations
     audit: AuditLog
-    token_log: SqliteTokenLog
+    token_log: TokenLog
     conversation: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     repository: Path = REPOSITORY
@@ -142,7 +143,7 @@ async def bring_up_site(folder: Path, changes: Mapping[str, Any] | None = None) 
         stack.push_async_callback(database.dispose)
         async with database.connect() as connection:
             await connection.execute(text("select 1"))
-        token_log = SqliteTokenLog(layout.token_log)
+        token_log = open_token_log(settings.records, layout)
         stack.push_async_callback(token_log.close)
         core = Conversations(client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui)
         environment = {**os.environ, "PARLEY_CONFIG": str(config), "HF_HUB_OFFLINE": "1"}

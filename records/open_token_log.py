@@ -1,0 +1,23 @@
+"""The token log that ``records.token_log`` names. Nobody else knows which back ends there are."""
+
+from __future__ import annotations
+
+from records.token_log import TokenLog
+from settings.layout import Layout
+from settings.schema import RecordsSettings
+
+__all__ = ["open_token_log"]
+
+
+def open_token_log(settings: RecordsSettings, layout: Layout) -> TokenLog:
+    """It is reached when it is first used.
+
+    Raises TokenLogUnavailable for a URL that cannot be used, and where the extra ``redis`` is wanted and not there.
+    """
+    if settings.token_log == "sqlite":  # noqa: S105 a log of tokens, no password
+        from records.token_log_sqlite import SqliteTokenLog
+
+        return SqliteTokenLog(layout.token_log)
+    from records.token_log_redis import RedisTokenLog
+
+    return RedisTokenLog(settings.token_log, keep_seconds=settings.token_log_days * 86_400)

@@ -1,0 +1,86 @@
+"""Connects to Redis as ``records.token_log`` says, and turns what goes wrong there into faults with a way out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from dialogue.faults import TokenLogUnavailable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+__all__ = ["available", "close_redis", "connect_redis"]
+
+SECONDS = 5.0
+"""For connecting, and for one answer. The URL may give others: ``?socket_timeout=``, ``?socket_connect_timeout=``."""
+
+
+def connect_redis(url: str, connections: int) -> Redis:
+    """A client of at most so many connections, made when they are needed; whoever finds none free waits for one.
+
+    It sends nothing twice: what was sent when a connection was lost may have been done. Raises TokenLogUnavailable
+    where redis-py is not installed, and for a URL that cannot be used. ``url`` may hold a password and is not repeated.
+    """
+    try:
+        from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio.connection import parse_url
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
+    except ModuleNotFoundError as error:
+        raise TokenLogUnavailable(
+            f"records.token_log: {error.name} is not installed. Run `pip install 'parley[redis]'`."
+        ) from error
+    options: dict[str, Any] = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, "socket_keepalive": True}
+    try:
+        options.update(parse_url(url))
+        # Version 2 of the protocol: with 3 the pool takes connections that the server has closed for living ones.
+        options.update(max_connections=connections, protocol=2, retry=Retry(NoBackoff(), 0))
+        pool = BlockingConnectionPool(**options)
+        pool.make_connection()  # an option that is unknown is found here
+    except (ValueError, TypeError, RedisError) as error:
+        why = f" ({_reason(error)})" if isinstance(error, TypeError) else ""
+        raise TokenLogUnavailable(
+            f"records.token_log: not a URL of Redis{why}. Use redis://user:password@host:6379/0, or rediss:// for TLS."
+        ) from None
+    return Redis.from_pool(pool)
+
+
+async def close_redis(redis: Redis) -> None:
+    """Gives back its connections, whatever state they are in."""
+    from redis.exceptions import RedisError
+
+    with contextlib.suppress(RedisError, OSError):
+        await redis.aclose()
+
+
+@contextlib.contextmanager
+def available(shown: str) -> Iterator[None]:
+    """Raises TokenLogUnavailable for what Redis refuses and for a Redis that is gone. ``shown``: its URL."""
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise TokenLogUnavailable(
+            f"records.token_log: {shown} cannot be used: {_reason(error)}. {_way_out(error)}"
+        ) from error
+
+
+def _way_out(error: Exception) -> str:
+    from redis import exceptions
+
+    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
+        return "Correct the user and the password in its URL, or what this user may do."
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return "Give Redis more memory, or keep streams for a shorter time (records.token_log_days)."
+    if isinstance(error, exceptions.ReadOnlyError):
+        return "Name the primary: this is a replica."
+    return "Check that Redis runs there and can be reached."
+
+
+def _reason(error: Exception) -> str:
+    """Its own words, on one line."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,16 @@
+"""Passwords inside addresses are never shown."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["hide_passwords"]
+
+# up to the last @ before the path: a password may hold one that was not written as %40
+_BEFORE_THE_HOST = re.compile(r"(://[^:/@\s]*:)[^/\s]*(?=@)")
+_IN_THE_QUERY = re.compile(r"([?&][^=&\s]*password=)[^&\s]*", re.IGNORECASE)
+
+
+def hide_passwords(text: str) -> str:
+    """``text`` with ``***`` for the password of every address in it."""
+    return _IN_THE_QUERY.sub(r"\1***", _BEFORE_THE_HOST.sub(r"\1***", text))
