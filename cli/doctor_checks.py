@@ -297,6 +297,26 @@ async def records(site: Site) -> list[Line]:
     return [Line("records", ok=there == wanted, found=found, do=do)]
 
 
+async def token_log(site: Site) -> list[Line]:
+    """It can be read. Nothing is made by looking."""
+    from dialogue.faults import TokenLogUnavailable
+    from records.open_token_log import open_token_log
+    from settings.passwords import hide_passwords
+
+    records = site.settings.records
+    where = hide_passwords(records.token_log)
+    if where == "sqlite":
+        where = str(site.layout.token_log)
+        if not await in_thread(site.layout.token_log.exists):
+            raise TokenLogUnavailable(f"there is no {where} yet. {START}")
+    log = open_token_log(records, site.layout)
+    try:
+        await log.read("doctor", limit=1)
+    finally:
+        await log.close()
+    return [Line("token log", ok=True, found=f"{where} answers")]
+
+
 async def space(site: Site) -> list[Line]:
     """Free disk below ``data`` and free memory."""
     import shutil
@@ -327,5 +347,6 @@ CHECKS: tuple[Check, ...] = (
     Check("model", models, seconds=300),
     Check("knowledge", knowledge, seconds=60),
     Check("records", records),
+    Check("token log", token_log),
     Check("space", space),
 )

@@ -31,7 +31,7 @@ def connect_redis(url: str, connections: int) -> Redis:
         from redis.exceptions import RedisError
     except ModuleNotFoundError as error:
         raise TokenLogUnavailable(
-            f"records.token_log: {error.name} is not installed. Run `pip install 'parley[redis]'`."
+            "records.token_log: the package redis is not installed. Run `pip install 'parley[redis]'`."
         ) from error
     options: dict[str, Any] = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, "socket_keepalive": True}
     try:
@@ -72,7 +72,9 @@ def available(shown: str) -> Iterator[None]:
 def _way_out(error: Exception) -> str:
     from redis import exceptions
 
-    if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
+    # what it says of a long command before the password
+    unauthenticated = "unauthenticated" in str(error)
+    if unauthenticated or isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
         return "Correct the user and the password in its URL, or what this user may do."
     if isinstance(error, exceptions.OutOfMemoryError):
         return "Give Redis more memory, or keep streams for a shorter time (records.token_log_days)."
@@ -82,5 +84,5 @@ def _way_out(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Its own words, on one line."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    """Its own words, as one sentence on one line."""
+    return " ".join(str(error).split()).rstrip(".").replace(". ", ": ") or type(error).__name__

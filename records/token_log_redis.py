@@ -188,36 +188,42 @@ class RedisTokenLog(TokenLog):
     async def _batches(self, stream: str, after: int) -> AsyncGenerator[list[StreamEvent], None]:
         """The events above ``after`` as they come, over a connection of its own, across lost connections."""
         self._check_open()
-        reached, lost = None, False
+        reached: float | None = None
+        connected, had = False, 0
         redis = connect_redis(self._url, 1)
         try:
             while True:
                 try:
-                    last = await self._unless_closed(self._last_id(redis, stream)) if lost else after
-                    batch = await self._unless_closed(self._wait(redis, stream, after)) if last >= after else []
+                    if not connected:
+                        last = await self._unless_closed(self._last_id(redis, stream))
+                        if last < had:
+                            break
+                        connected, reached = True, time.monotonic()
+                    batch = await self._unless_closed(self._wait(redis, stream, after))
+                    reached = time.monotonic()
                 except TokenLogUnavailable:
                     if self._closed or reached is None or time.monotonic() - reached > PATIENCE_SECONDS:
                         raise
-                    lost = True
+                    connected = False
                     await self._unless_closed(asyncio.sleep(_PAUSE_SECONDS))
                     continue
-                if last < after:
-                    raise TokenLogUnavailable(
-                        f"{stream}: events up to {after} were read, but after a restart Redis holds {last}. "
-                        "Read the stream from its beginning."
-                    )
-                reached, lost = time.monotonic(), False
                 if batch:
-                    after = batch[-1].id
+                    after = had = batch[-1].id
                     yield batch
         finally:
             await close_redis(redis)
+        raise TokenLogUnavailable(
+            f"{stream}: events up to {had} were read, but after a restart Redis holds {last}. "
+            "Read the stream from its beginning."
+        )
 
     async def _wait(self, redis: Redis, stream: str, after: int) -> list[StreamEvent]:
         """Until there is an event above ``after``, or some seconds have passed."""
+        # shorter than a connection waits for an answer, or silence would be taken for a lost connection
+        patience = redis.connection_pool.connection_kwargs["socket_timeout"]
+        block = max(1, round(min(_BLOCK_SECONDS, patience / 2) * 1000))
         with available(self._shown):
-            found = redis.xread({_keys(stream)[1]: f"{after}-0"}, _READ_AT_ONCE, round(_BLOCK_SECONDS * 1000))
-            return _events(await found)
+            return _events(await redis.xread({_keys(stream)[1]: f"{after}-0"}, _READ_AT_ONCE, block))
 
     async def _last_id(self, redis: Redis, stream: str) -> int:
         with available(self._shown):
@@ -243,7 +249,7 @@ class RedisTokenLog(TokenLog):
 
 
 def _keys(stream: str) -> tuple[str, str, str]:
-    """Of its state, its events and its tokens."""
+    """Of its state, its events and its tokens. Of ``*``: patterns."""
     return f"{_PREFIX}{{{stream}}}{_STATE}", f"{_PREFIX}{{{stream}}}:events", f"{_PREFIX}{{{stream}}}:tokens"
 
 

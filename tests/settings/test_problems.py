@@ -74,6 +74,10 @@ BAD = [
         "records:\n  database: mysql://root:secret@h/x",
         ":2: records.database: must be sqlite or begin with postgresql+asyncpg://",
     ),
+    (
+        "records:\n  token_log: redis+tls://:secret@h",
+        ":2: records.token_log: must be sqlite or begin with redis:// or rediss://",
+    ),
     ("pools:\n  gpu:\n    slots: 3", ":2: pools.gpu.serves: is missing. Give it a value"),
     ("tenants:\n  1: {}", ":2: tenants.1: 1 is no name. Write it in quotes"),
     # impossible pairs
@@ -227,8 +231,9 @@ def test_a_byte_order_mark_is_no_key(tmp_path: Path) -> None:
 
 
 def test_a_password_is_not_repeated(problems: Lines) -> None:
-    """A wrong database address is refused without showing it."""
+    """A wrong address of a database or a Redis is refused without showing it."""
     assert "secret" not in "".join(problems("records: {database: 'mysql://root:secret@h/x'}"))
+    assert "secret" not in "".join(problems("records: {token_log: 'valkey://:secret@h'}"))
 
 
 def test_the_fault_names_its_field_and_holds_its_problems(tmp_path: Path) -> None:

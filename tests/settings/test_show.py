@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from policy.rules import PolicyRules
@@ -50,6 +51,25 @@ def test_a_password_is_masked(load_text: Load) -> None:
     assert "postgresql+asyncpg://parley:***@db/parley" in as_yaml(settings)
     assert "cret" not in as_yaml(settings)
     assert "cret" not in str(as_json(settings))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:s3cret@host:6379/0", "redis://:***@host:6379/0"),
+        ("rediss://parley:s3/cr@et@host/0?ssl_ca_certs=ca.pem", "rediss://parley:***@host/0?ssl_ca_certs=ca.pem"),
+        ("redis://host/0?password=s3cret&db=1", "redis://host/0?password=***&db=1"),
+        ("rediss://host/0?ssl_password=s3cret", "rediss://host/0?ssl_password=***"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("redis://host:6379/0?client_name=a@b", "redis://host:6379/0?client_name=a@b"),
+    ],
+)
+def test_the_password_of_redis_is_masked(url: str, shown: str, load_text: Load) -> None:
+    """Wherever redis-py takes one from, and whatever stands in it."""
+    settings = load_text(TEXT, {"PARLEY_RECORDS__TOKEN_LOG": url})
+    assert settings.records.token_log == url
+    assert as_json(settings)["settings"]["records"]["token_log"] == shown
+    assert shown in as_yaml(settings)
 
 
 def test_json_has_values_and_origins(load_text: Load) -> None:

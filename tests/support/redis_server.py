@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,22 +22,13 @@ __all__ = ["RedisServer", "redis_server"]
 class RedisServer:
     """Its process, which may be killed and started again on the same port with what it had written."""
 
-    def __init__(self, program: str, folder: Path, *options: str) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+    def __init__(self, program: str, folder: Path, options: Sequence[str], tls_options: Sequence[str]) -> None:
+        port = str(free_port())
+        self.url = f"{'rediss' if tls_options else 'redis'}://127.0.0.1:{port}/0"
+        listen = ("--port", "0", "--tls-port", port, *tls_options) if tls_options else ("--port", port)
         # What was answered was written before; it is not synced, as nobody cuts the power here.
-        kept = ("--appendonly", "yes", "--appendfsync", "no", "--save", "")
-        self._command = [
-            program,
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-            "--dir",
-            str(folder),
-            *kept,
-            *options,
-        ]
+        kept = ("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "no", "--save", "")
+        self._command = [program, "--bind", "127.0.0.1", *listen, *kept, *options]
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._said: list[str] = []
@@ -105,7 +96,7 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def redis_server(*options: str) -> Iterator[RedisServer]:
+def redis_server(*options: str, tls_options: Sequence[str] = ()) -> Iterator[RedisServer]:
     """Started; stopped, by its pid, and removed at the end. Where there is none the test is skipped, but not in CI."""
     program = shutil.which("redis-server")
     if program is None:
@@ -114,7 +105,7 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
             pytest.fail(why)
         pytest.skip(why)
     folder = Path(tempfile.mkdtemp(prefix="parley-redis-"))
-    server = RedisServer(program, folder, *options)
+    server = RedisServer(program, folder, options, tls_options)
     try:
         server.start()
         yield server
