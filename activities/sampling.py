@@ -104,13 +104,15 @@ class CandidateSampler:
                 shown,
                 show=self.show,
             )
-        except TokenLogFenced:
-            raise
+        except TokenLogFenced as fault:
+            if not fault.details.get("behind"):
+                raise
+            self._lose_log(fault)
         except RecordsFault as fault:
             self._lose_log(fault)
 
     def _lose_log(self, fault: RecordsFault) -> None:
-        """A full or lost log costs the stream and the resumption, never the answer."""
+        """A log that is full, gone, or lost what it held costs the stream and the resumption, never the answer."""
         self._logging = False
         log.warning("token log lost", fault=fault.type, reason=fault.message)
 

@@ -8,7 +8,8 @@ Two fences keep a zombie (a worker that was replaced and does not know it) from 
 :meth:`TokenLog.open_attempt` raises, and the offset, which must be the number of tokens already there. A try is over
 as soon as a higher one was opened, and every try once the stream holds its ``final`` event.
 
-Back ends: :class:`records.token_log_sqlite.SqliteTokenLog`. Each passes ``tests/records/test_token_log.py``.
+Back ends: :class:`records.token_log_sqlite.SqliteTokenLog` and :class:`records.token_log_redis.RedisTokenLog`. Each
+passes ``tests/records/test_token_log.py``; :func:`records.open_token_log.open_token_log` opens the one in use.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Resume:
 
 
 class TokenLog(Protocol):
-    """Every method may raise TokenLogUnavailable: full, locked, damaged, or closed."""
+    """Every method may raise TokenLogUnavailable: full, locked, damaged, out of reach, or closed."""
 
     async def publish(self, stream: str, kind: str, data: Mapping[str, Any], *, key: str | None = None) -> int:
         """Appends one event and returns its id. Under a ``key`` once: later ones write nothing, get the first id."""
@@ -80,7 +81,8 @@ class TokenLog(Protocol):
         ``pieces`` are (``reasoning`` or ``token``, text) in order; ``expected_offset`` is the number of this
         candidate's tokens that are in the log already. ``show`` says whether readers get events of the pieces;
         ``None``: those of candidate 0. Raises TokenLogFenced when the attempt was not opened, or is no longer the
-        newest, or the offset is another.
+        newest, or the offset is another; its detail ``behind`` is true where the log holds less than the writer
+        says: then nobody else wrote, but the log lost something.
         """
         ...
 

@@ -74,14 +74,16 @@ def replaced(stream: str, try_number: int, attempt: int, newest: int) -> TokenLo
 
 def wrong_attempt(stream: str, try_number: int, attempt: int, newest: int) -> TokenLogFenced:
     return TokenLogFenced(
-        f"{stream}: attempt {attempt} of try {try_number} writes, but the attempt opened last is {newest}."
+        f"{stream}: attempt {attempt} of try {try_number} writes, but the attempt opened last is {newest}.",
+        behind=newest < attempt,
     )
 
 
 def wrong_offset(stream: str, try_number: int, attempt: int, expected: int, there: int) -> TokenLogFenced:
     return TokenLogFenced(
         f"{stream}: attempt {attempt} of try {try_number} writes at token {expected}, "
-        f"but the log holds {there}: somebody else wrote."
+        f"but the log holds {there}: {'it lost some' if there < expected else 'somebody else wrote'}.",
+        behind=there < expected,
     )
 
 

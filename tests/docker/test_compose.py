@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from jsonschema.validators import validator_for
+from redis import AuthenticationError, Redis
 
 from settings.load import load
 from settings.schema import Settings
+from tests.support.redis_server import redis_server
 from tests.support.servers import executable
 
 
@@ -104,11 +107,11 @@ def test_no_secret_has_a_value(compose: dict[str, Any]) -> None:
     """Passwords come from outside, and compose refuses to start without them."""
     names = {name for value in _values(compose) for name in re.findall(r"\$\{(\w+)", str(value))}
     required = {name for value in _values(compose) for name in re.findall(r"\$\{(\w+):\?", str(value))}
-    assert required == {"RECORDS_PASSWORD", "TEMPORAL_PASSWORD"}
+    assert required == {"RECORDS_PASSWORD", "REDIS_PASSWORD", "TEMPORAL_PASSWORD"}
     assert names - required == {"MODELS"}
     for service in compose["services"].values():
         for name, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|PWD", name):
+            if re.search(r"PASSWORD|PWD|AUTH", name):
                 assert str(value).startswith("${")
 
 
@@ -133,9 +136,14 @@ def test_every_pool_has_a_worker(services: dict[str, Any], production: Settings)
 
 
 def test_addresses_are_names_of_services(services: dict[str, Any], production: Settings) -> None:
-    """The profile speaks to the Temporal and the database that compose starts, at the ports it opens."""
+    """The profile speaks to the Temporal, the database and the Redis that compose starts, at the ports it opens."""
     from sqlalchemy import make_url
 
+    token_log = urlsplit(production.records.token_log)
+    assert (token_log.scheme, token_log.hostname, token_log.port, token_log.password) == (
+        ("redis", "redis", 6379, "secret")
+    )
+    assert "redis" in services
     database = make_url(production.records.database)
     assert (database.host, database.username, database.password) == ("records-db", "parley", "secret")
     assert services["records-db"]["environment"]["POSTGRES_DB"] == database.database
@@ -144,6 +152,28 @@ def test_addresses_are_names_of_services(services: dict[str, Any], production: S
     web_ui = production.temporal.web_ui.removeprefix("http://")
     assert any(port.startswith(f"{web_ui}:") for port in services["web-ui"]["ports"])
     assert any(port.endswith(f":{production.gateway.port}") for port in services["gateway"]["ports"])
+
+
+def test_redis_starts_as_compose_starts_it(services: dict[str, Any]) -> None:
+    """A real one takes these arguments: it wants the password, keeps what it is told, and forgets nothing when full."""
+    program, *options = (_expanded(part) for part in services["redis"]["command"])
+    assert program == "redis-server"
+    with redis_server(*options) as server:
+        with Redis.from_url(server.url) as stranger, pytest.raises(AuthenticationError):
+            stranger.ping()
+        with Redis.from_url(server.url, password="secret", decode_responses=True) as redis:
+            held = redis.config_get("appendonly", "save", "maxmemory", "maxmemory-policy")
+    kept = {"appendonly": "yes", "save": "", "maxmemory": str(2 << 30), "maxmemory-policy": "noeviction"}
+    assert held == kept
+
+
+def test_whoever_uses_redis_waits_for_it(services: dict[str, Any]) -> None:
+    """Every part of Parley that runs on, and none before it answers to its password."""
+    for service in services.values():
+        if service["image"].startswith("parley") and service["command"][0] != "prepare":
+            assert service["depends_on"]["redis"]["condition"] == "service_healthy"
+    assert set(services["redis"]["environment"]) == {"REDISCLI_AUTH"}
+    assert "PONG" in services["redis"]["healthcheck"]["test"][1]
 
 
 def test_all_parts_share_the_data(services: dict[str, Any], production: Settings) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from settings.load import load
 from tests.support.servers import executable
 
 DOCKERFILES = ("Dockerfile", "Dockerfile.gpu")
@@ -69,6 +70,19 @@ def test_versions_are_those_of_the_constraints(name: str, folder: Path, reposito
     assert torch is not None
     assert torch[0] in constraints.splitlines()
     assert "FROM python:3.11-" in text
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_what_the_profile_needs_is_installed(name: str, folder: Path, repository: Path) -> None:
+    """The extras of its database and its token log."""
+    profile = load(folder / "temporal.production.yaml", {})
+    wanted = {profile.records.database.split("+")[0], profile.records.token_log.split(":")[0]}
+    extras = {"postgresql": "postgres", "redis": "redis"}
+    installed = re.search(r"'\.\[([\w,]+)\]'", (folder / name).read_text("utf-8"))
+    assert installed is not None
+    assert sorted(installed[1].split(",")) == sorted(extras[each] for each in wanted)
+    project = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))
+    assert set(extras.values()) <= set(project["project"]["optional-dependencies"])
 
 
 def _check(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

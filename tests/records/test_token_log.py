@@ -105,8 +105,9 @@ async def test_a_zombie_is_fenced(open_log: OpenLog) -> None:
     await living.open_attempt(STREAM, 1, 0, 2)
     await write(living, 1, "b", attempt=2)
     for offset in (1, 2):
-        with pytest.raises(TokenLogFenced, match="the attempt opened last is 2"):
+        with pytest.raises(TokenLogFenced, match="the attempt opened last is 2") as fenced:
             await write(zombie, offset, "zombie")
+        assert not fenced.value.details["behind"]
     with pytest.raises(TokenLogFenced, match="attempt 1 of try 1 was replaced by 2"):
         await zombie.open_attempt(STREAM, 1, 0, 1)
     assert await living.tokens(STREAM, 1, 0) == (0, 1)
@@ -114,12 +115,13 @@ async def test_a_zombie_is_fenced(open_log: OpenLog) -> None:
 
 
 async def test_a_wrong_offset_is_fenced(log: TokenLog) -> None:
-    """Tokens are appended exactly behind those that are there."""
+    """Tokens are appended exactly behind those that are there; a writer ahead of the log is told that it lost some."""
     await log.open_attempt(STREAM, 1, 0, 1)
     await write(log, 0, "a")
-    for offset in (0, 2):
-        with pytest.raises(TokenLogFenced, match=f"writes at token {offset}, but the log holds 1"):
+    for offset, behind in ((0, False), (2, True)):
+        with pytest.raises(TokenLogFenced, match=f"writes at token {offset}, but the log holds 1") as fenced:
             await write(log, offset, "x")
+        assert fenced.value.details["behind"] is behind
     assert await log.tokens(STREAM, 1, 0) == (0,)
 
 
@@ -158,12 +160,14 @@ async def test_nothing_is_generated_behind_the_final_event(log: TokenLog) -> Non
 
 
 async def test_an_attempt_that_was_not_opened_writes_nothing(log: TokenLog) -> None:
-    """Neither in a new stream nor beyond the attempt that was opened."""
-    with pytest.raises(TokenLogFenced):
+    """Neither in a new stream nor beyond the attempt that was opened; one that was has been lost by the log."""
+    with pytest.raises(TokenLogFenced) as fenced:
         await write(log, 0, "a")
+    assert fenced.value.details["behind"]
     await log.open_attempt(STREAM, 1, 0, 1)
-    with pytest.raises(TokenLogFenced):
+    with pytest.raises(TokenLogFenced) as fenced:
         await write(log, 0, "a", attempt=2)
+    assert fenced.value.details["behind"]
 
 
 async def test_candidates_are_apart_and_readers_see_the_first(log: TokenLog) -> None:

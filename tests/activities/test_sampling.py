@@ -1,0 +1,112 @@
+"""A candidate while its tokens are made: what the token log may do to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities.sampling import CandidateSampler
+from dialogue.faults import TokenLogFenced
+from dialogue.messages import TurnKey
+from dialogue.steps import GenerateAnswer
+from model_runtime.protocol import GenerationRequest, Sampling, TokenEvent
+from records.token_log import TokenLog
+from records.token_log_sqlite import SqliteTokenLog
+
+TURN = TurnKey(conversation="conv-1", turn=1, tenant="default")
+IDS = (5, 6, 7, 8)
+
+
+class Words:
+    """A detokenizer to which each id is a word."""
+
+    def detokenizer(self) -> Words:
+        return self
+
+    def feed(self, ids: Any) -> str:
+        return "".join(f"{id_} " for id_ in ids)
+
+    def flush(self) -> str:
+        return ""
+
+
+class OneByOne:
+    """An engine that makes a token at a time; ``before_the_third`` happens to the site meanwhile."""
+
+    def __init__(self, before_the_third: Callable[[], Awaitable[object]]) -> None:
+        self._before_the_third = before_the_third
+
+    async def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
+        for start, id_ in enumerate(IDS):
+            if start == 2:
+                await self._before_the_third()
+            yield TokenEvent(request.id, start, (id_,), "stop" if start == len(IDS) - 1 else None)
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[TokenLog]:
+    log = SqliteTokenLog(tmp_path / "log.db")
+    yield log
+    await log.close()
+
+
+def sampler_on(log: TokenLog) -> CandidateSampler:
+    request = GenerateAnswer(
+        turn=TURN, try_number=1, question="Why?", language="en", temperature=0, top_p=1, max_new_tokens=10, seed=1,
+        model="m", model_digest="d",
+    )  # fmt: skip
+    return CandidateSampler(request, 0, 1, Sampling(), Words(), log, show=True)  # type: ignore[arg-type]
+
+
+async def test_a_log_that_forgot_costs_the_stream_and_not_the_answer(log: TokenLog) -> None:
+    """As a Redis that was restarted may: the answer is finished, and nothing of its end is logged."""
+    sampler = sampler_on(log)
+
+    async def forget() -> None:
+        assert await log.tokens(TURN.stream, 1, 0) == IDS[:2]
+        assert await log.trim(-10) == 1
+
+    await sampler.run(OneByOne(forget), (1,), lambda: 0.0)  # type: ignore[arg-type]
+    assert tuple(sampler.ids) == IDS
+    assert sampler.text("answer") == "5 6 7 8"
+    assert sampler.finish == "stop"
+    assert await log.tokens(TURN.stream, 1, 0) == ()
+
+
+async def test_a_log_that_fell_behind_is_not_written_to(log: TokenLog) -> None:
+    """Where it lost the last tokens alone, those that follow would leave a gap."""
+    sampler = sampler_on(log)
+
+    async def lose_the_last() -> None:
+        await log.trim(-10)
+        await log.open_attempt(TURN.stream, 1, 0, 1)
+        await log.append_tokens(TURN.stream, 1, 0, 1, 0, IDS[:1], [("token", "5 ")])
+
+    await sampler.run(OneByOne(lose_the_last), (1,), lambda: 0.0)  # type: ignore[arg-type]
+    assert tuple(sampler.ids) == IDS
+    assert await log.tokens(TURN.stream, 1, 0) == IDS[:1]
+
+
+async def test_whoever_was_replaced_stops(log: TokenLog) -> None:
+    """A later attempt holds the try: this one has nothing more to say."""
+    sampler = sampler_on(log)
+    with pytest.raises(TokenLogFenced, match="the attempt opened last is 2"):
+        await sampler.run(
+            OneByOne(lambda: log.open_attempt(TURN.stream, 1, 0, 2)),  # type: ignore[arg-type]
+            (1,),
+            lambda: 0.0,
+        )
+
+
+async def test_an_answered_turn_stops_it(log: TokenLog) -> None:
+    """So does the final event."""
+    sampler = sampler_on(log)
+    with pytest.raises(TokenLogFenced, match="its final event is written"):
+        await sampler.run(
+            OneByOne(lambda: log.publish(TURN.stream, "final", {})),  # type: ignore[arg-type]
+            (1,),
+            lambda: 0.0,
+        )
