@@ -11,7 +11,7 @@ from dialogue.faults import TokenLogUnavailable
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["available", "close_redis", "connect_redis"]
+__all__ = ["available", "close_redis", "connect_redis", "patience_of"]
 
 SECONDS = 5.0
 """For connecting, and for one answer. The URL may give others: ``?socket_timeout=``, ``?socket_connect_timeout=``."""
@@ -37,7 +37,7 @@ def connect_redis(url: str, connections: int) -> Redis:
     try:
         options.update(parse_url(url))
         # Version 2 of the protocol: with 3 the pool takes connections that the server has closed for living ones.
-        options.update(max_connections=connections, protocol=2, retry=Retry(NoBackoff(), 0))
+        options.update(max_connections=connections, protocol=2, decode_responses=False, retry=Retry(NoBackoff(), 0))
         pool = BlockingConnectionPool(**options)
         pool.make_connection()  # an option that is unknown is found here
     except (ValueError, TypeError, RedisError) as error:
@@ -46,6 +46,11 @@ def connect_redis(url: str, connections: int) -> Redis:
             f"records.token_log: not a URL of Redis{why}. Use redis://user:password@host:6379/0, or rediss:// for TLS."
         ) from None
     return Redis.from_pool(pool)
+
+
+def patience_of(redis: Redis) -> float:
+    """Seconds that a connection waits for an answer."""
+    return redis.connection_pool.connection_kwargs["socket_timeout"]
 
 
 async def close_redis(redis: Redis) -> None:
@@ -58,14 +63,18 @@ async def close_redis(redis: Redis) -> None:
 
 @contextlib.contextmanager
 def available(shown: str) -> Iterator[None]:
-    """Raises TokenLogUnavailable for what Redis refuses and for a Redis that is gone. ``shown``: its URL."""
-    from redis.exceptions import RedisError
+    """Raises TokenLogUnavailable for what Redis refuses and for a Redis that is gone. ``shown``: its URL.
+
+    The fault's detail ``silent`` is true where no answer came in time.
+    """
+    from redis import exceptions
 
     try:
         yield
-    except (RedisError, OSError) as error:
+    except (exceptions.RedisError, OSError) as error:
         raise TokenLogUnavailable(
-            f"records.token_log: {shown} cannot be used: {_reason(error)}. {_way_out(error)}"
+            f"records.token_log: {shown} cannot be used: {_reason(error)}. {_way_out(error)}",
+            silent=isinstance(error, exceptions.TimeoutError | TimeoutError),
         ) from error
 
 
@@ -85,4 +94,5 @@ def _way_out(error: Exception) -> str:
 
 def _reason(error: Exception) -> str:
     """Its own words, as one sentence on one line."""
-    return " ".join(str(error).split()).rstrip(".").replace(". ", ": ") or type(error).__name__
+    words = " ".join(str(error).split()).rstrip(".").replace(". ", ": ")
+    return words or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +21,7 @@ import msgpack
 
 from dialogue.faults import TokenLogUnavailable
 from records import token_log_rules as rules
-from records.redis_client import available, close_redis, connect_redis
+from records.redis_client import available, close_redis, connect_redis, patience_of
 from records.token_log import DEFAULT_MAX_STREAM_BYTES, ENDS, Resume, StreamEvent, TokenLog
 from settings.passwords import hide_passwords
 
@@ -32,6 +32,9 @@ __all__ = ["RedisTokenLog"]
 
 CONNECTIONS = 16
 """For all writes and short reads of a process; whoever finds none free waits. A follower has one of its own."""
+
+REST_SECONDS = 10.0
+"""After no answer came in time, nothing is asked for so long: else every step of a turn would wait anew."""
 
 PATIENCE_SECONDS = 30.0
 """How long a follower that has read before waits for a Redis that is gone: a restart, a failover."""
@@ -67,6 +70,8 @@ class RedisTokenLog(TokenLog):
         self._max_stream_bytes = max_stream_bytes
         self._clock = clock
         self._redis = connect_redis(url, CONNECTIONS)
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._silent_until = 0.0
         self._waiting: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -110,8 +115,7 @@ class RedisTokenLog(TokenLog):
         return last
 
     async def read(self, stream: str, after: int = 0, limit: int = _READ_AT_ONCE) -> list[StreamEvent]:
-        self._check_open()
-        with available(self._shown):
+        async with self._asking():
             return _events(await self._redis.xread({_keys(stream)[1]: f"{after}-0"}, count=limit))
 
     async def follow(
@@ -125,22 +129,20 @@ class RedisTokenLog(TokenLog):
                         return
 
     async def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:
-        self._check_open()
-        with available(self._shown):
+        async with self._asking():
             records: Any = await self._redis.get(_keys(stream)[2])
         return _unpack(records or b"", try_number, candidate)[0]
 
     async def trim(self, older_than: float) -> int:
         """Looks at every stream. Needed for a shorter time alone than ``keep_seconds``, after which Redis does it."""
-        self._check_open()
-        before, removed, page = self._clock() - older_than, 0, []
-        with available(self._shown):
-            async for key in self._redis.scan_iter(_keys("*")[0], count=_READ_AT_ONCE):
-                page.append(_stream_of(key))
-                if len(page) == _READ_AT_ONCE:
-                    removed += await self._trim(page, before)
-                    page.clear()
-        return removed + await self._trim(page, before)
+        before, removed, cursor = self._clock() - older_than, 0, None
+        while cursor != 0:
+            async with self._asking():
+                page: Any = await self._redis.scan(cursor or 0, _keys("*")[0], count=_READ_AT_ONCE)
+            cursor, keys = page
+            trimmed = (self._write(_stream_of(key), "trim", before) for key in keys)
+            removed += sum(count for (count,) in await asyncio.gather(*trimmed))
+        return removed
 
     async def close(self) -> None:
         if self._closed:
@@ -158,9 +160,8 @@ class RedisTokenLog(TokenLog):
         """What the script answered behind its ``ok``. Raises TokenLogFenced and TokenLogUnavailable."""
         from redis.exceptions import NoScriptError
 
-        self._check_open()
         call = (3, *_keys(stream), operation, repr(self._clock()), self._keep, self._max_stream_bytes, *arguments)
-        with available(self._shown):
+        async with self._asking():
             try:
                 status, *answer = await self._redis.evalsha(_DIGEST, *call)
             except NoScriptError:  # a Redis that was started since
@@ -182,8 +183,24 @@ class RedisTokenLog(TokenLog):
         refuse = rules.replaced if why == "replaced" else rules.wrong_attempt
         return refuse(stream, try_number, attempt, there)
 
-    async def _trim(self, streams: Iterable[str], before: float) -> int:
-        return sum([removed for (removed,) in await asyncio.gather(*(self._write(s, "trim", before) for s in streams))])
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """For calls that are answered at once. Where one was not, those after it are refused for a while."""
+        self._check_open()
+        async with self._free:
+            if time.monotonic() < self._silent_until:
+                raise TokenLogUnavailable(
+                    f"records.token_log: {self._shown} did not answer, and is asked again in a while. "
+                    "Check that Redis runs there and can be reached."
+                )
+            try:
+                with available(self._shown):
+                    async with asyncio.timeout(patience_of(self._redis)):
+                        yield
+            except TokenLogUnavailable as fault:
+                if fault.details.get("silent"):
+                    self._silent_until = time.monotonic() + REST_SECONDS
+                raise
 
     async def _batches(self, stream: str, after: int) -> AsyncGenerator[list[StreamEvent], None]:
         """The events above ``after`` as they come, over a connection of its own, across lost connections."""
@@ -220,8 +237,7 @@ class RedisTokenLog(TokenLog):
     async def _wait(self, redis: Redis, stream: str, after: int) -> list[StreamEvent]:
         """Until there is an event above ``after``, or some seconds have passed."""
         # shorter than a connection waits for an answer, or silence would be taken for a lost connection
-        patience = redis.connection_pool.connection_kwargs["socket_timeout"]
-        block = max(1, round(min(_BLOCK_SECONDS, patience / 2) * 1000))
+        block = max(1, round(min(_BLOCK_SECONDS, patience_of(redis) / 2) * 1000))
         with available(self._shown):
             return _events(await redis.xread({_keys(stream)[1]: f"{after}-0"}, _READ_AT_ONCE, block))
 

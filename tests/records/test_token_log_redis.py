@@ -150,14 +150,41 @@ async def test_a_server_that_hangs_holds_nobody(server: RedisServer) -> None:
     events = log.follow(STREAM)
     assert (await anext(events)).id == 1
     server.send(signal.SIGSTOP)
-    with pytest.raises(TokenLogUnavailable, match="Timeout reading"):
+    with pytest.raises(TokenLogUnavailable, match=r"(no answer in time|Timeout reading).* Check that Redis runs there"):
         await log.append_tokens(STREAM, 1, 0, 1, 1, [6], [("token", "b")])
+    outcomes = await asyncio.gather(*(log.publish(STREAM, "step", {}) for _ in range(500)), return_exceptions=True)
+    assert {str(outcome).partition(" and is ")[2] for outcome in outcomes} == {
+        "asked again in a while. Check that Redis runs there and can be reached."
+    }
     server.send(signal.SIGCONT)
-    assert (await log.open_attempt(STREAM, 1, 0, 1)).token_ids == (5, 6)
+    other = RedisTokenLog(server.url)
+    assert (await other.open_attempt(STREAM, 1, 0, 1)).token_ids == (5, 6)
     with pytest.raises(TokenLogFenced, match="the log holds 2"):
-        await log.append_tokens(STREAM, 1, 0, 1, 1, [6], [("token", "b")])
-    await log.publish(STREAM, "final", {})
+        await other.append_tokens(STREAM, 1, 0, 1, 1, [6], [("token", "b")])
+    await other.publish(STREAM, "final", {})
     assert [event.id async for event in events] == [2, 3]
+    await other.close()
+    await log.close()
+
+
+async def test_of_many_that_wait_for_a_server_that_hangs_none_waits_long(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that find no connection free do not wait in their turn; later it is asked again."""
+    monkeypatch.setattr(records.token_log_redis, "REST_SECONDS", 1.0)
+    log = RedisTokenLog(f"{server.url}?socket_timeout=0.5")
+    await log.publish(STREAM, "accepted", {})
+    server.send(signal.SIGSTOP)
+    async with asyncio.timeout(5):  # one after the other they would take 16 seconds
+        outcomes = await asyncio.gather(*(log.publish(STREAM, "step", {}) for _ in range(500)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {TokenLogUnavailable}
+    server.send(signal.SIGCONT)
+    while True:
+        try:
+            await log.publish(STREAM, "final", {})
+            break
+        except TokenLogUnavailable:
+            await asyncio.sleep(0.1)
     await log.close()
 
 
