@@ -6,7 +6,7 @@ from temporalio import activity
 
 from dialogue.messages import Feedback
 from dialogue.steps import RecallConversation
-from dialogue.turn import Recalled, Reply, TurnSummary
+from dialogue.turn import Recalled, Reply, TurnSummary, newest_within
 from records.audit import AuditLog, AuditRow
 
 __all__ = ["RecallConversationStep"]
@@ -26,7 +26,8 @@ class RecallConversationStep:
             found = [row for row in rows if row.turn == request.turn]
             return Recalled(reply=_reply(found[0]) if found else None)
         rows = await self._audit.turns(request.conversation, request.tenant, limit=REMEMBERED)
-        return Recalled(turns=tuple(_summary(row) for row in rows), total=max((row.turn for row in rows), default=0))
+        turns = newest_within([_summary(row) for row in rows])
+        return Recalled(turns=tuple(turns), total=max((row.turn for row in rows), default=0))
 
     @activity.defn(name="keep_feedback")
     async def keep_feedback(self, conversation: str, feedback: Feedback) -> None:

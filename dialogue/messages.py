@@ -12,6 +12,8 @@ from dialogue.base import CallerInput, Value
 __all__ = [
     "ANONYMOUS",
     "MAX_MESSAGE_CHARACTERS",
+    "MAX_PAYLOAD_BYTES",
+    "MOST_MESSAGES",
     "CancelTurn",
     "ChatMessage",
     "ConversationStart",
@@ -29,10 +31,17 @@ __all__ = [
 ANONYMOUS = "anonymous"
 MAX_MESSAGE_CHARACTERS = 100_000
 """The hard bound of one message; a tenant's own bound is lower."""
+MAX_PAYLOAD_BYTES = 1_500_000
+"""The hard bound of all that one call brings. Temporal's is 2 MB, and what comes in goes on to the steps with more."""
+MOST_MESSAGES = 1000
+"""Of one question with its history."""
+LONGEST_IDLE = 100 * 365 * 86_400.0
+"""Seconds; a timer of thousands of years is none."""
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@+-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE_CHARACTERS)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
+TurnNumber = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 def text_digest(text: str) -> str:
@@ -65,9 +74,11 @@ class ConversationStart(CallerInput):
     tenant: Identifier = "default"
     opened_by: Identifier = "sdk"
     fresh: bool = False
-    idle_timeout: float | None = Field(default=None, gt=0, description="seconds; None: the built-in one")
+    idle_timeout: float | None = Field(
+        default=None, gt=0, le=LONGEST_IDLE, description="seconds; None: the built-in one"
+    )
     pending: int = Field(default=8, ge=1, le=100, description="messages that may wait")
-    turns_per_run: int | None = Field(default=None, ge=1, description="continue as new after so many turns")
+    turns_per_run: int | None = Field(default=None, ge=1, le=10_000, description="continue as new after so many turns")
     carried: dict[str, Any] | None = Field(default=None, description="set by continue-as-new alone")
 
 
@@ -89,7 +100,7 @@ class DialogueStart(CallerInput):
     """One question, one answer. Give ``question``, or ``messages`` whose last is the user's."""
 
     question: Text | None = None
-    messages: tuple[ChatMessage, ...] = ()
+    messages: Annotated[tuple[ChatMessage, ...], Field(max_length=MOST_MESSAGES)] = ()
     tenant: Identifier = "default"
     user: Identifier = ANONYMOUS
     address: str | None = Field(default=None, max_length=64)
@@ -117,21 +128,21 @@ class TenantOnly(CallerInput):
 class TurnOnly(TenantOnly):
     """Asks for one turn."""
 
-    turn: int = Field(ge=1)
+    turn: TurnNumber
 
 
 class CancelTurn(CallerInput):
     """Cancels the running turn, or the given one if it still waits."""
 
     tenant: Identifier = "default"
-    turn: int | None = Field(default=None, ge=1)
+    turn: TurnNumber | None = None
     reason: str = Field(default="", max_length=500)
 
 
 class ResolveReview(CallerInput):
     """A person's decision on a turn that waits: approve the draft, send ``answer`` instead, or reject it."""
 
-    turn: int = Field(ge=1)
+    turn: TurnNumber
     decision: Literal["approve", "edit", "reject"]
     tenant: Identifier = "default"
     by: Identifier
@@ -148,7 +159,7 @@ class ResolveReview(CallerInput):
 class Feedback(CallerInput):
     """What a person thought of an answer."""
 
-    turn: int = Field(ge=1)
+    turn: TurnNumber
     score: int = Field(ge=-1, le=1)
     user: Identifier = ANONYMOUS
     tenant: Identifier = "default"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from dialogue.plan import StepName
 from dialogue.steps import Citation, Finding, Usage, Verdict
 
 __all__ = [
+    "MAX_CARRIED_BYTES",
     "Carried",
     "CarriedId",
     "ConversationEnd",
@@ -20,7 +22,11 @@ __all__ = [
     "Transcript",
     "TurnState",
     "TurnSummary",
+    "newest_within",
 ]
+
+MAX_CARRIED_BYTES = 256_000
+"""Of the texts of all turns that a conversation remembers. Temporal takes 2 MB at once, and transcripts hold more."""
 
 TurnState = Literal["queued", "running", "waiting", "done"]
 """``waiting``: for a person."""
@@ -82,6 +88,17 @@ class TurnSummary(Value):
     language: str = "und"
     tokens: int = 0
     seconds: float = 0.0
+
+
+def newest_within(turns: Sequence[TurnSummary], most: int = MAX_CARRIED_BYTES) -> list[TurnSummary]:
+    """The newest of ``turns`` (oldest first) whose texts have ``most`` bytes together; the last one in any case."""
+    found: list[TurnSummary] = []
+    for turn in reversed(turns):
+        most -= len((turn.question + turn.answer).encode(errors="surrogatepass"))
+        if found and most < 0:
+            break
+        found.append(turn)
+    return found[::-1]
 
 
 class Transcript(Value):

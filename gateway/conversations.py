@@ -34,12 +34,21 @@ from ulid import ULID
 
 from dialogue.faults import (
     MessageIdReused,
+    MessageTooLong,
     ParleyFault,
     RecordsUnavailable,
     fault_named,
     unknown_conversation,
 )
-from dialogue.messages import CancelTurn, ConversationStart, DialogueStart, ResolveReview, Say, text_digest
+from dialogue.messages import (
+    MAX_PAYLOAD_BYTES,
+    CancelTurn,
+    ConversationStart,
+    DialogueStart,
+    ResolveReview,
+    Say,
+    text_digest,
+)
 from dialogue.turn import Reply, Transcript
 from workflows import names
 
@@ -222,8 +231,11 @@ class Conversations:
     ) -> WorkflowHandle[Any, Reply]:
         """Starts a one-shot; its id is ``dialogue`` or a new one. Starting the same id twice gives the first.
 
-        Raises MessageIdReused where the first asked something else.
+        Raises MessageIdReused where the first asked something else, MessageTooLong where all of it is too much.
         """
+        size = len(question.model_dump_json().encode())
+        if size > MAX_PAYLOAD_BYTES:
+            raise MessageTooLong(f"messages: have {size} bytes together. Send at most {MAX_PAYLOAD_BYTES}.")
         workflow_id = dialogue or new_dialogue_id()
         try:
             return await self.client.start_workflow(
@@ -367,4 +379,6 @@ def _unavailable(error: RPCError) -> ParleyFault:
         return RecordsUnavailable("temporal: no worker answered in time. Does one run? `parley doctor` tells.")
     if error.status is RPCStatusCode.INVALID_ARGUMENT:
         return ParleyFault(f"temporal: {error.message}")
+    if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+        return RecordsUnavailable(f"temporal: {error.message}. Send it again in a moment.")
     return RecordsUnavailable(f"temporal: {error.message}. Is the server running? `parley doctor` tells.")

@@ -11,7 +11,7 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import Interceptor, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from records.payload_converter import data_converter
+from records.payloads import data_converter
 from records.workflow_runner import LeanSandboxRunner
 
 __all__ = ["parley_plugin"]

@@ -8,6 +8,7 @@ the server suggests it and no handler runs; ids and summaries travel along (:mod
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NoReturn
 
@@ -19,6 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from dialogue.faults import (
         ConversationBusy,
         ConversationClosed,
+        InvalidRequest,
         MessageIdReused,
         NothingToCancel,
         ParleyFault,
@@ -39,8 +41,8 @@ with workflow.unsafe.imports_passed_through():
     from dialogue.turn import Carried, ConversationEnd, Recalled, Reply, Transcript
 
 from workflows import visible
-from workflows.inputs import NOTHING, application_error, parse
-from workflows.memory import Memory
+from workflows.inputs import application_error, ignored_signal, one_argument, parse
+from workflows.memory import Memory, brief
 from workflows.progress import TurnInProgress
 from workflows.review import refuse_unless_waiting, resolve
 from workflows.turn import take_turn
@@ -49,6 +51,8 @@ __all__ = ["ConversationWorkflow"]
 
 IDLE_SECONDS = 24 * 3600.0
 KEPT_REPLIES = 8
+FULL_BYTES, FULL_EVENTS = 20_000_000, 20_000
+"""Of a run's history. The server suggests to continue as new at a fifth of it, and terminates at 50 MB and 50,000."""
 RECALL_TIMEOUT = timedelta(seconds=10)
 
 
@@ -57,16 +61,17 @@ class ConversationWorkflow:
     """A conversation of one tenant."""
 
     @workflow.init
-    def __init__(self, raw: RawValue = NOTHING) -> None:
+    @one_argument
+    def __init__(self, raw: RawValue) -> None:
         self._bad_start: ApplicationError | None = None
         self._start = ConversationStart()
+        self._memory = Memory()
         try:
             self._start = parse(raw, ConversationStart)
+            self._memory = Memory(_carried(self._start))
         except ApplicationError as error:  # told by run(): an init that raises would fail the task for ever
             self._bad_start = error
-        carried = self._start.carried
-        self._memory = Memory(Carried.model_validate(carried) if carried else None)
-        self._recalled = self._start.fresh or carried is not None
+        self._recalled = self._start.fresh or self._start.carried is not None
         self._queue: list[TurnInProgress] = []
         self._current: TurnInProgress | None = None
         self._task: asyncio.Task[None] | None = None
@@ -78,7 +83,8 @@ class ConversationWorkflow:
     # the life of a conversation ------------------------------------------------------------------
 
     @workflow.run
-    async def run(self, raw: RawValue = NOTHING) -> ConversationEnd:
+    @one_argument
+    async def run(self, raw: RawValue) -> ConversationEnd:
         if self._bad_start is not None:
             raise self._bad_start
         if not self._recalled:
@@ -180,6 +186,7 @@ class ConversationWorkflow:
     # say -----------------------------------------------------------------------------------------
 
     @workflow.update(name="say", description="Say something; the update's id is the message id. Gives the reply.")
+    @one_argument
     async def say(self, raw: RawValue) -> Reply:
         message = parse(raw, Say)
         await workflow.wait_condition(lambda: self._recalled)
@@ -193,13 +200,16 @@ class ConversationWorkflow:
         return turn.reply()
 
     @say.validator
+    @one_argument
     def _validate_say(self, raw: RawValue) -> None:
         message = parse(raw, Say)
+        if self._bad_start is not None:
+            raise self._bad_start
         self._refuse_foreign(message.tenant)
         self._refuse_reused_id(message)
         if self._turn_saying(message.message_id) or self._memory.used(message.message_id):
             return
-        if self._closing or self._bad_start is not None:
+        if self._closing:
             self._refuse(ConversationClosed("conversation: it is being closed. Open another one."))
         if len(self._queue) >= self._start.pending:
             self._refuse(
@@ -208,6 +218,16 @@ class ConversationWorkflow:
                     "Say it again when one is answered."
                 )
             )
+
+        if self._full():
+            self._refuse(
+                ConversationBusy("conversation: its run is full and goes on as a new one. Say it again in a moment.")
+            )
+
+    def _full(self) -> bool:
+        """It continues as new between two messages; so where there is always another one, somebody has to wait."""
+        info = workflow.info()
+        return info.get_current_history_size() > FULL_BYTES or info.get_current_history_length() > FULL_EVENTS
 
     def _accept(self, message: Say) -> TurnInProgress:
         self._memory.total += 1
@@ -231,6 +251,7 @@ class ConversationWorkflow:
     # the other messages --------------------------------------------------------------------------
 
     @workflow.update(name="cancel_turn", description="Cancel the running turn, or one that still waits its turn.")
+    @one_argument
     async def cancel_turn(self, raw: RawValue) -> int:
         """Gives the number of the turn, once its reply says that it was cancelled."""
         message = parse(raw, CancelTurn)
@@ -242,6 +263,7 @@ class ConversationWorkflow:
         return turn.key.turn
 
     @cancel_turn.validator
+    @one_argument
     def _validate_cancel(self, raw: RawValue) -> None:
         message = parse(raw, CancelTurn)
         self._refuse_foreign(message.tenant)
@@ -263,28 +285,33 @@ class ConversationWorkflow:
     @workflow.update(
         name="resolve_review", description="A person's decision on a turn that waits: approve, edit, reject."
     )
+    @one_argument
     async def resolve_review(self, raw: RawValue) -> Reply:
         message = parse(raw, ResolveReview)
         return await resolve(self._current, message)
 
     @resolve_review.validator
+    @one_argument
     def _validate_resolve(self, raw: RawValue) -> None:
         message = parse(raw, ResolveReview)
         self._refuse_foreign(message.tenant)
         refuse_unless_waiting(self._current, message)
 
     @workflow.update(name="close", description="Close the conversation once what was said is answered.")
-    async def close(self, raw: RawValue = NOTHING) -> int:
+    @one_argument
+    async def close(self, raw: RawValue) -> int:
         """Gives the number of turns."""
         self._closing = True
         await workflow.wait_condition(lambda: not self._queue)
         return self._memory.total
 
     @close.validator
-    def _validate_close(self, raw: RawValue = NOTHING) -> None:
+    @one_argument
+    def _validate_close(self, raw: RawValue) -> None:
         self._refuse_foreign(parse(raw, TenantOnly).tenant)
 
     @workflow.signal(name="feedback", description="What a person thought of an answer: turn, score -1 to 1, comment.")
+    @one_argument
     async def feedback(self, raw: RawValue) -> None:
         try:
             message = parse(raw, Feedback)
@@ -302,12 +329,17 @@ class ConversationWorkflow:
             summary=f"turn {message.turn} · feedback",
         )
 
+    @workflow.signal(dynamic=True)
+    async def _unknown_signal(self, name: str, _arguments: Sequence[RawValue]) -> None:
+        ignored_signal(name)
+
     @workflow.query(name="transcript", description="The turns that this conversation carries, and which of them wait.")
-    def transcript(self, raw: RawValue = NOTHING) -> Transcript:
+    @one_argument
+    def transcript(self, raw: RawValue) -> Transcript:
         self._refuse_foreign(parse(raw, TenantOnly).tenant)
         turns = list(self._memory.turns)
         known = {turn.turn for turn in turns}
-        turns += [turn.summary() for turn in self._queue if turn.key.turn not in known]
+        turns += [brief(turn.summary()) for turn in self._queue if turn.key.turn not in known]
         return Transcript(
             conversation=workflow.info().workflow_id,
             tenant=self._start.tenant,
@@ -318,6 +350,7 @@ class ConversationWorkflow:
         )
 
     @workflow.query(name="reply", description="The reply of one of this run's last turns, as it stands now.")
+    @one_argument
     def reply(self, raw: RawValue) -> Reply | None:
         """``None`` when this run does not hold it."""
         asked = parse(raw, TurnOnly)
@@ -342,3 +375,12 @@ class ConversationWorkflow:
                     f"message_id: {message.message_id} was used for another text. Give each message an id of its own."
                 )
             )
+
+
+def _carried(start: ConversationStart) -> Carried | None:
+    """What the run before took along. Raises an ApplicationError where a caller says so, who cannot know it."""
+    if start.carried is None:
+        return None
+    if workflow.info().continued_run_id is None:
+        raise application_error(InvalidRequest("carried: is set by continue-as-new alone. Leave it out."))
+    return Carried.model_validate(start.carried)

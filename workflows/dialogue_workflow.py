@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -13,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from dialogue.turn import Reply, Transcript
 
 from workflows import visible
-from workflows.inputs import NOTHING, application_error, parse
+from workflows.inputs import application_error, ignored_signal, one_argument, parse
 from workflows.memory import Memory
 from workflows.progress import TurnInProgress
 from workflows.review import refuse_unless_waiting, resolve
@@ -32,7 +33,8 @@ class DialogueWorkflow:
         self._memory = Memory()
 
     @workflow.run
-    async def run(self, raw: RawValue = NOTHING) -> Reply:
+    @one_argument
+    async def run(self, raw: RawValue) -> Reply:
         start = parse(raw, DialogueStart)
         self._turn = turn = TurnInProgress(
             TurnKey(conversation=workflow.info().workflow_id, turn=1, tenant=start.tenant),
@@ -56,7 +58,8 @@ class DialogueWorkflow:
         return turn.reply()
 
     @workflow.update(name="answer", description="The reply, or that a person has to decide first: waits for either.")
-    async def answer(self, raw: RawValue = NOTHING) -> Reply:
+    @one_argument
+    async def answer(self, raw: RawValue) -> Reply:
         asked = parse(raw, TenantOnly)
         await workflow.wait_condition(lambda: self._turn is not None)
         turn = self._of_tenant(asked.tenant)
@@ -65,8 +68,14 @@ class DialogueWorkflow:
         await workflow.wait_condition(lambda: turn.settled)
         return turn.reply()
 
+    @answer.validator
+    @one_argument
+    def _validate_answer(self, raw: RawValue) -> None:
+        self._of_tenant(parse(raw, TenantOnly).tenant)
+
     @workflow.update(name="cancel_turn", description="Cancel the question.")
-    async def cancel_turn(self, raw: RawValue = NOTHING) -> int:
+    @one_argument
+    async def cancel_turn(self, raw: RawValue) -> int:
         """Gives the number of the turn, once its reply says that it was cancelled."""
         turn = self._of_tenant(parse(raw, CancelTurn).tenant)
         if turn is None or turn.returning:
@@ -76,20 +85,28 @@ class DialogueWorkflow:
         return turn.key.turn
 
     @cancel_turn.validator
-    def _validate_cancel(self, raw: RawValue = NOTHING) -> None:
+    @one_argument
+    def _validate_cancel(self, raw: RawValue) -> None:
         self._of_tenant(parse(raw, CancelTurn).tenant)
 
     @workflow.update(name="resolve_review", description="A person's decision on the answer: approve, edit, reject.")
+    @one_argument
     async def resolve_review(self, raw: RawValue) -> Reply:
         return await resolve(self._turn, parse(raw, ResolveReview))
 
     @resolve_review.validator
+    @one_argument
     def _validate_resolve(self, raw: RawValue) -> None:
         message = parse(raw, ResolveReview)
         refuse_unless_waiting(self._of_tenant(message.tenant), message)
 
+    @workflow.signal(dynamic=True)
+    async def _unknown_signal(self, name: str, _arguments: Sequence[RawValue]) -> None:
+        ignored_signal(name)
+
     @workflow.query(name="transcript", description="The question and, once it is there, the answer.")
-    def transcript(self, raw: RawValue = NOTHING) -> Transcript:
+    @one_argument
+    def transcript(self, raw: RawValue) -> Transcript:
         turn = self._of_tenant(parse(raw, TenantOnly).tenant)
         turns = [turn.summary()] if turn else []
         return Transcript(
@@ -100,6 +117,7 @@ class DialogueWorkflow:
         )
 
     @workflow.query(name="reply", description="The reply as it stands now.")
+    @one_argument
     def reply(self, raw: RawValue) -> Reply | None:
         turn = self._of_tenant(parse(raw, TurnOnly).tenant)
         return turn.reply() if turn else None

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dialogue.messages import ChatMessage, Say, text_digest
-from dialogue.turn import Carried, CarriedId, Recalled, TurnSummary
+from dialogue.turn import Carried, CarriedId, Recalled, TurnSummary, newest_within
 
-__all__ = ["MAX_BYTES", "MAX_IDS", "MAX_TURNS", "Memory"]
+__all__ = ["MAX_IDS", "MAX_TURNS", "Memory", "brief"]
 
 MAX_TURNS = 50
 MAX_IDS = 64
-MAX_BYTES = 256_000
+BRIEF_CHARACTERS = 1000
+_REPEATED = ("pass", "mask", "human")
+"""Verdicts of turns that a model is shown again."""
+
+
+def brief(turn: TurnSummary) -> TurnSummary:
+    """``turn`` with the beginning of its question alone: enough for people, where no model reads it again."""
+    if len(turn.question) <= BRIEF_CHARACTERS:
+        return turn
+    return turn.model_copy(update={"question": turn.question[:BRIEF_CHARACTERS] + "…"})
 
 
 class Memory:
@@ -24,7 +33,7 @@ class Memory:
 
     def recall(self, recalled: Recalled) -> None:
         """Takes over what the audit knows of an earlier run."""
-        self.turns = list(recalled.turns)
+        self.turns = newest_within(recalled.turns)
         self.total = recalled.total
         for turn in recalled.turns:
             self._ids[turn.message_id] = CarriedId(
@@ -42,10 +51,11 @@ class Memory:
         return self._ids.get(message_id)
 
     def remember(self, turn: TurnSummary) -> None:
-        """Adds a turn, or replaces the summary of one that was still open."""
+        """Adds a turn, or replaces the summary of one that was still open. The oldest beyond the bounds are left."""
+        turn = turn if turn.verdict in _REPEATED else brief(turn)
         self.turns = [*(known for known in self.turns if known.turn != turn.turn), turn]
         self.turns.sort(key=lambda known: known.turn)
-        self.turns = self.turns[-MAX_TURNS:]
+        self.turns = newest_within(self.turns[-MAX_TURNS:])
 
     def see(self, name: str, value: str | None) -> bool:
         """Notes a value of a keyword-list attribute; true when it is new."""
@@ -60,20 +70,15 @@ class Memory:
         """The answered turns as messages, oldest first; what was refused or withheld is not repeated to a model."""
         messages: list[ChatMessage] = []
         for turn in self.turns:
-            if turn.verdict in ("pass", "mask", "human") and turn.question and turn.answer:
+            if turn.verdict in _REPEATED and turn.question and turn.answer:
                 messages.append(ChatMessage(role="user", content=turn.question))
                 messages.append(ChatMessage(role="assistant", content=turn.answer))
         return tuple(messages)
 
     def carry(self) -> Carried:
-        """What continue-as-new takes along: at most ``MAX_BYTES`` of turns, the oldest left behind first."""
-        turns = list(self.turns)
-        sizes = [len(turn.model_dump_json().encode()) for turn in turns]
-        while turns and sum(sizes) > MAX_BYTES:
-            turns.pop(0)
-            sizes.pop(0)
+        """What continue-as-new takes along."""
         return Carried(
-            turns=tuple(turns),
+            turns=tuple(self.turns),
             ids=tuple(self._ids.values()),
             total=self.total,
             seen={name: tuple(values) for name, values in self.seen.items()},

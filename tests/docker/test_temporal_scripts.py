@@ -75,4 +75,7 @@ async def test_both_databases_get_their_schema(repository: Path, tmp_path: Path)
 def test_dynamic_config_is_as_the_server_reads_it(repository: Path) -> None:
     """Names with lists of values, and the timers as every other test has them."""
     given = yaml.safe_load((repository / "docker" / "temporal-dynamic-config.yaml").read_text("utf-8"))
-    assert given == {"history.timerProcessorMaxTimeShift": [{"value": "10ms"}]}
+    assert given == {
+        "history.timerProcessorMaxTimeShift": [{"value": "10ms"}],
+        "history.maxInFlightUpdatePayloads": [{"value": 2_000_000}],
+    }

@@ -14,7 +14,7 @@ from temporalio.converter import SerializationContext
 from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from records.payload_converter import data_converter
+from records.payloads import data_converter
 from records.workflow_runner import LeanInstance, LeanSandboxRunner
 from tests.support.record_histories import FOLDER
 from workflows.conversation_workflow import ConversationWorkflow

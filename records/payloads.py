@@ -1,0 +1,40 @@
+"""How values become payloads and back: pydantic's JSON, and several arguments at once never undecodable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import CompositePayloadConverter, DataConverter
+
+__all__ = ["data_converter"]
+
+_LEARNED: Final = tuple(PydanticPayloadConverter().converters.values())
+"""The SDK makes a converter for each activation; a new one of pydantic's builds every type's adapter again."""
+
+
+class _PayloadConverter(PydanticPayloadConverter):
+    """The SDK decodes arguments without their types where their number is not the handler's. What cannot be decoded
+    then stays raw: an exception here, in the arguments of a start, would fail the workflow task again and again.
+    """
+
+    def __init__(self) -> None:
+        CompositePayloadConverter.__init__(self, *_LEARNED)
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        if type_hints or len(payloads) < 2:
+            return super().from_payloads(payloads, type_hints)
+        return [self._value(payload) for payload in payloads]
+
+    def _value(self, payload: Payload) -> Any:
+        try:
+            return super().from_payloads([payload])[0]
+        except Exception:
+            return RawValue(payload)
+
+
+data_converter = DataConverter(payload_converter_class=_PayloadConverter)
+"""What the plugin gives to client, workers and replayer."""

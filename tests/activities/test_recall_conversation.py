@@ -1,0 +1,33 @@
+"""What the audit tells a conversation that is opened again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.recall_conversation import RecallConversationStep
+from dialogue.steps import RecallConversation
+from dialogue.turn import MAX_CARRIED_BYTES
+from records.audit import AuditLog
+from records.database import connect_database, migrate
+from tests.records.rows import a_row
+
+
+async def test_long_turns_are_told_within_what_temporal_takes(tmp_path: Path) -> None:
+    """The newest ones; how many there were is told all the same. A result of megabytes would never arrive."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
+    await migrate(url)
+    database = connect_database(url)
+    try:
+        audit = AuditLog(database)
+        for turn in range(1, 6):
+            await audit.append(a_row(turn=turn, input_text="退" * 30_000, output_text="no"))
+        recall = RecallConversationStep(audit)
+        asked = RecallConversation(conversation="conv-1", tenant="lantern")
+        recalled = await ActivityEnvironment().run(recall.recall_conversation, asked)
+    finally:
+        await database.dispose()
+    assert [turn.turn for turn in recalled.turns] == [4, 5]
+    assert recalled.total == 5
+    assert len(recalled.model_dump_json().encode()) < 2 * MAX_CARRIED_BYTES
