@@ -6,7 +6,7 @@ from temporalio import activity
 
 from dialogue.messages import Feedback
 from dialogue.steps import RecallConversation
-from dialogue.turn import Recalled, Reply, TurnSummary, newest_within
+from dialogue.turn import CarriedId, Recalled, Reply, TurnSummary, newest_within
 from records.audit import AuditLog, AuditRow
 
 __all__ = ["RecallConversationStep"]
@@ -26,8 +26,12 @@ class RecallConversationStep:
             found = [row for row in rows if row.turn == request.turn]
             return Recalled(reply=_reply(found[0]) if found else None)
         rows = await self._audit.turns(request.conversation, request.tenant, limit=REMEMBERED)
-        turns = newest_within([_summary(row) for row in rows])
-        return Recalled(turns=tuple(turns), total=max((row.turn for row in rows), default=0))
+        turns = [_summary(row) for row in rows]
+        return Recalled(
+            turns=tuple(newest_within(turns)),
+            ids=tuple(CarriedId(message_id=t.message_id, text_digest=t.text_digest, turn=t.turn) for t in turns),
+            total=max((row.turn for row in rows), default=0),
+        )
 
     @activity.defn(name="keep_feedback")
     async def keep_feedback(self, conversation: str, feedback: Feedback) -> None:

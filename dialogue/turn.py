@@ -112,20 +112,21 @@ class Transcript(Value):
     closed: bool = False
 
 
-class Recalled(Value):
-    """What the audit still knows of a conversation: its last turns, oldest first, and how many there were."""
-
-    turns: tuple[TurnSummary, ...] = ()
-    total: int = 0
-    reply: Reply | None = Field(default=None, description="of the one turn that was asked for")
-
-
 class CarriedId(Value):
     """A message id that was used, with a digest of its text, so that a repetition is known as one."""
 
     message_id: str
     text_digest: str
     turn: int
+
+
+class Recalled(Value):
+    """What the audit still knows of a conversation: its last turns, oldest first, and how many there were."""
+
+    turns: tuple[TurnSummary, ...] = ()
+    ids: tuple[CarriedId, ...] = Field(default=(), description="of turns that are too much to be told, too")
+    total: int = 0
+    reply: Reply | None = Field(default=None, description="of the one turn that was asked for")
 
 
 class Carried(Value):

@@ -35,10 +35,8 @@ class Memory:
         """Takes over what the audit knows of an earlier run."""
         self.turns = newest_within(recalled.turns)
         self.total = recalled.total
-        for turn in recalled.turns:
-            self._ids[turn.message_id] = CarriedId(
-                message_id=turn.message_id, text_digest=turn.text_digest, turn=turn.turn
-            )
+        told = (CarriedId(message_id=t.message_id, text_digest=t.text_digest, turn=t.turn) for t in recalled.turns)
+        self._ids.update((used.message_id, used) for used in (*recalled.ids, *told))
 
     def use_id(self, message: Say, turn: int) -> None:
         self._ids[message.message_id] = CarriedId(

@@ -15,7 +15,7 @@ from tests.records.rows import a_row
 
 
 async def test_long_turns_are_told_within_what_temporal_takes(tmp_path: Path) -> None:
-    """The newest ones; how many there were is told all the same. A result of megabytes would never arrive."""
+    """The newest ones; how many there were, and their ids, in any case. A result of megabytes would never arrive."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
     await migrate(url)
     database = connect_database(url)
@@ -29,5 +29,6 @@ async def test_long_turns_are_told_within_what_temporal_takes(tmp_path: Path) ->
     finally:
         await database.dispose()
     assert [turn.turn for turn in recalled.turns] == [4, 5]
+    assert [used.turn for used in recalled.ids] == [1, 2, 3, 4, 5]
     assert recalled.total == 5
     assert len(recalled.model_dump_json().encode()) < 2 * MAX_CARRIED_BYTES
