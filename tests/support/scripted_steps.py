@@ -1,7 +1,8 @@
 """The six steps as a script: real types and a real server, with every result chosen by the test.
 
 A question's words choose what happens, so that a test reads in its messages: ``refuse``, ``greeting``, ``human``,
-``repeat`` (the first try goes in circles), ``bad`` (the review wants another), ``slow`` (waits until released) …
+``repeat`` (the first try goes in circles), ``bad`` (the review wants another), ``slow`` (waits until released) … Faults
+of the machinery are :mod:`tests.support.scripted_faults`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from dialogue.messages import Feedback
-from dialogue.plan import GenerationPlan, LadderPlan, ModelPlan, RetryPlan, ReviewPlan, Rung, StepPlan, TurnPlan
+from dialogue.plan import StepName, StepPlan, TurnPlan
 from dialogue.steps import (
     Candidate,
     GenerateAnswer,
     GeneratedAnswer,
-    Passage,
     QuotePassages,
     RecallConversation,
     ReceivedInput,
@@ -41,39 +41,11 @@ from dialogue.steps import (
     Usage,
 )
 from dialogue.turn import Recalled, Reply, TurnSummary
+from tests.support.scripted_plan import FAULTS, PASSAGE, scripted_plan
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
 
 __all__ = ["ScriptedSteps", "scripted_worker"]
-
-STEPS = (
-    "receive_input",
-    "recognise_intent",
-    "retrieve_knowledge",
-    "generate_answer",
-    "review_answer",
-    "return_answer",
-)
-TEXTS = ("refusal", "fallback", "blocked", "failed", "cancelled", "waiting")
-PASSAGE = Passage(
-    id="p1",
-    document="en/returns.md",
-    title="Returns",
-    section="Online orders",
-    language="en",
-    text="You have 30 days.",
-    start=0,
-    end=17,
-    score=0.8,
-)
-LADDER: dict[Any, tuple[Rung, ...]] = {
-    "out_of_memory": (Rung(passages=1),),
-    "timed_out": (Rung(max_new_tokens=20), Rung(quote=True)),
-    "repetition": (Rung(temperature=0.7), Rung(quote=True)),
-    "empty": (Rung(temperature=0.8),),
-    "language_unknown": (Rung(quote=True),),
-    "failed_review": (Rung(candidates=3), Rung(quote=True)),
-}
 
 
 @dataclass
@@ -84,6 +56,8 @@ class ScriptedSteps:
     queue: str
     human_timeout: float = 3600.0
     planner: Callable[[ReceiveInput], TurnPlan] | None = None
+    max_seconds: float = 600.0
+    plans: dict[StepName, StepPlan] = field(default_factory=dict[StepName, StepPlan])
     rows: dict[tuple[str, int], ReturnAnswer] = field(default_factory=dict)
     calls: MutableSequence[tuple[str, Any]] = field(default_factory=list)
     feedback: list[tuple[str, Feedback]] = field(default_factory=list)
@@ -96,25 +70,8 @@ class ScriptedSteps:
     def _plan(self, request: ReceiveInput) -> TurnPlan:
         if self.planner is not None:
             return self.planner(request)
-        quick = RetryPlan(initial_interval=0.01, maximum_interval=0.05, maximum_attempts=3)
-        step = StepPlan(task_queue=self.queue, start_to_close=20, heartbeat=2, retry=quick)
-        return TurnPlan(
-            policy="default",
-            policy_digest="0" * 64,
-            tenant=request.turn.tenant,
-            steps=dict.fromkeys(STEPS, step),  # type: ignore[arg-type]
-            model=ModelPlan(
-                alias="default",
-                name="scripted",
-                digest="d" * 64,
-                task_queue=self.queue,
-                languages=("en",),
-                context=1024,
-            ),
-            generation=GenerationPlan(temperature=0.6, top_p=0.95, max_new_tokens=64, seed=request.seed or 7),
-            ladder=LadderPlan(rungs=LADDER, max_tries=4),
-            review=ReviewPlan(human_timeout=self.human_timeout, fail="open" if "open" in request.text else "closed"),
-            texts={kind: {"en": f"({kind})", "zh": f"（{kind}）"} for kind in TEXTS},  # type: ignore[arg-type]
+        return scripted_plan(
+            request, self.queue, human_timeout=self.human_timeout, max_seconds=self.max_seconds, steps=self.plans
         )
 
     @activity.defn(name="receive_input")
@@ -165,14 +122,24 @@ class ScriptedSteps:
             while not self.release.is_set():
                 activity.heartbeat()
                 await asyncio.sleep(0.02)
-        if "repeat" in question and request.try_number == 1:
+        first, fallback = request.try_number == 1, request.model == "scripted-fallback"
+        if "repeat" in question and first:
             poor = "repetition"
         if "nothing" in question:
             poor = "empty"
-        if "memory" in question and request.max_passages is None:
-            raise ApplicationError("no room for 900 tokens", type="out-of-memory", non_retryable=True)
-        if "corrupt" in question:
-            raise ApplicationError("model.safetensors differs", type="model-corrupt", non_retryable=True)
+        if "ponder" in question and request.thinking_budget is None:
+            poor = "unclosed_reasoning"
+        if "misspoken" in question and not fallback:
+            poor = "wrong_language"
+        mended = {
+            "memory": request.max_passages is not None,
+            "tires": not first,
+            "exceeds": not first,
+            "outage": fallback,
+        }
+        for word, fault in FAULTS.items():
+            if word in question and ("always" in question or not mended.get(word)):
+                raise ApplicationError(f"the script says {word}", type=fault, non_retryable=fault != "engine-lost")
         candidates = tuple(
             Candidate(answer=f"You have 30 days [1]. ({index})", finish_reason="stop", tokens=8)
             for index in range(request.candidates)
@@ -182,8 +149,8 @@ class ScriptedSteps:
             finish_reason=poor or "stop",
             poor=poor,  # type: ignore[arg-type]
             usage=Usage(prompt_tokens=20, completion_tokens=8 * request.candidates),
-            model="scripted",
-            model_digest="d" * 64,
+            model=request.model,
+            model_digest=request.model_digest,
             seed=request.seed,
             shown=("p1",),
             candidates=candidates,

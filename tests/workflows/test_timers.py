@@ -1,4 +1,4 @@
-"""Every timer of a conversation, on a server where time is skipped."""
+"""Every timer of a conversation itself, on a server where time is skipped. Those of its steps: test_attempts.py."""
 
 from __future__ import annotations
 
@@ -45,16 +45,3 @@ async def test_an_idle_conversation_closes(skipping: WorkflowEnvironment, idle: 
         closed = await skipping.get_current_time()
     assert (result["reason"], result["turns"]) == ("idle", 1)
     assert (closed - opened).total_seconds() >= 1.5 * idle
-
-
-async def test_retries_back_off_and_end(skipping: WorkflowEnvironment) -> None:
-    """A step whose attempts are used up fails the turn; the row is written all the same."""
-    steps = ScriptedSteps(f"q-{uuid.uuid4().hex[:6]}")
-    async with scripted_worker(skipping.client, steps):
-        handle = await _open(skipping.client, steps.queue, "conv-retries", idle_timeout=100)
-        reply = await handle.execute_update(
-            "say", Say(message_id="m1", text="broken for ever"), id="m1", result_type=Reply
-        )
-    assert reply.verdict == "failed"
-    assert "recognise_intent: intents: no classifier" in steps.rows["conv-retries", 1].note
-    assert len(steps.called("recognise_intent")) == 3
