@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -10,15 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
 from dialogue.plan import Poor, Rung
-from records.plugin import parley_plugin
 from tests.support.history_shapes import SHAPES
 from tests.support.record_histories import FOLDER
-from workflows.conversation_workflow import ConversationWorkflow
-from workflows.dialogue_workflow import DialogueWorkflow
+from tests.support.replay import replay
 from workflows.wording import words
 
 HISTORIES = sorted(FOLDER.glob("*.json"))
@@ -68,7 +63,5 @@ def test_there_is_a_history_of_every_rung_and_of_what_leads_to_it() -> None:
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 def test_a_recorded_history_replays(path: Path, strict: bool) -> None:
     """The workflow code of today makes the commands that were recorded."""
-    history = WorkflowHistory.from_json(path.stem, json.loads(path.read_text()))
-    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=[parley_plugin(strict=strict)])
-    result = asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False))
-    assert result.replay_failure is None, result.replay_failure
+    failure = replay(path.stem, strict=strict)
+    assert failure is None, failure

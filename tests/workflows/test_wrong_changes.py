@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from temporalio import workflow
-from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+from temporalio.worker import UnsandboxedWorkflowRunner
 
-from records.plugin import parley_plugin
-from tests.support.record_histories import FOLDER
+from tests.support.changed_workflows import changed_workflows, failures_of
+from tests.support.replay import replay
 from workflows import ladder, steps
-from workflows.conversation_workflow import ConversationWorkflow
 from workflows.progress import TurnInProgress
 
 Patch = pytest.MonkeyPatch
@@ -99,22 +96,39 @@ def _chance(patch: Patch) -> None:
     patch.setattr(steps, "retrieve_knowledge", by_chance)
 
 
-def _replay(name: str) -> Exception | None:
-    history = WorkflowHistory.from_json(name, json.loads((FOLDER / f"{name}.json").read_text()))
-    replayer = Replayer(
-        workflows=[ConversationWorkflow], plugins=[parley_plugin()], workflow_runner=UnsandboxedWorkflowRunner()
-    )
-    return asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure
-
-
 WRONG = (_another_order, _an_added_timer, _another_activity, _a_step_less, _a_step_twice, _the_clock, _chance)
 
 
 @pytest.mark.parametrize("change", WRONG, ids=lambda change: change.__name__.strip("_"))
 def test_a_wrong_change_is_caught(change: Callable[[Patch], None], monkeypatch: Patch) -> None:
     """Without the change the history replays; with it the replay fails as nondeterministic."""
-    assert _replay("normal") is None
+    assert replay("normal", UnsandboxedWorkflowRunner()) is None
     change(monkeypatch)
-    failure = _replay("normal")
+    failure = replay("normal", UnsandboxedWorkflowRunner())
     assert failure is not None
     assert "ondeterminism" in str(failure)
+
+
+START = "    started = workflow.time()\n"
+IN_THE_SANDBOX = {
+    "the clock": (START, "    import time\n\n    started = time.time()\n", "Cannot access time.time"),
+    "the date": (START, "    import datetime\n\n    started = datetime.datetime.now().timestamp()\n", "datetime.now"),
+    "chance": (START, START + "    import random\n\n    random.random()\n", "Cannot access random.random"),
+    "a new name": (START, START + "    import uuid\n\n    uuid.uuid4()\n", "Cannot access uuid.uuid4"),
+    "a file": (START, START + '    open("temporal.yaml")\n', "Cannot access __builtins__.open"),
+    "the environment": (START, START + '    import os\n\n    os.environ["HOME"]\n', "Cannot access os.environ"),
+    "an added timer": (START, START + "    await workflow.sleep(1)\n", "ondeterminism"),
+}
+"""What is written into ``ladder.generate_answer``, and what the sandbox or the replay says of it."""
+
+
+@pytest.mark.parametrize(("before", "after", "said"), IN_THE_SANDBOX.values(), ids=IN_THE_SANDBOX)
+def test_a_wrong_change_is_caught_in_the_sandbox(tmp_path: Path, before: str, after: str, said: str) -> None:
+    """Workers run workflows in the sandbox: what would differ at the next replay is refused where it is called."""
+    folder = changed_workflows(tmp_path, {"ladder.py": (before, after)})
+    assert said in failures_of(folder, "normal")["normal"]
+
+
+def test_an_unchanged_copy_is_not_caught(tmp_path: Path) -> None:
+    """So it is the change that the others are caught for."""
+    assert failures_of(changed_workflows(tmp_path, {}), "normal", "dialogue") == {"normal": "", "dialogue": ""}
