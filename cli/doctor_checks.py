@@ -268,13 +268,13 @@ async def knowledge(site: Site) -> list[Line]:
 
 
 async def records(site: Site) -> list[Line]:
-    """The database answers, and its tables are those of this version. Nothing is made by looking."""
+    """The database answers, lets us write, and its tables are those of this version. Nothing is made by looking."""
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection, make_url
 
     from dialogue.faults import RecordsUnavailable
-    from records.database import connect_database, migration_config, reading
+    from records.database import connect_database, migration_config, writing
 
     url = make_url(site.layout.database_url(site.settings.records.database))
     if url.get_backend_name() == "sqlite" and not await in_thread(Path(url.database or "").exists):
@@ -286,7 +286,7 @@ async def records(site: Site) -> list[Line]:
 
     engine = connect_database(url.render_as_string(hide_password=False))
     try:
-        async with reading(engine) as connection:
+        async with writing(engine) as connection:  # one that is locked can be read, but no turn ends
             there, wanted = await connection.run_sync(revisions)
     finally:
         await engine.dispose()

@@ -27,28 +27,38 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from dialogue.faults import RecordsUnavailable
-from records.sqlite_file import enter_wal
+from records.sqlite_file import enter_wal, way_out
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 __all__ = ["connect_database", "migrate", "reading", "writing"]
 
-SQLITE_BUSY_SECONDS = 30.0
+BUSY_SECONDS = 5.0
+"""How long a transaction waits for a connection, and then for another process's lock. Both together fit into the
+shortest time that a step has (``workflows/steps.py``: 15 s), so that it ends with a fault that says why, and not as a
+bare timeout. Temporal attempts it again."""
+_MIGRATION_SECONDS = 30.0
 _MIGRATION_LOCK = 0x7061726C6579  # any number, but always the same one
 _UNDEFINED_TABLE = "42P01"
+_WAITING = "what waits is then written by itself."
+_POSTGRESQL_WAYS_OUT = {
+    "53100": f"Make room on its disk: {_WAITING}",
+    "55P03": "Another session holds a lock: let it finish, or end it (pg_locks names it).",
+}
 
 
-def connect_database(url: str) -> AsyncEngine:
+def connect_database(url: str, *, wait_seconds: float | None = None) -> AsyncEngine:
     """An engine for ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://user@host/name``. Connects when used.
 
-    Raises RecordsUnavailable for a URL that names no such database.
+    ``wait_seconds`` (by default ``BUSY_SECONDS``) bounds the wait for a connection, and that for a lock. Raises
+    RecordsUnavailable for a URL that names no such database.
     """
     try:
-        parsed = make_url(url)
+        parsed, wait = make_url(url), BUSY_SECONDS if wait_seconds is None else wait_seconds
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(parsed)
-        return create_async_engine(parsed, pool_pre_ping=True)
+            return _sqlite_engine(parsed, wait)
+        return _postgresql_engine(parsed, wait)
     except (ArgumentError, NoSuchModuleError, SQLAlchemyError) as error:
         raise RecordsUnavailable(
             f"records.database: not a URL of a database ({_reason(error)}). "
@@ -60,10 +70,25 @@ def connect_database(url: str) -> AsyncEngine:
         ) from error
 
 
-def _sqlite_engine(url: URL) -> AsyncEngine:
+def _postgresql_engine(url: URL, wait_seconds: float) -> AsyncEngine:
+    engine = create_async_engine(
+        url, pool_pre_ping=True, pool_timeout=wait_seconds, connect_args={"timeout": wait_seconds}
+    )
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # By itself PostgreSQL waits for a lock for ever. Within the transaction, because a pooler between us and the
+        # server may refuse it as a parameter of the connection.
+        if connection.get_execution_options().get("writes", False):
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{wait_seconds * 1000:.0f}ms'")
+
+    return engine
+
+
+def _sqlite_engine(url: URL, wait_seconds: float) -> AsyncEngine:
     if url.database in (None, "", ":memory:"):
         raise RecordsUnavailable("records.database: SQLite in memory keeps nothing. Use sqlite+aiosqlite:///path.")
-    engine = create_async_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+    engine = create_async_engine(url, pool_timeout=wait_seconds, connect_args={"timeout": wait_seconds})
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
@@ -118,23 +143,34 @@ async def _available(url: URL) -> AsyncIterator[None]:
 
 
 def _unavailable(url: URL, error: BaseException) -> RecordsUnavailable:
+    shown = url.render_as_string(hide_password=True)
+    return RecordsUnavailable(f"records.database: {shown} cannot be used: {_reason(error)}. {_what_to_do(url, error)}")
+
+
+def _what_to_do(url: URL, error: BaseException) -> str:
     reason = _reason(error)
     if "no such table" in reason or "does not exist" in reason:
-        way_out = "Start the workers once: they make the database's tables."
-    elif url.get_backend_name() == "sqlite":
-        way_out = "Check that its folder exists, may be written and has room."
-    else:
-        way_out = "Check that PostgreSQL runs there and lets this user in."
-    return RecordsUnavailable(
-        f"records.database: {url.render_as_string(hide_password=True)} cannot be used: {reason}. {way_out}"
-    )
+        return "Start the workers once: they make the database's tables."
+    if isinstance(error, PoolTimeout):
+        return "All its connections are waiting: look what holds its lock or slows it down."
+    if url.get_backend_name() == "sqlite":
+        damaged = "It is damaged: put back a copy of it."
+        return way_out(_driver_error(error), url.database or "", meanwhile=_WAITING, damaged=damaged)
+    state = getattr(getattr(error, "orig", None), "sqlstate", "")
+    return _POSTGRESQL_WAYS_OUT.get(state, "Check that PostgreSQL runs there and lets this user in.")
 
 
 def _reason(error: BaseException) -> str:
     """The driver's own words, on one line."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        error = error.orig.__cause__ or error.orig
+    error = _driver_error(error)
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """What the driver raised, out of what SQLAlchemy makes of it."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error
 
 
 async def migrate(url: str) -> None:
@@ -142,7 +178,7 @@ async def migrate(url: str) -> None:
 
     Raises RecordsUnavailable.
     """
-    engine = connect_database(url)
+    engine = connect_database(url, wait_seconds=_MIGRATION_SECONDS)
     try:
         if engine.dialect.name == "sqlite":
             await _prepare_sqlite(engine.url)
@@ -156,7 +192,7 @@ async def migrate(url: str) -> None:
 
 async def _prepare_sqlite(url: URL) -> None:
     try:
-        await asyncio.to_thread(enter_wal, Path(url.database or ""), patience=SQLITE_BUSY_SECONDS)
+        await asyncio.to_thread(enter_wal, Path(url.database or ""), patience=_MIGRATION_SECONDS)
     except sqlite3.Error as error:
         raise _unavailable(url, error) from error
 

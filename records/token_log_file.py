@@ -16,8 +16,9 @@ from records.token_log import ENDS, Resume, StreamEvent
 
 __all__ = ["TokenLogFile"]
 
-BUSY_SECONDS = 5.0
-"""How long a write waits for another process's; each takes some hundred microseconds."""
+BUSY_SECONDS = 1.0
+"""How long a write waits for another process's; each takes some hundred microseconds. Short, because an answer waits
+with it."""
 
 _TRIMMED_AT_ONCE = 100
 """Streams removed in one transaction, so that no writer waits long for it."""
@@ -64,6 +65,10 @@ class TokenLogFile:
 
     def close(self) -> None:
         self._connection.close()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """From now on a write waits so long for another process's, and then raises ``sqlite3.OperationalError``."""
+        self._connection.execute(f"PRAGMA busy_timeout={seconds * 1000:.0f}")
 
     # events
 

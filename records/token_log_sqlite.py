@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dialogue.faults import TokenLogUnavailable
+from records import token_log_file
 from records import token_log_rules as rules
+from records.sqlite_file import is_locked, way_out
 from records.token_log import DEFAULT_MAX_STREAM_BYTES, ENDS, Resume, StreamEvent, TokenLog
 from records.token_log_file import TokenLogFile
 from records.token_log_watch import Watcher
@@ -22,6 +24,8 @@ from records.token_log_watch import Watcher
 __all__ = ["SqliteTokenLog"]
 
 _READ_AT_ONCE = 1000
+_MEANWHILE = "until then answers come without a stream."
+_DAMAGED = "It may be deleted (unread streams are lost, no record is)."
 _Result = TypeVar("_Result")
 
 
@@ -99,13 +103,18 @@ class SqliteTokenLog(TokenLog):
 
 
 class _Lane:
-    """One thread with one connection. An error of SQLite costs the connection: the next call opens another."""
+    """One thread with one connection. An error of SQLite costs the connection: the next call opens another.
+
+    A file that stays locked is waited for once; until it is free again, every other call only looks. Otherwise each
+    event of each turn would wait for it, one after the other, and the answers with them.
+    """
 
     def __init__(self, path: Path, open_file: Callable[[], TokenLogFile], name: str) -> None:
         self._path = path
         self._open_file = open_file
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._file: TokenLogFile | None = None
+        self._locked = False
         self._closed = False
 
     async def run(self, operation: Callable[[TokenLogFile], _Result]) -> _Result:
@@ -122,13 +131,15 @@ class _Lane:
     def _call(self, operation: Callable[[TokenLogFile], _Result]) -> _Result:
         try:
             self._file = self._file or self._open_file()
-            return operation(self._file)
+            self._file.wait_at_most(0 if self._locked else token_log_file.BUSY_SECONDS)
+            result = operation(self._file)
         except (sqlite3.Error, OSError) as error:
             self._drop()
-            raise TokenLogUnavailable(
-                f"records.token_log: {self._path} cannot be used: {error}. Check that its folder exists, may be "
-                "written and has room; a damaged file may be deleted (unread streams are lost, no record is)."
-            ) from error
+            self._locked = is_locked(error)
+            do = way_out(error, self._path, meanwhile=_MEANWHILE, damaged=_DAMAGED)
+            raise TokenLogUnavailable(f"records.token_log: {self._path} cannot be used: {error}. {do}") from error
+        self._locked = False
+        return result
 
     def _drop(self) -> None:
         if self._file is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.client import WorkflowFailureError
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.testing import WorkflowEnvironment
@@ -16,7 +17,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.step_interceptor import StepInterceptor
 from activities.stream_events import StreamEvents
-from dialogue.faults import all_faults, fault_named
+from dialogue.faults import RecordsUnavailable, all_faults, fault_named
 from dialogue.messages import TurnKey
 from dialogue.steps import RecognisedIntent, RecogniseIntent
 from records.token_log_sqlite import SqliteTokenLog
@@ -27,6 +28,22 @@ TEN = timedelta(seconds=10)
 @activity.defn(name="raise_fault")
 async def raise_fault(type_: str) -> None:
     raise fault_named(type_, "why")
+
+
+@activity.defn(name="raise_deep")
+async def raise_deep() -> None:
+    """A fault at the end of a chain of causes, each with more to say than Temporal keeps of a failure."""
+    try:
+        raise OSError("driver " * 2000)
+    except OSError as error:
+        raise RecordsUnavailable("records.database: cannot be used: disk I/O error. Make room on its disk.") from error
+
+
+@workflow.defn(name="Deep")
+class Deep:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity(raise_deep, start_to_close_timeout=TEN)
 
 
 @activity.defn(name="recognise_intent")
@@ -66,8 +83,8 @@ async def _run(environment: WorkflowEnvironment, events: StreamEvents, name: str
     worker = Worker(
         environment.client,
         task_queue=queue,
-        workflows=[Faults, OneStep],
-        activities=[raise_fault, recognise_intent],
+        workflows=[Faults, OneStep, Deep],
+        activities=[raise_fault, recognise_intent, raise_deep],
         interceptors=[StepInterceptor("dialogue", "tester", events)],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
@@ -85,6 +102,28 @@ async def test_every_fault_crosses_with_its_type_and_its_retry_decision(
     types = sorted(all_faults())
     heard = await _run(temporal, StreamEvents(log), "Faults", types, result=list[tuple[str, str, bool]])
     assert heard == [(each, "why", not all_faults()[each].retryable) for each in types]
+    await log.close()
+
+
+async def test_an_operator_sees_the_type_and_the_reason_of_what_is_attempted_again(
+    temporal: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """The server keeps 4 kB of a pending activity's failure: a driver's long chain of causes must not fill them."""
+    log = SqliteTokenLog(tmp_path / "log.db")
+    running = asyncio.create_task(_run(temporal, StreamEvents(log), "Deep", result=None))
+    seen = None
+    async with asyncio.timeout(20):
+        while seen is None:
+            async for each in temporal.client.list_workflows("WorkflowType = 'Deep' AND ExecutionStatus = 'Running'"):
+                handle = temporal.client.get_workflow_handle(each.id)
+                pending = (await handle.describe()).raw_description.pending_activities
+                seen = next((one.last_failure for one in pending if one.HasField("last_failure")), None)
+            await asyncio.sleep(0.02)
+    assert seen.application_failure_info.type == "records-unavailable"
+    assert seen.message == "records.database: cannot be used: disk I/O error. Make room on its disk."
+    await handle.terminate()
+    with pytest.raises(WorkflowFailureError):
+        await running
     await log.close()
 
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import inspect, select, text
+from sqlalchemy import Connection, event, inspect, select, text
 from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -112,7 +113,7 @@ async def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
 
 async def test_a_locked_file_is_waited_for_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that finds SQLite locked for too long raises RecordsUnavailable, and can go on afterwards."""
-    monkeypatch.setattr(records.database, "SQLITE_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(records.database, "BUSY_SECONDS", 0.1)
     url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
     await migrate(url)
     engine = connect_database(url)
@@ -125,6 +126,79 @@ async def test_a_locked_file_is_waited_for_and_then_named(tmp_path: Path, monkey
     holder.close()
     assert (await audit.append(a_row())).created
     await engine.dispose()
+
+
+async def test_all_who_wait_for_a_lock_are_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More writers than connections: none waits longer than for a connection and then for the lock."""
+    monkeypatch.setattr(records.database, "BUSY_SECONDS", 0.5)
+    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
+    await migrate(url)
+    engine = connect_database(url)
+    audit = AuditLog(engine)
+    holder = sqlite3.connect(tmp_path / "records.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    told = await asyncio.gather(*(audit.append(a_row(turn=turn)) for turn in range(1, 31)), return_exceptions=True)
+    assert time.monotonic() - started < 10 * 0.5  # a busy machine is slow; by itself the pool waits 30 s
+    assert [type(each) for each in told] == [RecordsUnavailable] * 30
+    assert all("lock" in str(each) and "\n" not in str(each) for each in told)
+    holder.close()
+    assert (await audit.append(a_row(turn=1))).created
+    await engine.dispose()
+
+
+async def test_a_lock_on_postgresql_is_waited_for_and_then_named(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on SQLite; by itself it would be waited for until the step's time is up."""
+    monkeypatch.setattr(records.database, "BUSY_SECONDS", 0.2)
+    url = f"{postgres_url}/postgres"
+    await migrate(url)
+    engine = connect_database(url)
+    audit = AuditLog(engine)
+    await audit.append(a_row(turn=1))
+    async with writing(engine) as holder:
+        await holder.execute(text("SELECT 1 FROM audit_heads FOR UPDATE"))
+        with pytest.raises(RecordsUnavailable, match=r"lock timeout\. Another session holds a lock"):
+            await audit.append(a_row(turn=2))
+    assert (await audit.append(a_row(turn=2))).created
+    await engine.dispose()
+
+
+async def test_a_full_database_is_named_and_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    """SQLITE_FULL: one clear line; the row that found no room is written by the next attempt, once."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
+    await migrate(url)
+    engine = connect_database(url)
+    audit, most = AuditLog(engine), 60
+
+    @event.listens_for(engine.sync_engine, "begin", insert=True)
+    def bounded(connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={most}")
+
+    async def append(turn: int) -> bool:
+        return (await audit.append(a_row(turn=turn, output_text="x" * 4000))).created
+
+    async def fill() -> None:
+        for turn in range(1, 200):
+            await append(turn)
+
+    with pytest.raises(RecordsUnavailable, match=r"database or disk is full\. Make room on its disk") as caught:
+        await fill()
+    assert "\n" not in caught.value.message
+    most, written = 1_000_000, await audit.count()
+    assert written
+    assert await append(written + 1)
+    assert await audit.count() == written + 1
+    assert not await audit.verify()
+    await engine.dispose()
+
+
+async def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    """A file that is no database says what to put back."""
+    (tmp_path / "records.db").write_bytes(b"this was never a database" * 100)
+    with pytest.raises(RecordsUnavailable, match=r"not a database\. It is damaged: put back a copy of it"):
+        await migrate(f"sqlite+aiosqlite:///{tmp_path / 'records.db'}")
 
 
 async def test_a_server_that_does_not_answer_is_named_without_its_password(unused_tcp_port: int) -> None:

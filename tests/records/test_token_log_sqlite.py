@@ -55,6 +55,32 @@ async def test_a_locked_file_is_waited_for_and_then_unavailable(
     assert await log.publish(STREAM, "step", {}) == 2
 
 
+async def test_a_file_that_stays_locked_is_waited_for_once(
+    path: Path, log: SqliteTokenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is written at once, and all that comes after, costs together what one write may wait."""
+    monkeypatch.setattr(records.token_log_file, "BUSY_SECONDS", 0.5)
+    await log.publish(STREAM, "accepted", {})
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    lost = await asyncio.gather(*(log.publish(STREAM, "step", {}) for _ in range(20)), return_exceptions=True)
+    for _ in range(20):
+        with pytest.raises(TokenLogUnavailable, match=f"fuser {path}"):
+            await log.append_tokens(STREAM, 1, 0, 1, 0, [1], [("token", "a")])
+    assert time.monotonic() - started < 10 * 0.5  # 40 of them; a busy machine is slow
+    assert [type(each) for each in lost] == [TokenLogUnavailable] * 20
+    assert len(await log.read(STREAM)) == 1
+    holder.execute("COMMIT")
+    assert await log.publish(STREAM, "step", {}) == 2
+    holder.execute("BEGIN IMMEDIATE")  # and after it worked again, it is waited for again
+    writing = asyncio.create_task(log.publish(STREAM, "step", {}))
+    await asyncio.sleep(0.05)
+    holder.execute("COMMIT")
+    assert await writing == 3
+    holder.close()
+
+
 async def test_a_damaged_file_is_named_with_the_way_out(path: Path, log: SqliteTokenLog) -> None:
     """A file that is no database is named; deleting it is enough."""
     path.write_bytes(b"this was never a database" * 100)  # noqa: ASYNC240 a moment

@@ -28,7 +28,9 @@ def replay(name: str, runner: WorkflowRunner | None = None, *, strict: bool = Tr
     """
     history = WorkflowHistory.from_json(name, json.loads((FOLDER / f"{name}.json").read_text()))
     more = {} if runner is None else {"workflow_runner": runner}
-    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=[parley_plugin(strict=strict)], **more)
+    replayer = Replayer(
+        workflows=[ConversationWorkflow, DialogueWorkflow], plugins=[parley_plugin(strict=strict)], **more
+    )
     return asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure
 
 
