@@ -101,7 +101,8 @@ class GenerateAnswerStep:
 
     @activity.defn(name="generate_answer")
     async def generate_answer(self, request: GenerateAnswer) -> GeneratedAnswer:
-        """Raises UnknownModel, PromptTooLong; EngineLost and EngineHung (attempted again, from where it was)."""
+        """Raises UnknownModel, PromptTooLong, ModelCorrupt, ModelMissing; EngineLost and EngineHung (attempted again,
+        from where it was)."""
         started = time.time()
         number = activity.info().attempt
         state = _Try(attempts_before(), Attempt(number=number, worker=self._identity, started=started))
@@ -118,8 +119,11 @@ class GenerateAnswerStep:
                 state.now = state.attempt(ended=True, failure="cancelled")
                 raise
             state.now = state.attempt(ended=True)
-        await _measure(self._model(request), state)
-        return await self._result(request, state, time.time() - started)
+            seconds = time.time() - started
+            # Still heartbeating: a database that lets us wait must not look like a worker that died.
+            record = await self._keep_record(request, state)
+            await _measure(self._model(request), state)
+        return self._result(request, state, record, seconds)
 
     async def _sample(self, request: GenerateAnswer, state: _Try) -> None:
         model = self._model(request)
@@ -158,7 +162,7 @@ class GenerateAnswerStep:
             )
         return model
 
-    async def _result(self, request: GenerateAnswer, state: _Try, seconds: float) -> GeneratedAnswer:
+    def _result(self, request: GenerateAnswer, state: _Try, record: str, seconds: float) -> GeneratedAnswer:
         candidates = tuple(sampler.candidate() for sampler in state.samplers)
         poors: list[Poor | None] = [_poor(request, candidate) for candidate in candidates]
         kept = next((index for index, poor in enumerate(poors) if poor is None), 0)
@@ -181,7 +185,7 @@ class GenerateAnswerStep:
             model_digest=request.model_digest,
             engine_digest=engine.engine_digest,
             prompt_digest=prompt.digest,
-            record=await self._keep_record(request, state, prompt, engine),
+            record=record,
             seed=best.seed,
             temperature=request.temperature,
             top_p=request.top_p,
@@ -195,10 +199,11 @@ class GenerateAnswerStep:
             seconds=seconds,
         )
 
-    async def _keep_record(
-        self, request: GenerateAnswer, state: _Try, prompt: Prompt, engine: EngineDescription
-    ) -> str:
+    async def _keep_record(self, request: GenerateAnswer, state: _Try) -> str:
         """All that an exact rerun needs. Lost records cost the rerun, not the answer: the digest is then empty."""
+        prompt, engine = state.prompt, state.engine
+        if prompt is None or engine is None:
+            return ""
         record = {
             "turn": request.turn.model_dump(),
             "try": request.try_number,
@@ -227,8 +232,11 @@ async def _measure(model: ServedModel, state: _Try) -> None:
     """What operators watch: tokens made, and how full the batch was."""
     meter, labels = activity.metric_meter(), {"model": model.name}
     meter.create_counter("parley_tokens", "Tokens generated", "tokens").add(state.now.tokens, labels)
+    engine = model.keeper.engine
+    if engine is None:  # lost in the meantime: the answer need not wait for it
+        return
     try:
-        stats = await (await model.keeper.ready()).stats()
+        stats = await engine.stats()
     except (EngineLost, EngineHung) as fault:
         model.keeper.lost(fault)
         return
