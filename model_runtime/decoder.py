@@ -35,7 +35,8 @@ class _Layer:
 
 
 class Decoder:
-    """``weights`` by their names in the prepared file, already on their device."""
+    """``weights`` by their names in the prepared file, already on their device. All of them are copied: they may be a
+    mapping of that file, and what becomes of it later must not reach a running engine."""
 
     def __init__(self, shape: Architecture, weights: dict[str, Tensor], dtype: torch.dtype) -> None:
         self.shape, self.dtype = shape, dtype
@@ -45,7 +46,7 @@ class Decoder:
         self._table: Dense | Int8 = table
         self._head: Linear = table if shape.tied else load_linear(weights, ["lm_head"], dtype)
         self._layers = [self._layer(weights, f"model.layers.{i}") for i in range(shape.layers)]
-        self._norm = weights["model.norm.weight"].to(dtype)
+        self._norm = weights["model.norm.weight"].to(dtype, copy=True)
         self.device = self._norm.device
         self._scale = shape.head_dim**-0.5
         self._frequencies = torch.tensor(rope_frequencies(shape), dtype=torch.float32, device=self.device)
@@ -54,16 +55,16 @@ class Decoder:
     def _layer(self, weights: dict[str, Tensor], name: str) -> _Layer:
         def norm(which: str) -> Tensor | None:
             found = weights.get(f"{name}.{which}.weight")
-            return None if found is None else found.to(self.dtype)
+            return None if found is None else found.to(self.dtype, copy=True)
 
         attention = f"{name}.self_attn"
         return _Layer(
-            input_norm=weights[f"{name}.input_layernorm.weight"].to(self.dtype),
+            input_norm=weights[f"{name}.input_layernorm.weight"].to(self.dtype, copy=True),
             qkv=load_linear(weights, [f"{attention}.{part}_proj" for part in "qkv"], self.dtype),
             q_norm=norm("self_attn.q_norm"),
             k_norm=norm("self_attn.k_norm"),
             out=load_linear(weights, [f"{attention}.o_proj"], self.dtype),
-            output_norm=weights[f"{name}.post_attention_layernorm.weight"].to(self.dtype),
+            output_norm=weights[f"{name}.post_attention_layernorm.weight"].to(self.dtype, copy=True),
             gate_up=load_linear(weights, [f"{name}.mlp.gate_proj", f"{name}.mlp.up_proj"], self.dtype),
             down=load_linear(weights, [f"{name}.mlp.down_proj"], self.dtype),
         )

@@ -43,7 +43,9 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
                 weights |= load_file(folder / name, device=str(device))
         decoder = Decoder(shape, weights, dtype)
     except (SafetensorError, KeyError) as error:
-        raise ModelCorrupt(f"{folder}: the weights cannot be read ({error}): prepare the model again") from error
+        raise ModelCorrupt(
+            f"{folder}: the weights cannot be read ({error}): delete its folder and run `parley prepare`"
+        ) from error
     weight_bytes = sum(tensor.nbytes for tensor in weights.values())
     return Loaded(manifest, decoder, _eos(folder, shape), weight_bytes)
 

@@ -65,7 +65,7 @@ def load_manifest(folder: Path) -> ModelManifest:
     """Raises :class:`ModelMissing` where nothing was prepared, :class:`ModelCorrupt` where it cannot be read."""
     path = Path(folder) / MANIFEST
     if not path.is_file():
-        raise ModelMissing(f"{path} is missing: this model was not prepared; run `parley up` or prepare it again")
+        raise ModelMissing(f"{path} is missing: this model was not prepared; run `parley prepare`")
     try:
         raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
         files = {name: FileRecord(**record) for name, record in raw.pop("files").items()}
@@ -97,4 +97,4 @@ def verify(folder: Path, *, names: Iterable[str] | None = None, full: bool = Tru
 
 
 def _way_out(folder: Path) -> str:
-    return f"delete the folder {folder} and prepare the model again"
+    return f"delete the folder {folder} and run `parley prepare`"

@@ -6,6 +6,7 @@ Slow and memory-hungry libraries are imported here alone, and only while somethi
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import io
@@ -41,6 +42,7 @@ Progress = Callable[[str, float], None]
 _SHARD_BYTES = 2 << 30
 _TEXT_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 _TEMPLATE = "chat_template.jinja"
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 def prepare_model(
@@ -60,13 +62,13 @@ def prepare_model(
     of it; several processes that ask at once build once. A source is told from another by its name and its files'
     sizes: give a retrained checkpoint another ``name``.
 
-    Raises :class:`ModelMissing` where the source is not there, :class:`ModelFault` where it cannot be used.
+    Raises :class:`ModelMissing` where the source is not there, :class:`ModelFault` where it cannot be used, or where
+    there is no room for what is made of it; nothing half-built is left then.
     """
     from filelock import FileLock
 
     target = Path(folder) / f"{name}-{method}"
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with FileLock(Path(folder) / f".{target.name}.lock"):
+    with _room_in(Path(folder)), FileLock(Path(folder) / f".{target.name}.lock"):
         standing = _standing(target, source)
         if standing is not None:
             return standing
@@ -82,6 +84,22 @@ def prepare_model(
             shutil.rmtree(building, ignore_errors=True)
     progress(f"{name} is ready", 1.0)
     return manifest
+
+
+@contextlib.contextmanager
+def _room_in(folder: Path) -> Iterator[None]:
+    """Makes the folder, and tells a disk without room as a fault."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except Exception as error:  # what the Rust libraries raise is no OSError
+        reason = next((text for text in _NO_ROOM if text in str(error)), None)
+        if reason is None or isinstance(error, ModelFault):
+            raise
+        raise ModelFault(
+            f"{folder}: the model cannot be written ({reason}). Make room on its disk, then run `parley prepare`; "
+            "nothing half-built is left."
+        ) from error
 
 
 def _standing(target: Path, source: str) -> ModelManifest | None:

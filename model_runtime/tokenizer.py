@@ -38,13 +38,15 @@ class Tokenizer:
 
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
-            raise ModelMissing(f"{path} is missing: prepare the model again")
+            raise ModelMissing(f"{path} is missing: delete its folder and run `parley prepare`")
         try:
             inner = Inner.from_str(path.read_text("utf-8"))
             config_path = path.with_name("tokenizer_config.json")
             config = json.loads(config_path.read_text("utf-8")) if config_path.is_file() else {}
         except Exception as error:  # the tokenizers library raises bare Exception
-            raise ModelCorrupt(f"{path} cannot be read ({error}): prepare the model again") from error
+            raise ModelCorrupt(
+                f"{path} cannot be read ({error}): delete its folder and run `parley prepare`"
+            ) from error
         template_path = path.with_name("chat_template.jinja")
         template = template_path.read_text("utf-8") if template_path.is_file() else config.get("chat_template")
         return cls(inner, config, template)
