@@ -38,8 +38,9 @@ class DenseIndex:
     def save(self, folder: Path) -> None:
         import faiss
 
-        faiss.write_index(self._passages, str(folder / "passages.faiss"))
-        faiss.write_index(self._sentences, str(folder / "sentences.faiss"))
+        # FAISS itself would not tell that the last bytes found no room on the disk: it only prints a line.
+        for name, index in (("passages", self._passages), ("sentences", self._sentences)):
+            (folder / f"{name}.faiss").write_bytes(faiss.serialize_index(index).tobytes())
 
     def nearest(self, query: np.ndarray, count: int) -> set[int]:
         """Rows of the passages nearest to ``query`` ``[dim]``, by themselves or by one of their sentences."""

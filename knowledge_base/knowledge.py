@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from dialogue.faults import DocumentUnreadable, KnowledgeCorrupt, KnowledgeMissing
 from dialogue.steps import RetrievedKnowledge
 from knowledge_base.building import Progress, build_indices
@@ -18,6 +20,8 @@ from knowledge_base.search import search
 from knowledge_base.snapshot import DocumentEntry, Recipe, Snapshot, SnapshotStore
 
 __all__ = ["AddReport", "DocumentEntry", "KnowledgeBase", "Progress", "SnapshotInfo"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("knowledge_base")
 
 _KEPT = 3  # snapshots held in memory: the current one and those asked of late
 
@@ -68,6 +72,7 @@ class KnowledgeBase:
         self._lock = threading.Lock()
         self._loaded: OrderedDict[str, Snapshot] = OrderedDict()
         self._seen: tuple[tuple[int, int], str] | None = None
+        self._gone: set[str] = set()
 
     def current(self) -> SnapshotInfo | None:
         """The snapshot that searches use now, or ``None`` when nothing was ever built. Loads and verifies it."""
@@ -139,10 +144,20 @@ class KnowledgeBase:
             id_ = id_ or self._current()
             if id_ not in self._loaded:
                 self._loaded[id_] = self._store.load(id_)
+            self._look_after(id_)
             self._loaded.move_to_end(id_)
             while len(self._loaded) > _KEPT:
                 self._loaded.popitem(last=False)
             return self._loaded[id_]
+
+    def _look_after(self, id_: str) -> None:
+        """A snapshot whose folder is gone is searched as it was loaded and verified; that is said once."""
+        if self._store.has(id_):
+            self._gone.discard(id_)
+        elif id_ not in self._gone:
+            self._gone.add(id_)
+            reason = f"{self.folder}: the folder of snapshot {id_} is gone: it is searched from memory. Put it back."
+            log.warning("snapshot only in memory", fault=KnowledgeMissing.type, reason=reason)
 
     def _current(self) -> str:
         stamp = self._store.stamp()
@@ -150,7 +165,10 @@ class KnowledgeBase:
             return self._seen[1]
         named = self._store.current()
         if stamp is None or named is None:
-            raise KnowledgeMissing(f"{self.folder}: nothing was put in yet; do so with `parley kb add PATH…`")
+            raise KnowledgeMissing(
+                f"{self.folder}: no snapshot is current; put documents in with `parley kb add PATH…`, or put back the "
+                "folder that was there"
+            )
         # Stamped before it was read: a change in between is seen by the next question.
         self._seen = (stamp, named)
         return named
@@ -170,13 +188,14 @@ class KnowledgeBase:
         if not self._is_whole(id_):
             indices = build_indices(documents, self._chunking, self.embedder, previous, progress)
             self._store.write(recipe, documents, indices)
+        snapshot = self._snapshot(id_)  # read back and verified before any reader sees it
         if not self._is_current(id_):
             self._store.publish(id_)
-        return self._snapshot(id_)
+        return snapshot
 
     def _is_whole(self, id_: str) -> bool:
         try:
-            return self._snapshot(id_) is not None
+            return self._store.has(id_) and self._snapshot(id_) is not None
         except (KnowledgeMissing, KnowledgeCorrupt):
             return False
 

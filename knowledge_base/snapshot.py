@@ -77,13 +77,18 @@ class Snapshot:
     indices: dict[str, LanguageIndex]
 
     def text_of(self, name: str) -> str:
-        """A document's Markdown. Raises :class:`KnowledgeMissing` when there is none of that name."""
+        """A document's Markdown. Raises :class:`KnowledgeMissing` when there is none of that name, and
+        :class:`KnowledgeCorrupt` when its file cannot be read."""
         entry = self.documents.get(name)
         if entry is None:
             raise KnowledgeMissing(
                 f"the knowledge base holds no document {name!r}; `parley kb list` shows what it holds"
             )
-        return (self.folder / "documents" / f"{entry.digest}.md").read_bytes().decode()
+        file = self.folder / "documents" / f"{entry.digest}.md"
+        try:
+            return file.read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise KnowledgeCorrupt(f"{file}: is missing or cannot be read; {_WAY_OUT}") from error
 
 
 class SnapshotStore:
@@ -98,15 +103,17 @@ class SnapshotStore:
         """Changes whenever the pointer does; None when there is no pointer. Costs one ``stat``."""
         try:
             seen = self._pointer.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise KnowledgeCorrupt(f"{self._pointer}: cannot be read ({error.strerror}); {_WAY_OUT}") from error
         return seen.st_ino, seen.st_mtime_ns
 
     def current(self) -> str | None:
         """The id of the current snapshot, or None when none was ever made current."""
         try:
             named = self._pointer.read_text("ascii").strip()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise KnowledgeCorrupt(f"{self._pointer}: cannot be read ({error}); {_WAY_OUT}") from error
@@ -116,13 +123,16 @@ class SnapshotStore:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Waits until no other process or thread writes, and keeps the others out. What a dead writer left goes."""
-        try:
-            self._snapshots.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise KnowledgeFault(f"{self._snapshots}: cannot be written: {error.strerror}") from error
-        with (self.folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Waits until no other process or thread writes, and keeps the others out. What a dead writer left goes.
+
+        Raises :class:`KnowledgeFault` where nothing can be written, as :meth:`write` and :meth:`publish` do: readers
+        then have what they had.
+        """
+        with contextlib.ExitStack() as stack:
+            with _told(self.folder):
+                self._snapshots.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context((self.folder / "lock").open("a"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
             for left in self._snapshots.glob(".building-*"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
@@ -133,42 +143,29 @@ class SnapshotStore:
     def publish(self, id_: str) -> None:
         """Makes a snapshot current, in one step."""
         fresh = self._pointer.with_name(f".current-{os.getpid()}")
-        with fresh.open("w", encoding="ascii") as opened:
-            opened.write(id_ + "\n")
-            opened.flush()
-            os.fsync(opened.fileno())
-        fresh.replace(self._pointer)
+        try:
+            with _told(self.folder), fresh.open("w", encoding="ascii") as opened:
+                opened.write(id_ + "\n")
+                opened.flush()
+                os.fsync(opened.fileno())
+                fresh.replace(self._pointer)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def write(self, recipe: Recipe, documents: Sequence[Document], indices: dict[str, LanguageIndex]) -> str:
         """Writes a snapshot aside, puts it in its place in one step, and gives its id. Call inside :meth:`writing`."""
         id_ = recipe.id_for(documents)
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=self._snapshots))
-        try:
-            (building / "documents").mkdir()
-            for document in documents:
-                (building / "documents" / f"{document.digest}.md").write_bytes(document.text.encode())
-            with (building / "passages.jsonl").open("w", encoding="utf-8") as opened:
-                for language, index in indices.items():
-                    opened.writelines(_passage_line(language, passage) for passage in index.passages)
-            for language, index in indices.items():
-                index.save(building / language)
-            manifest = {
-                "format": FORMAT,
-                "id": id_,
-                "recipe": asdict(recipe),
-                "languages": list(indices),
-                "documents": [asdict(entry) for entry in _entries(documents, indices)],
-                "files": {name: _sha256(building / name) for name in _files(building)},
-            }
-            manifest["digest"] = _digest_of(manifest)
-            (building / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
-            target = self._snapshots / id_
-            if target.exists():  # damaged, or it would not have been built again
-                shutil.rmtree(target)
-            building.chmod(0o755)
-            building.rename(target)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+        with _told(self.folder):
+            building = Path(tempfile.mkdtemp(prefix=".building-", dir=self._snapshots))
+            try:
+                _fill(building, id_, recipe, documents, indices)
+                target = self._snapshots / id_
+                if target.exists():  # damaged, or it would not have been built again
+                    shutil.rmtree(target)
+                building.chmod(0o755)
+                building.rename(target)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
         return id_
 
     def load(self, id_: str) -> Snapshot:
@@ -177,8 +174,18 @@ class SnapshotStore:
         Raises :class:`KnowledgeMissing` when there is none of that id and :class:`KnowledgeCorrupt`, naming the
         file, when one differs from what the id and the manifest say.
         """
-        if not self.has(id_):
-            raise KnowledgeMissing(f"{self.folder}: holds no snapshot {id_[:12]}…; {_WAY_OUT}", snapshot=id_)
+        try:
+            return self._read(id_)
+        except (KnowledgeCorrupt, OSError, RuntimeError, ValueError, KeyError) as error:
+            if not self.has(id_):
+                missing = f"{self._snapshots}: snapshot {id_[:12]}… is missing; put its folder back, or {_WAY_OUT}"
+                raise KnowledgeMissing(missing, snapshot=id_) from error
+            if isinstance(error, KnowledgeCorrupt):
+                raise
+            folder = self._snapshots / id_
+            raise KnowledgeCorrupt(f"{folder}: cannot be read ({error}); {_WAY_OUT}", snapshot=id_) from error
+
+    def _read(self, id_: str) -> Snapshot:
         folder = self._snapshots / id_
         manifest = _manifest(folder, id_)
         for name, digest in manifest["files"].items():
@@ -197,6 +204,42 @@ class SnapshotStore:
 
 
 _WAY_OUT = "build it again with `parley kb add PATH…`"
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Tells a full disk, or one that may not be written, as a fault."""
+    try:
+        yield
+    except OSError as error:
+        raise KnowledgeFault(
+            f"{folder}: cannot be written ({error.strerror or error}). Make room on its disk, or let this user write "
+            "there; what is current stays as it was."
+        ) from error
+
+
+def _fill(
+    building: Path, id_: str, recipe: Recipe, documents: Sequence[Document], indices: dict[str, LanguageIndex]
+) -> None:
+    """Every file of a snapshot, the manifest with their digests last."""
+    (building / "documents").mkdir()
+    for document in documents:
+        (building / "documents" / f"{document.digest}.md").write_bytes(document.text.encode())
+    with (building / "passages.jsonl").open("w", encoding="utf-8") as opened:
+        for language, index in indices.items():
+            opened.writelines(_passage_line(language, passage) for passage in index.passages)
+    for language, index in indices.items():
+        index.save(building / language)
+    manifest = {
+        "format": FORMAT,
+        "id": id_,
+        "recipe": asdict(recipe),
+        "languages": list(indices),
+        "documents": [asdict(entry) for entry in _entries(documents, indices)],
+        "files": {name: _sha256(building / name) for name in _files(building)},
+    }
+    manifest["digest"] = _digest_of(manifest)
+    (building / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
 
 
 def _manifest(folder: Path, id_: str) -> dict[str, Any]:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from dialogue.faults import DocumentUnreadable, KnowledgeCorrupt, KnowledgeMissing
+from knowledge_base.dense import DenseIndex
 from knowledge_base.knowledge import KnowledgeBase
 from tests.knowledge_base.conftest import CARDS_EN, RETURNS_EN, HashEmbedder, write
 
@@ -216,6 +219,65 @@ def test_a_missing_file_and_a_broken_pointer_are_named(base: KnowledgeBase, sour
     for unknown in ("0" * 64, "../" + id_, ""):
         with pytest.raises((KnowledgeMissing, KnowledgeCorrupt)):
             KnowledgeBase(base.folder, HashEmbedder()).list(snapshot=unknown)
+
+
+def test_a_snapshot_whose_folder_is_gone_is_searched_from_memory(base: KnowledgeBase, sources: Path) -> None:
+    """Whoever has loaded it goes on and says so once; whoever has not is told what is missing, until it is back."""
+    id_ = base.build([sources]).snapshot.id
+    before = base.search("refund parcel", "en", threshold=0)
+    folder, away = base.folder / "snapshots" / id_, base.folder / "away"
+    folder.rename(away)
+    with capture_logs() as logged:
+        assert [base.search("refund parcel", "en", threshold=0) for _ in range(3)] == [before] * 3
+    assert [(line["event"], line["fault"]) for line in logged] == [("snapshot only in memory", "knowledge-missing")]
+    assert id_ in logged[0]["reason"]
+    reader = KnowledgeBase(base.folder, HashEmbedder())
+    with pytest.raises(KnowledgeMissing, match=rf"{id_[:12]}… is missing; put its folder back, or build it again"):
+        reader.search("refund parcel", "en")
+    with pytest.raises(KnowledgeCorrupt, match="is missing or cannot be read"):
+        base.document("help/cards.en.md")
+    away.rename(folder)
+    assert reader.search("refund parcel", "en", threshold=0) == before
+    assert base.document("help/cards.en.md")
+
+
+def test_a_gone_snapshot_is_built_again_by_whoever_has_it_in_memory(base: KnowledgeBase, sources: Path) -> None:
+    """Building the same documents puts the folder back: what is in memory alone counts for nothing."""
+    id_ = base.build([sources]).snapshot.id
+    shutil.rmtree(base.folder / "snapshots" / id_)
+    assert base.build([sources]).snapshot.id == id_
+    assert KnowledgeBase(base.folder, HashEmbedder()).search("refund parcel", "en", threshold=0).snapshot == id_
+
+
+def test_a_folder_that_is_gone_is_no_knowledge_until_it_is_back(base: KnowledgeBase, sources: Path) -> None:
+    """The pointer says what may be answered from, so nothing is searched without it."""
+    id_ = base.build([sources]).snapshot.id
+    away = base.folder.with_name("away")
+    base.folder.rename(away)
+    with pytest.raises(KnowledgeMissing, match="no snapshot is current; put documents in with `parley kb add"):
+        base.search("refund", "en")
+    base.folder.write_text("not even a folder")
+    with pytest.raises(KnowledgeMissing, match="no snapshot is current"):
+        base.search("refund", "en")
+    base.folder.unlink()
+    away.rename(base.folder)
+    assert base.search("refund parcel", "en", threshold=0).snapshot == id_
+
+
+def test_what_cannot_be_read_back_never_becomes_current(
+    base: KnowledgeBase, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that loses what it took is found out before any reader looks."""
+    id_ = base.build([sources]).snapshot.id
+
+    def lossy(self: DenseIndex, folder: Path) -> None:
+        for name in ("passages", "sentences"):
+            (folder / f"{name}.faiss").write_bytes(b"IxFI")
+
+    monkeypatch.setattr(DenseIndex, "save", lossy)
+    with pytest.raises(KnowledgeCorrupt, match="cannot be read"):
+        base.add([write(tmp_path / "more", a="# A\n\nText.\n") / "a.md"])
+    assert KnowledgeBase(base.folder, HashEmbedder()).search("refund parcel", "en", threshold=0).snapshot == id_
 
 
 def test_a_killed_writer_leaves_nothing_that_readers_see(base: KnowledgeBase, sources: Path) -> None:
