@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -9,6 +10,7 @@ from typing import NoReturn
 __all__ = ["FAILED", "INTERRUPTED", "UNUSABLE", "code_of", "end", "line_of"]
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def line_of(error: BaseException) -> str | None:
@@ -29,6 +31,10 @@ def line_of(error: BaseException) -> str | None:
         )
     if isinstance(error, ConnectionError | PermissionError | FileNotFoundError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return (
+            f"{error.filename or 'data'}: {error.strerror}. Make room on its disk; `parley doctor` shows what is left."
+        )
     return None
 
 

@@ -58,7 +58,8 @@ _QUICK: dict[str, Any] = {"start_to_close": 15.0, "schedule_to_close": 300.0, "r
 _STEPS: dict[StepName, dict[str, Any]] = {
     "receive_input": _QUICK,
     "recognise_intent": _QUICK,
-    "retrieve_knowledge": _QUICK,
+    # half a minute without an index, then the turn ends; while no worker is there, nothing is attempted or counted
+    "retrieve_knowledge": {**_QUICK, "retry": {**_QUICK_RETRY, "maximum_attempts": 12}},
     "generate_answer": {
         "start_to_close": 300.0,
         "schedule_to_close": 900.0,

@@ -7,6 +7,44 @@ import pytest
 from dialogue import faults
 from dialogue.faults import ParleyFault, all_faults, fault_named
 
+DECISIONS = {
+    # type: HTTP status, whether Temporal attempts it again
+    "fault": (500, False),
+    "bad-input": (400, False),
+    "invalid-request": (422, False),
+    "malformed-body": (400, False),
+    "message-too-long": (413, False),
+    "unknown-tenant": (404, False),
+    "unknown-conversation": (404, False),
+    "unknown-model": (404, False),
+    "message-id-reused": (409, False),
+    "conversation-closed": (409, False),
+    "conversation-busy": (429, False),
+    "no-such-review": (404, False),
+    "nothing-to-cancel": (409, False),
+    "settings": (500, False),
+    "model": (500, False),
+    "model-corrupt": (500, False),  # the same file would be read again
+    "model-missing": (500, False),
+    "prompt-too-long": (413, False),
+    "out-of-memory": (503, False),  # the ladder's
+    "engine-lost": (503, True),
+    "engine-hung": (503, True),
+    "generation-timed-out": (504, False),  # the ladder's
+    "knowledge": (500, False),
+    "knowledge-missing": (503, True),  # put back in a moment, perhaps
+    "knowledge-corrupt": (500, False),
+    "document-unreadable": (422, False),
+    "records": (500, False),
+    "records-unavailable": (503, True),
+    "records-conflict": (409, False),
+    "content-missing": (404, False),
+    "token-log-fenced": (409, False),
+    "token-log-unavailable": (503, True),
+    "policy": (500, False),
+    "intents": (500, False),
+}
+
 OURS = [fault for fault in all_faults().values() if fault.__module__ == "dialogue.faults"]
 
 
@@ -17,6 +55,12 @@ def test_a_fault_says_what_it_is(fault: type[ParleyFault]) -> None:
     assert 400 <= fault.status <= 599
     drawn = next(line for line in (faults.__doc__ or "").splitlines() if fault.__name__ in line.split())
     assert fault is ParleyFault or str(fault.status) in drawn or fault.__subclasses__()
+
+
+def test_each_fault_has_its_status_and_its_retry_decision() -> None:
+    """A change of either is seen by callers and by whoever waits: it is made here too. How they reach HTTP and Temporal
+    is in tests/gateway/test_problems.py and tests/activities/test_step_interceptor.py."""
+    assert {fault.type: (fault.status, fault.retryable) for fault in OURS} == DECISIONS
 
 
 def test_types_are_unique() -> None:
