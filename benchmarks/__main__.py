@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks import facts
 from cli.ending import end
 
-NAMES = ("engine", "turn", "long", "open")
+NAMES = ("engine", "start", "turn", "long", "open")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

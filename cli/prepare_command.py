@@ -23,13 +23,14 @@ def prepare(
 ) -> int:
     """Prepare the models and the knowledge base, once, without starting anything."""
     from cli.console import output
+    from cli.prepared import all_models
     from cli.stages import Stages
     from settings.load import load
 
     if json:
         return _prepare_in_lines()
     settings = load()
-    models = _models(settings)
+    models = all_models(settings)
     stages = Stages(output(), len(models) + 1)
     for model in models:
         with stages.stage(f"Model {model.name} {model.quantization}") as stage:
@@ -42,6 +43,7 @@ def prepare(
 def _prepare_in_lines() -> int:
     """For a program that reads them. Each thing ends with a line that is ``done``; a fault is a line too."""
     from cli.ending import code_of, line_of
+    from cli.prepared import all_models
     from settings.load import load
 
     def tell(what: str, text: str | None, **more: object) -> None:
@@ -49,7 +51,7 @@ def _prepare_in_lines() -> int:
 
     try:
         settings = load()
-        for model in _models(settings):
+        for model in all_models(settings):
             tell("model", _prepare_model(settings, model, lambda text: tell("model", text)), done=True)
         tell("knowledge", _prepare_knowledge(settings, lambda text: tell("knowledge", text)), done=True)
     except Exception as error:
@@ -61,12 +63,9 @@ def _prepare_in_lines() -> int:
     return 0
 
 
-def _models(settings: Settings) -> tuple[ModelSettings, ...]:
-    return (settings.model, *settings.models.values())
-
-
 def _prepare_model(settings: Settings, model: ModelSettings, update: Update) -> str:
     """What came of it, in one line."""
+    from cli.prepared import model_line
     from model_runtime.prepare import prepare_model
     from settings.layout import Layout
 
@@ -86,13 +85,13 @@ def _prepare_model(settings: Settings, model: ModelSettings, update: Update) -> 
         reasoning=model.reasoning,
         progress=progress,
     )
-    took = f"built {time.monotonic() - started:.0f} s" if built else "ready"
-    return f"{took} · {manifest.bytes_after / 1e6:.0f} MB · sha256 {manifest.digest[:4]}…"
+    return model_line(manifest, time.monotonic() - started if built else None)
 
 
 def _prepare_knowledge(settings: Settings, update: Update) -> str:
     """What came of it, in one line: built from its sources where it was empty."""
     from cli.knowledge import open_knowledge
+    from cli.prepared import knowledge_line
 
     knowledge = open_knowledge(settings)
     info, refused = knowledge.current(), ()
@@ -101,7 +100,4 @@ def _prepare_knowledge(settings: Settings, update: Update) -> str:
             settings.knowledge.sources, lambda what, done, total: update(f"{what} {done} of {total}")
         )
         info, refused = report.snapshot, report.refused
-    if info is None:
-        return "empty: put documents in with `parley kb add PATH`"
-    not_taken = f" · {len(refused)} files refused, see `parley kb add`" if refused else ""
-    return f"{info.documents} documents · {info.passages} passages · snapshot {info.id[:8]}…{not_taken}"
+    return knowledge_line(info, len(refused))

@@ -9,11 +9,12 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.prepared import all_models, prepared
 from cli.readiness import clear_stale, gateway_url, listens
 from cli.running import Running, only_one
 from cli.stages import Stage, Stages
@@ -28,10 +29,11 @@ from settings.schema import PoolSettings, Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Up", "bring_up", "describe_pool", "worker_child"]
+__all__ = ["Up", "bring_up", "describe_pool", "gateway_child", "server_child", "worker_child"]
 
 STAGES = 6
 SERVER, GATEWAY = "temporal", "gateway"
+GATEWAY_FILE = "gateway.json"
 _WORKER_SECONDS = 300.0  # a large model takes its time to load
 
 
@@ -48,6 +50,9 @@ class Up:
 async def bring_up(settings: Settings, console: Console) -> AsyncIterator[Up]:
     """Starts everything; leaving stops everything, gateway first, then the workers, then the server.
 
+    What does not need another is started beside it: the server at once, workers and gateway as soon as what they read
+    is prepared, for they wait for the server themselves. The stages are told in order, each when it is done.
+
     Raises AlreadyRunning, SettingsFault for a busy port, ChildFailed, and what preparing the model raises.
     """
     layout = Layout.of(settings)
@@ -57,19 +62,36 @@ async def bring_up(settings: Settings, console: Console) -> AsyncIterator[Up]:
         stages = Stages(console, STAGES)
         _say_hello(settings, console)
         async with Supervisor(lambda line: console.print(f"  {line}")) as supervisor:
-            with stages.stage("Python environment") as stage:
-                stage.done(_environment())
-            await _prepare(settings, layout, stages)
-            with stages.stage("Temporal") as stage:
-                stage.done(await _temporal(settings, layout, supervisor))
-            with stages.stage("Worker pools") as stage:
-                stage.done(await _workers(settings, layout, supervisor, stage))
-            with stages.stage("Gateway") as stage:
-                url = await _gateway(settings, layout, supervisor)
-                stage.done(f"{url}  (/v1/chat, /docs)")
+            try:
+                async with asyncio.TaskGroup() as starting:
+                    url = await _start(settings, layout, supervisor, stages, starting)
+            except ExceptionGroup as faults:
+                raise faults.exceptions[0] from None
             state = Running(os.getpid(), url, settings.temporal.address, settings.temporal.web_ui, supervisor.pids)
             place.publish(state)
             yield Up(settings, supervisor, state)
+
+
+async def _start(
+    settings: Settings, layout: Layout, supervisor: Supervisor, stages: Stages, starting: asyncio.TaskGroup
+) -> str:
+    """All six stages; gives the gateway's address. The first task that fails ends the others."""
+    temporal = starting.create_task(_temporal(settings, layout, supervisor))
+    with stages.stage("Python environment") as stage:
+        stage.done(_environment())
+    await _prepare(settings, layout, stages)
+    # tasks begin in the order they are made, and groups are stopped in the reverse order
+    workers = starting.create_task(_workers(settings, layout, supervisor))
+    gateway = starting.create_task(_gateway(settings, layout, supervisor))
+    with stages.stage("Temporal") as stage:
+        stage.done(await temporal)
+    with stages.stage("Worker pools") as stage:
+        stage.update("loading models and indices")
+        stage.done(await workers)
+    with stages.stage("Gateway") as stage:
+        url = await gateway
+        stage.done(f"{url}  (/v1/chat, /docs)")
+    return url
 
 
 def _say_hello(settings: Settings, console: Console) -> None:
@@ -105,6 +127,22 @@ def _environment() -> str:
 
 
 async def _prepare(settings: Settings, layout: Layout, stages: Stages) -> None:
+    label = f"Model {settings.model.name} {settings.model.quantization}"
+    if (found := await asyncio.to_thread(prepared, settings)) is None:
+        await _prepare_now(settings, layout, stages, label)
+        return
+    with stages.stage(label) as stage:
+        stage.done(_models_told(settings, found.models))
+    with stages.stage("Knowledge base") as stage:
+        stage.done(found.knowledge)
+
+
+def _models_told(settings: Settings, lines: Sequence[str]) -> str:
+    stand_in = "  (no R1: see README)" if settings.model.source.startswith("wheel:") else ""
+    return " · ".join(lines) + stand_in
+
+
+async def _prepare_now(settings: Settings, layout: Layout, stages: Stages, label: str) -> None:
     """In a process of its own, so that the memory a model takes while it is built is given back."""
     log = layout.logs / "prepare.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -118,13 +156,9 @@ async def _prepare(settings: Settings, layout: Layout, stages: Stages) -> None:
             start_new_session=True,
         )
     try:
-        label = f"Model {settings.model.name} {settings.model.quantization}"
         with stages.stage(label) as stage:
-            done = await _follow(process, log, stage, "model")
-            for _ in settings.models:
-                done = f"{done} · {(await _follow(process, log, stage, 'model'))}"
-            stand_in = settings.model.source.startswith("wheel:")
-            stage.done(f"{done}  (no R1: see README)" if stand_in else done)
+            done = [await _follow(process, log, stage, "model") for _ in all_models(settings)]
+            stage.done(_models_told(settings, done))
         with stages.stage("Knowledge base") as stage:
             stage.done(await _follow(process, log, stage, "knowledge"))
         await process.wait()
@@ -157,35 +191,39 @@ def _parley(*arguments: str) -> tuple[str, ...]:
 
 
 def _environ(settings: Settings) -> dict[str, str]:
-    """Children read the same file, wherever they are started."""
+    """Children read the same file, wherever they are started. Threads of theirs that wait do not spin: several
+    processes start at once, and a spinning thread takes the core that another needs."""
     file = Path(settings.origins.file)
     given = {"PARLEY_CONFIG": str(file.absolute())} if file.is_file() else {}
-    return {**given, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), "PYTHONUNBUFFERED": "1"}
+    usual = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**given, **{name: os.environ.get(name, value) for name, value in usual.items()}, "PYTHONUNBUFFERED": "1"}
 
 
 async def _temporal(settings: Settings, layout: Layout, supervisor: Supervisor) -> str:
-    from workflows.names import SEARCH_ATTRIBUTES
-
     temporal = settings.temporal
-    if not _starts_server(settings):
+    if _starts_server(settings):
+        await supervisor.start(server_child(settings, layout))
+        await set_retention(temporal)
+    else:
         from records.connection import connect
 
         await connect(temporal, wait_seconds=10)
-        return f"{temporal.address} · Web UI {temporal.web_ui}"
-    host, port = address_of(temporal)
+    return f"{temporal.address} · Web UI {temporal.web_ui}"
+
+
+def server_child(settings: Settings, layout: Layout) -> Child:
+    from workflows.names import SEARCH_ATTRIBUTES
+
+    host, port = address_of(settings.temporal)
     layout.data.mkdir(parents=True, exist_ok=True)
 
     async def accepts(pid: int) -> bool:
         return await port_open(host, port)
 
-    command = server_command(settings, SEARCH_ATTRIBUTES)
-    await supervisor.start(Child(SERVER, command, layout.logs / "temporal.log", accepts))
-    await set_retention(temporal)
-    return f"{temporal.address} · Web UI {temporal.web_ui}"
+    return Child(SERVER, server_command(settings, SEARCH_ATTRIBUTES), layout.logs / "temporal.log", accepts)
 
 
-async def _workers(settings: Settings, layout: Layout, supervisor: Supervisor, stage: Stage) -> str:
-    stage.update("loading models and indices")
+async def _workers(settings: Settings, layout: Layout, supervisor: Supervisor) -> str:
     children = [
         worker_child(settings, layout, name, pool, number)
         for name, pool in settings.pools.items()
@@ -223,12 +261,12 @@ def describe_pool(settings: Settings, name: str, pool: PoolSettings) -> str:
 
 
 async def _gateway(settings: Settings, layout: Layout, supervisor: Supervisor) -> str:
-    file = layout.run / "gateway.json"
+    await supervisor.start(gateway_child(settings, layout))
+    return gateway_url(layout.run / GATEWAY_FILE)
 
+
+def gateway_child(settings: Settings, layout: Layout) -> Child:
     async def is_listening(pid: int) -> bool:
-        return listens(file, pid)
+        return listens(layout.run / GATEWAY_FILE, pid)
 
-    await supervisor.start(
-        Child(GATEWAY, _parley("gateway"), layout.logs / "gateway.log", is_listening, environ=_environ(settings))
-    )
-    return gateway_url(file)
+    return Child(GATEWAY, _parley("gateway"), layout.logs / "gateway.log", is_listening, environ=_environ(settings))

@@ -98,22 +98,11 @@ async def set_retention(temporal: TemporalSettings, *, wait_seconds: float = 30)
     """
     from google.protobuf.duration_pb2 import Duration
     from temporalio.api.namespace.v1 import NamespaceConfig
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
-    from temporalio.service import RPCError, RPCStatusCode
+    from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
 
     from records.connection import connect
 
     client = await connect(temporal, wait_seconds=wait_seconds)
-    deadline = asyncio.get_running_loop().time() + wait_seconds
-    while True:
-        try:
-            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=temporal.namespace))
-            break
-        except RPCError as error:
-            starting = error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.UNAVAILABLE)
-            if not starting or asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(0.1)
     kept = Duration()
     kept.FromTimedelta(timedelta(days=temporal.retention))
     await client.workflow_service.update_namespace(

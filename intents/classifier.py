@@ -11,9 +11,9 @@ from intents.features import Embed
 from intents.intents_file import IntentsFile
 from intents.language_model import LanguageModel
 
-__all__ = ["Embed", "IntentClassifier"]
+__all__ = ["METHOD", "Embed", "IntentClassifier", "digest_of"]
 
-_METHOD = "logistic regression, out of scope as a class, Platt over logits and neighbours; 1"
+METHOD = "logistic regression, out of scope as a class, Platt over logits and neighbours; 1"
 _ALTERNATIVES = 3
 
 
@@ -50,10 +50,7 @@ class IntentClassifier:
             )
             for language in file.languages
         }
-        said = [file.digest, _METHOD, version("scikit-learn"), f"{threshold}"]
-        if embed is not None:
-            said += [embed_name, *sorted(embed_languages)]
-        return cls(file, models, hashlib.sha256("\0".join(said).encode()).hexdigest(), threshold)
+        return cls(file, models, digest_of(file, threshold, embed_name if embed else None, embed_languages), threshold)
 
     def recognise(self, text: str, language: str) -> RecognisedIntent:
         """The intent of ``text``; one in a language without examples goes to the model surest of its own.
@@ -87,6 +84,16 @@ class IntentClassifier:
             alternatives=tuple(ranked[1:]),
             model=self.digest,
         )
+
+
+def digest_of(
+    file: IntentsFile, threshold: float | None, embed_name: str | None, embed_languages: Sequence[str]
+) -> str:
+    """The digest of a classifier so made; ``embed_name``: ``None`` without an embedding."""
+    said = [file.digest, METHOD, version("scikit-learn"), f"{threshold}"]
+    if embed_name is not None:
+        said += [embed_name, *sorted(embed_languages)]
+    return hashlib.sha256("\0".join(said).encode()).hexdigest()
 
 
 def _in_language(texts: dict[str, str], language: str) -> str:

@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, cast
 
-from intents.untyped import side_by_side, tfidf
+from intents.untyped import Floats, known_tfidf, learned_of, side_by_side, tfidf
 
-__all__ = ["Embed", "Features", "fold", "grams"]
+__all__ = ["Embed", "Features", "Learned", "fold", "grams"]
 
 Embed = Callable[[list[str]], Any]
 """Texts -> float array of shape (texts, dimensions), rows of length one."""
+
+Learned = tuple[list[str], Floats]
+"""The terms of a block and their weights, shape (terms,)."""
 
 _WORD = re.compile(r"\w+")
 
@@ -27,16 +30,23 @@ class Features:
     """
 
     def __init__(self, sentences: Sequence[str], language: str, embed: Embed | None) -> None:
-        if language in UNSPACED:
-            shapes: list[dict[str, Any]] = [{"analyzer": "char", "ngram_range": (1, 2)}]
-        else:
-            shapes = [
-                {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
-                {"analyzer": "char_wb", "ngram_range": (2, 5)},
-            ]
         self._embed = embed
         folded = [fold(sentence) for sentence in sentences]
-        self._blocks = [tfidf(folded, sublinear_tf=True, **shape) for shape in shapes]
+        self._blocks = [tfidf(folded, **shape) for shape in _shapes(language)]
+
+    @classmethod
+    def known(cls, learned: Sequence[Learned], language: str, embed: Embed | None) -> Features:
+        """Those that :attr:`learned` describes, without fitting them again."""
+        features = cls.__new__(cls)
+        features._embed = embed
+        shapes = _shapes(language)
+        features._blocks = [known_tfidf(*block, **shape) for block, shape in zip(learned, shapes, strict=True)]
+        return features
+
+    @property
+    def learned(self) -> list[Learned]:
+        """For each block its terms, in the order of their columns, and the terms' weights."""
+        return [learned_of(block) for block in self._blocks]
 
     def rows(self, texts: Sequence[str]) -> Any:
         """SciPy CSR matrix of shape (texts, features)."""
@@ -45,6 +55,15 @@ class Features:
         if self._embed is not None:
             parts.append(self._embed(list(texts)))
         return side_by_side(parts)
+
+
+def _shapes(language: str) -> list[dict[str, Any]]:
+    if language in UNSPACED:
+        return [{"analyzer": "char", "ngram_range": (1, 2), "sublinear_tf": True}]
+    return [
+        {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b", "sublinear_tf": True},
+        {"analyzer": "char_wb", "ngram_range": (2, 5), "sublinear_tf": True},
+    ]
 
 
 def grams(text: str, language: str) -> frozenset[str]:

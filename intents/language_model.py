@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from intents.features import Embed, Features, grams
 from intents.scope import Scope
-from intents.untyped import Floats, best_scalar, cosines, folds, logistic_regression, one_thread, unit_rows
+from intents.untyped import (
+    Floats,
+    best_scalar,
+    cosines,
+    folds,
+    logistic_regression,
+    one_thread,
+    sparse_matrix,
+    sparse_parts,
+    unit_rows,
+)
 
 __all__ = ["LanguageModel", "Opinion"]
 
@@ -67,6 +77,48 @@ class LanguageModel:
         self.temperature = _temperature(self.held_out_logits[inside], self._labels[inside], len(self.intents))
         self.scope = Scope.fit(signs, inside)
         self.held_out_in_scope = self.scope.probability(signs)
+
+    def learned(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """All that :meth:`known` needs to judge exactly like this one: facts for JSON, and arrays."""
+        blocks = self._features.learned
+        facts = {
+            "language": self._language,
+            "intents": self.intents,
+            "vocabulary": sorted(self._vocabulary),
+            "terms": [terms for terms, _ in blocks],
+            "temperature": self.temperature,
+            "offset": self.scope.offset,
+            "threshold": self.scope.threshold,
+        }
+        arrays = {
+            "weights": self._weights,
+            "intercepts": self._intercepts,
+            "labels": self._labels,
+            "held_out_logits": self.held_out_logits,
+            "held_out_in_scope": self.held_out_in_scope,
+            "scope": self.scope.weights,
+            **{f"neighbours.{name}": part for name, part in sparse_parts(self._neighbours).items()},
+            **{f"idf.{number}": weights for number, (_, weights) in enumerate(blocks)},
+        }
+        return facts, arrays
+
+    @classmethod
+    def known(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], embed: Embed | None) -> LanguageModel:
+        """The model that :meth:`learned` described, without training it again."""
+        model = cls.__new__(cls)
+        model._language, model.intents = facts["language"], facts["intents"]
+        model._vocabulary = frozenset(facts["vocabulary"])
+        blocks = [(terms, arrays[f"idf.{number}"]) for number, terms in enumerate(facts["terms"])]
+        model._features = Features.known(blocks, model._language, embed)
+        model._weights, model._intercepts = arrays["weights"], arrays["intercepts"]
+        model._labels, model.held_out_logits = arrays["labels"], arrays["held_out_logits"]
+        model.held_out_in_scope = arrays["held_out_in_scope"]
+        model.temperature = facts["temperature"]
+        model.scope = Scope(arrays["scope"], facts["offset"], facts["threshold"])
+        prefix = "neighbours."
+        parts = {name.removeprefix(prefix): part for name, part in arrays.items() if name.startswith(prefix)}
+        model._neighbours = sparse_matrix(parts)
+        return model
 
     @property
     def labels(self) -> NDArray[np.int_]:

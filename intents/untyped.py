@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,9 +16,13 @@ __all__ = [
     "best_scalar",
     "cosines",
     "folds",
+    "known_tfidf",
+    "learned_of",
     "logistic_regression",
     "one_thread",
     "side_by_side",
+    "sparse_matrix",
+    "sparse_parts",
     "tfidf",
     "unit_rows",
 ]
@@ -31,6 +35,33 @@ def tfidf(texts: Sequence[str], **shape: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(**shape).fit(texts)
+
+
+def known_tfidf(terms: Sequence[str], idf: Floats, **shape: Any) -> Any:
+    """The vectorizer that was fitted to these terms, in the order of their columns, and weights."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer: Any = TfidfVectorizer(vocabulary={term: column for column, term in enumerate(terms)}, **shape)
+    vectorizer.idf_ = idf
+    return vectorizer
+
+
+def learned_of(vectorizer: Any) -> tuple[list[str], Floats]:
+    """What :func:`known_tfidf` takes."""
+    return vectorizer.get_feature_names_out().tolist(), vectorizer.idf_
+
+
+def sparse_parts(matrix: Any) -> dict[str, NDArray[Any]]:
+    """The arrays of a CSR matrix."""
+    return {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "shape": np.array(matrix.shape)}
+
+
+def sparse_matrix(parts: Mapping[str, NDArray[Any]]) -> Any:
+    """The CSR matrix of such arrays."""
+    from scipy import sparse
+
+    shape = tuple(parts["shape"].tolist())
+    return sparse.csr_matrix((parts["data"], parts["indices"], parts["indptr"]), shape=shape)
 
 
 def side_by_side(blocks: Sequence[Any]) -> Any:

@@ -78,6 +78,17 @@ class KnowledgeBase:
         """The snapshot that searches use now, or ``None`` when nothing was ever built. Loads and verifies it."""
         return None if self._store.stamp() is None else _info(self._snapshot(None))
 
+    def standing(self) -> SnapshotInfo | None:
+        """The same without loading it: the files are verified, and no index is read.
+
+        Raises ``KnowledgeMissing`` and ``KnowledgeCorrupt``.
+        """
+        id_ = self._store.current()
+        if id_ is None:
+            return None
+        recipe, entries = self._store.verified(id_)
+        return SnapshotInfo(id_, len(entries), sum(entry.passages for entry in entries.values()), recipe.embedder)
+
     def build(self, paths: Iterable[Path], progress: Progress | None = None) -> AddReport:
         """A snapshot of exactly these files and folders, made current.
 

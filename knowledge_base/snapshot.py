@@ -174,8 +174,20 @@ class SnapshotStore:
         Raises :class:`KnowledgeMissing` when there is none of that id and :class:`KnowledgeCorrupt`, naming the
         file, when one differs from what the id and the manifest say.
         """
-        try:
+        with self._readable(id_):
             return self._read(id_)
+
+    def verified(self, id_: str) -> tuple[Recipe, dict[str, DocumentEntry]]:
+        """What a snapshot was made of, once all its files are found to be right. Raises as :meth:`load` does."""
+        with self._readable(id_):
+            manifest = self._verified(id_)
+            return _recipe(manifest), _entries_of(manifest)
+
+    @contextlib.contextmanager
+    def _readable(self, id_: str) -> Iterator[None]:
+        """Tells what keeps a snapshot from being read as a fault."""
+        try:
+            yield
         except (KnowledgeCorrupt, OSError, RuntimeError, ValueError, KeyError) as error:
             if not self.has(id_):
                 missing = f"{self._snapshots}: snapshot {id_[:12]}… is missing; put its folder back, or {_WAY_OUT}"
@@ -186,11 +198,8 @@ class SnapshotStore:
             raise KnowledgeCorrupt(f"{folder}: cannot be read ({error}); {_WAY_OUT}", snapshot=id_) from error
 
     def _read(self, id_: str) -> Snapshot:
-        folder = self._snapshots / id_
-        manifest = _manifest(folder, id_)
-        for name, digest in manifest["files"].items():
-            _verify(folder / name, digest)
-        recipe, entries = _recipe(manifest), {entry["name"]: DocumentEntry(**entry) for entry in manifest["documents"]}
+        manifest = self._verified(id_)
+        folder, recipe, entries = self._snapshots / id_, _recipe(manifest), _entries_of(manifest)
         by_language: dict[str, list[IndexedPassage]] = {language: [] for language in manifest["languages"]}
         snapshot = Snapshot(id_, folder, recipe, entries, {})
         texts = {name: snapshot.text_of(name) for name in entries}
@@ -201,6 +210,13 @@ class SnapshotStore:
         for language, passages in by_language.items():
             snapshot.indices[language] = LanguageIndex.load(folder / language, passages)
         return snapshot
+
+    def _verified(self, id_: str) -> dict[str, Any]:
+        folder = self._snapshots / id_
+        manifest = _manifest(folder, id_)
+        for name, digest in manifest["files"].items():
+            _verify(folder / name, digest)
+        return manifest
 
 
 _WAY_OUT = "build it again with `parley kb add PATH…`"
@@ -257,6 +273,10 @@ def _manifest(folder: Path, id_: str) -> dict[str, Any]:
     if not whole:
         raise KnowledgeCorrupt(f"{file}: differs from its digest or the snapshot's name; {_WAY_OUT}", snapshot=id_)
     return manifest
+
+
+def _entries_of(manifest: dict[str, Any]) -> dict[str, DocumentEntry]:
+    return {entry["name"]: DocumentEntry(**entry) for entry in manifest["documents"]}
 
 
 def _recipe(manifest: dict[str, Any]) -> Recipe:

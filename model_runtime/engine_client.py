@@ -35,7 +35,8 @@ class ProcessEngine:
     ``python`` is the interpreter to start, which may be of another environment. ``widths`` are the cache lengths
     of a row in tokens, ``threads`` torch's threads (``None``: as many as there are cores), ``cache_bytes`` a bound
     of the key-value cache. With answers in flight, ``hang_seconds`` without a step end the process;
-    ``start_seconds`` bound loading and warming up. The child's log goes to ``log_file``, or to this process's
+    ``start_seconds`` bound loading and warming up, of which ``cache_folder`` keeps what need not be done again. The
+    child's log goes to ``log_file``, or to this process's
     stderr.
     """
 
@@ -52,6 +53,7 @@ class ProcessEngine:
         start_seconds: float = 300.0,
         cache_bytes: int | None = None,
         log_file: Path | None = None,
+        cache_folder: Path | None = None,
     ) -> None:
         self._python, self._threads, self._log_file = str(python), threads, log_file
         self._hang_seconds, self._start_seconds = hang_seconds, start_seconds
@@ -62,6 +64,7 @@ class ProcessEngine:
             "threads": threads,
             "device": device,
             "cache_bytes": cache_bytes,
+            "cache_folder": cache_folder and str(cache_folder),
         }
         self._process: asyncio.subprocess.Process | None = None
         self._description: EngineDescription | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from torch import Tensor
 from dialogue.faults import ModelCorrupt
 from model_runtime.architecture import Architecture
 from model_runtime.decoder import Decoder
-from model_runtime.model_store import ModelManifest, verify
+from model_runtime.model_store import ModelManifest, verify, verify_file
 
 __all__ = ["Loaded", "load"]
+
+_HASHING = 4
+"""Files that are hashed at once: a large model has several, and a core hashes slower than a disk reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +30,26 @@ class Loaded:
 
 
 def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
-    """Hashes every file, then reads the weights.
+    """Hashes every file while the weights are read; nothing is given back before all of them are right.
 
     Raises :class:`~dialogue.faults.ModelMissing` or :class:`~dialogue.faults.ModelCorrupt`.
     """
+    # the configuration is small, and read as it is verified: what is built from it holds
+    manifest = verify(folder, full=False)
+    with ThreadPoolExecutor(_HASHING, "hashing") as hashing:
+        hashed = [hashing.submit(verify_file, folder / name, record) for name, record in manifest.files.items()]
+        try:
+            return _read(folder, manifest, device, dtype)
+        finally:
+            # a damaged file is named rather than what came of reading it
+            for each in hashed:
+                each.result()
+
+
+def _read(folder: Path, manifest: ModelManifest, device: torch.device, dtype: torch.dtype) -> Loaded:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    manifest = verify(folder)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     shape = Architecture.from_config(config)
     weights: dict[str, Tensor] = {}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from model_runtime.quantize import Method
 
-__all__ = ["Progress", "find_source", "prepare_model"]
+__all__ = ["Progress", "find_source", "prepare_model", "standing"]
 
 Progress = Callable[[str, float], None]
 """Called with one line of text and the share done, 0 to 1."""
@@ -69,9 +69,9 @@ def prepare_model(
 
     target = Path(folder) / f"{name}-{method}"
     with _room_in(Path(folder)), FileLock(Path(folder) / f".{target.name}.lock"):
-        standing = _standing(target, source)
-        if standing is not None:
-            return standing
+        found = standing(target, source)
+        if found is not None:
+            return found
         building = Path(folder) / f".{target.name}.building"
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
@@ -102,8 +102,8 @@ def _room_in(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _standing(target: Path, source: str) -> ModelManifest | None:
-    """The manifest of what is there already, where it is whole and came from this source."""
+def standing(target: Path, source: str) -> ModelManifest | None:
+    """The manifest of what is there already, where it is whole (sizes, small files) and came from this source."""
     try:
         manifest = verify(target, full=False)
     except (ModelMissing, ModelCorrupt):

@@ -24,7 +24,7 @@ from dialogue.faults import EngineLost, OutOfMemory, ParleyFault, PromptTooLong
 from model_runtime.batch import Batch, Sequence
 from model_runtime.cache import Cache
 from model_runtime.loading import Loaded, load
-from model_runtime.probe import extents_equal
+from model_runtime.probe import kept_extents_equal
 from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
 from model_runtime.tokenizer import Tokenizer
 
@@ -41,7 +41,8 @@ class SlotEngine:
     """An :class:`~model_runtime.protocol.Engine` within this process.
 
     ``widths`` beyond the model's context are left out. ``threads`` bounds torch's threads for the steps, which run
-    in a thread of their own. ``cache_bytes`` bounds the key-value cache.
+    in a thread of their own. ``cache_bytes`` bounds the key-value cache. ``cache_folder``: where the outcome of the
+    probe is kept for the next start.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class SlotEngine:
         device: str = "cpu",
         cache_bytes: int | None = None,
         max_waiting: int = MAX_WAITING,
+        cache_folder: Path | None = None,
     ) -> None:
         self._folder, self._rows, self._widths = Path(model_folder), rows, tuple(sorted(widths))
         self._threads, self._device, self._cache_bytes = threads, torch.device(device), cache_bytes
-        self._max_waiting = max_waiting
+        self._max_waiting, self._cache_folder = max_waiting, cache_folder
         self._waiting: deque[Sequence] = deque()
         self._streams: dict[str, asyncio.Queue[_Item]] = {}
         self._cancelled: set[str] = set()
@@ -85,7 +87,8 @@ class SlotEngine:
         self._widths = tuple(w for w in self._widths if w <= shape.context) or (shape.context,)
         self._tokenizer = Tokenizer.load(self._folder)
         self._eos = loaded.eos_token_ids
-        equal = extents_equal(loaded.decoder, self._rows, self._widths)
+        decisive = [loaded.manifest.digest, self._kernels(), torch.get_num_threads(), str(self._device)]
+        equal = kept_extents_equal(loaded.decoder, self._rows, self._widths, self._cache_folder, decisive)
         self._cache = Cache(
             shape,
             rows=self._rows,
@@ -100,12 +103,14 @@ class SlotEngine:
     def _closes(self, ids: list[int]) -> bool:
         return "</think>" in self._tokenizer.decode(ids, skip_special=False)
 
+    def _kernels(self) -> str:
+        if self._device.type == "cuda":
+            return f"torch {torch.__version__} {torch.cuda.get_device_name(self._device)}"
+        return f"torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+
     def _described(self, loaded: Loaded, equal: bool) -> EngineDescription:
         manifest, threads = loaded.manifest, torch.get_num_threads()
-        kernels = f"torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
-        if self._device.type == "cuda":
-            kernels = f"torch {torch.__version__} {torch.cuda.get_device_name(self._device)}"
-        decisive = [1, manifest.digest, kernels, threads, self._rows, self._widths, equal, str(self._device)]
+        decisive = [1, manifest.digest, self._kernels(), threads, self._rows, self._widths, equal, str(self._device)]
         return EngineDescription(
             engine="transformers",
             model=manifest.name,

@@ -62,9 +62,8 @@ def _simplified() -> dict[str, str]:
         return character
 
     for direction in ("t2s", *_TO_TRADITIONAL):
-        for before, after in zip(characters, convert_script(characters, direction), strict=True):
-            if before == after or len(after) != 1:
-                continue
+        pairs = zip(characters, convert_script(characters, direction), strict=True)
+        for before, after in [(one, other) for one, other in pairs if one != other and len(other) == 1]:
             other, kept = find(before), find(after)
             if direction in _TO_TRADITIONAL:
                 other, kept = kept, other
@@ -78,8 +77,17 @@ def convert_script(texts: Sequence[str], direction: str) -> list[str]:
 
     OpenCC converts whole phrases; a line to each text keeps it from seeing the next one.
     """
+    if not texts:
+        return []
+    lines = "\n".join(texts)
+    if lines.count("\n") >= len(texts):
+        lines = "\n".join(text.replace("\n", " ") for text in texts)
+    return _converter(direction)(lines).split("\n")
+
+
+@cache
+def _converter(direction: str) -> Callable[[str], str]:
+    """Kept, because reading OpenCC's tables takes a while."""
     import opencc
 
-    lines = "\n".join(text.replace("\n", " ") for text in texts)
-    convert = cast("Callable[[str], str]", cast("Any", opencc.OpenCC(direction)).convert)
-    return convert(lines).split("\n") if texts else []
+    return cast("Callable[[str], str]", cast("Any", opencc.OpenCC(direction)).convert)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
@@ -14,6 +15,8 @@ from records.plugin import parley_plugin
 from settings.schema import TemporalSettings
 
 __all__ = ["connect"]
+
+_LOOK_SECONDS = 0.1
 
 
 def _pem(path: Path | None) -> bytes | None:
@@ -28,9 +31,9 @@ async def connect(
     identity: str | None = None,
     wait_seconds: float = 0,
 ) -> Client:
-    """A client. Waits up to ``wait_seconds`` for a server that is still starting.
+    """A client. Waits up to ``wait_seconds`` for a server that is still starting, and until that knows the namespace.
 
-    Raises ``ConnectionError`` with one clear line when nothing answers.
+    Raises ``ConnectionError`` with one clear line when nothing answers, or nothing that has the namespace.
     """
     tls = settings.tls
     config: TLSConfig | bool = False
@@ -43,8 +46,9 @@ async def connect(
         )
     deadline = asyncio.get_running_loop().time() + wait_seconds
     while True:
+        late = asyncio.get_running_loop().time() >= deadline
         try:
-            return await Client.connect(
+            client = await Client.connect(
                 settings.address,
                 namespace=settings.namespace,
                 tls=config,
@@ -52,12 +56,30 @@ async def connect(
                 runtime=runtime,
                 identity=identity,
             )
+            if not wait_seconds or await _knows_namespace(client):
+                return client
+            if late:
+                raise ConnectionError(
+                    f"temporal.namespace: the server at {settings.address} has no {settings.namespace}. "
+                    f"Make it with `temporal operator namespace create --namespace {settings.namespace}`."
+                )
         except (RPCError, RuntimeError) as error:
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 raise
-            if asyncio.get_running_loop().time() >= deadline:
+            if late:
                 raise ConnectionError(
                     f"temporal.address: no Temporal server answers at {settings.address}. "
                     "Start one with `parley up`, or set the address of yours."
                 ) from error
-            await asyncio.sleep(0.2)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _knows_namespace(client: Client) -> bool:
+    """A server answers some moments before it knows its namespaces. One that does not let us look is believed."""
+    try:
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    except RPCError as error:
+        if error.status is RPCStatusCode.UNAVAILABLE:
+            raise
+        return error.status is not RPCStatusCode.NOT_FOUND
+    return True

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, event, make_url, text
+from sqlalchemy import URL, event, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -46,6 +46,7 @@ _POSTGRESQL_WAYS_OUT = {
     "53100": f"Make room on its disk: {_WAITING}",
     "55P03": "Another session holds a lock: let it finish, or end it (pg_locks names it).",
 }
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def connect_database(url: str, *, wait_seconds: float | None = None) -> AsyncEngine:
@@ -202,13 +203,27 @@ def migration_config(connection: Connection) -> Any:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
 
 
+def head_revision() -> str:
+    """The newest revision, by the names of the migrations: ``0001_what.py``, counted up."""
+    return max(file.name.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+
+
+def _is_at_head(connection: Connection) -> bool:
+    """Whether the tables are this version's already. Alembic would say so too, after half a second of imports."""
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    return list(connection.execute(text("SELECT version_num FROM alembic_version")).scalars()) == [head_revision()]
+
+
 def _upgrade(connection: Connection) -> None:
+    if _is_at_head(connection):
+        return
     from alembic import command
     from alembic.util import CommandError
 

@@ -33,6 +33,11 @@ class Layout:
         return self.data / "knowledge"
 
     @property
+    def cache(self) -> Path:
+        """What is only kept to save time: it may be deleted, and is made again."""
+        return self.data / "cache"
+
+    @property
     def token_log(self) -> Path:
         return self.data / "token_log.db"
 

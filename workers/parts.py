@@ -1,25 +1,21 @@
-"""The parts that steps need, each built once from the settings and only where a pool needs it."""
+"""The parts that steps need, each built once from the settings and only where a pool needs it; what is slow to import
+is imported there too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from activities.policies import Policies
 from activities.stream_events import StreamEvents
-from activities.turn_plan import TurnPlanner
 from dialogue.plan import ModelPlan
-from intents.classifier import IntentClassifier
-from intents.intents_file import load as load_intents
-from knowledge_base.embedding import Embedder
-from knowledge_base.knowledge import KnowledgeBase
 from model_runtime.model_store import ModelManifest, load_manifest
-from model_runtime.tokenizer import Tokenizer
-from policy.policy import Policy
 from records.audit import AuditLog
 from records.content import ContentStore
 from records.database import connect_database, migrate
@@ -28,13 +24,21 @@ from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.schema import ModelSettings, Settings
 
+if TYPE_CHECKING:
+    from activities.policies import Policies
+    from activities.turn_plan import TurnPlanner
+    from intents.classifier import IntentClassifier
+    from knowledge_base.embedding import Embedder
+    from knowledge_base.knowledge import KnowledgeBase
+    from model_runtime.tokenizer import Tokenizer
+
 __all__ = ["Parts"]
 
 EMBEDDING_THREADS = 1
 """Questions are short; more threads would only take the model's cores."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Parts:
     """What every pool has. Close it by leaving the stack it was opened on."""
 
@@ -93,6 +97,8 @@ class Parts:
 
     def tokenizers(self) -> dict[str, Tokenizer]:
         """By the digest of their model."""
+        from model_runtime.tokenizer import Tokenizer
+
         folders = {self.manifest(model).digest: self.layout.model(model) for model in self.all_models().values()}
         return {digest: Tokenizer.load(folder) for digest, folder in folders.items()}
 
@@ -100,6 +106,9 @@ class Parts:
 
     async def policies(self) -> Policies:
         """Raises PolicyFault."""
+        from activities.policies import Policies
+        from policy.policy import Policy
+
         root = self.settings.resolve(Path())
         built = {
             name: await asyncio.to_thread(Policy.build, rules, root) for name, rules in self.settings.policies.items()
@@ -109,31 +118,44 @@ class Parts:
         return policies
 
     def planner(self, policies: Policies) -> TurnPlanner:
+        from activities.turn_plan import TurnPlanner
+
         return TurnPlanner(self.settings, policies.current, self.model_plans())
 
+    @cached_property
     def embedder(self) -> Embedder:
+        """Raises ModelMissing."""
+        from knowledge_base.embedding import Embedder
+
         embedding = self.settings.knowledge.embedding
         model = embedding.model
         if not model.startswith("wheel:"):
             model = str(self.settings.resolve(model))
         return Embedder(model, embedding.languages, threads=EMBEDDING_THREADS)
 
-    def knowledge(self, embedder: Embedder) -> KnowledgeBase:
-        return KnowledgeBase(self.layout.knowledge, embedder, threshold=self.settings.knowledge.threshold)
+    @cached_property
+    def knowledge(self) -> KnowledgeBase:
+        from knowledge_base.knowledge import KnowledgeBase
 
-    async def classifier(self, embedder: Embedder) -> IntentClassifier:
-        """Trained here, in seconds. Raises IntentsFault."""
-        intents = self.settings.intents
+        return KnowledgeBase(self.layout.knowledge, self.embedder, threshold=self.settings.knowledge.threshold)
+
+    async def classifier(self) -> IntentClassifier:
+        """The one kept below the cache, else trained now, in seconds. Raises IntentsFault."""
+        from intents.intents_file import load as load_intents
+        from intents.kept import kept_or_trained
+
+        intents, embedder = self.settings.intents, self.embedder
         path = self.settings.resolve(intents.file)
         await self.contents.put("intents", await asyncio.to_thread(path.read_bytes))
 
-        def train() -> IntentClassifier:
-            return IntentClassifier.train(
+        def get() -> IntentClassifier:
+            return kept_or_trained(
                 load_intents(path),
+                self.layout.cache / "intents",
                 embedder.embed,
                 embedder.languages,
                 embed_name=embedder.digest,
                 threshold=intents.threshold,
             )
 
-        return await asyncio.to_thread(train)
+        return await asyncio.to_thread(get)

@@ -1,56 +1,67 @@
-"""The activities of a pool: each step's object, built with the parts it needs."""
+"""The activities of a pool: each step's object, built with the parts it needs. A step that the pool does not serve is
+not even imported.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from activities.generate_answer import GenerateAnswerStep, ServedModel
-from activities.policies import Policies
-from activities.quote_passages import QuotePassagesStep
-from activities.recall_conversation import RecallConversationStep
-from activities.receive_input import ReceiveInputStep
-from activities.recognise_intent import RecogniseIntentStep
-from activities.retrieve_knowledge import RetrieveKnowledgeStep
-from activities.return_answer import ReturnAnswerStep
-from activities.review_answer import ReviewAnswerStep
-from knowledge_base.embedding import Embedder
-from model_runtime.engine_client import ProcessEngine
-from model_runtime.keeper import EngineKeeper
-from model_runtime.tokenizer import Tokenizer
+from dialogue.faults import ParleyFault
 from settings.schema import ModelSettings, Service
 from workers.parts import Parts
+from workers.timeline import Timeline
 
-__all__ = ["activities_for"]
+if TYPE_CHECKING:
+    from workers.engines import Engines
+
+__all__ = ["activities_for", "warm_up"]
 
 Activity = Callable[..., Any]
 
 
 async def activities_for(
-    services: Iterable[Service], parts: Parts, stack: AsyncExitStack, *, identity: str
+    services: Iterable[Service], parts: Parts, engines: Engines | None, timeline: Timeline, *, identity: str
 ) -> list[Activity]:
-    """The activities that serve ``services``, ready to run. Whatever they hold open is closed with ``stack``."""
+    """The activities that serve ``services``, ready to run. ``engines``: those of ``generate_answer``, started."""
     serves = set(services)
     found: list[Activity] = []
     if serves & {"receive_input", "review_answer", "return_answer"}:
-        found += await _with_policies(serves, parts)
+        found += await _with_policies(serves, parts, timeline)
     if serves & {"recognise_intent", "retrieve_knowledge"}:
-        found += await _with_embedder(serves, parts)
-    if "generate_answer" in serves:
-        found.append(await _generate_answer(parts, stack, identity))
+        found += await _with_embedder(serves, parts, timeline)
     if "workflows" in serves:
+        from activities.recall_conversation import RecallConversationStep
+
         recall = RecallConversationStep(parts.audit)
         found += [recall.recall_conversation, recall.keep_feedback]
+    if engines is not None:
+        found.append(await _generate_answer(parts, engines, identity))
     return found
 
 
-async def _with_policies(serves: set[Service], parts: Parts) -> list[Activity]:
-    policies: Policies = await parts.policies()
-    planner = parts.planner(policies)
-    tokenizers = await asyncio.to_thread(parts.tokenizers)
+async def warm_up(services: Iterable[Service], parts: Parts) -> None:
+    """What a first question would wait for and a start need not."""
+    if "retrieve_knowledge" not in services:
+        return
+    try:
+        await asyncio.to_thread(parts.knowledge.current)
+    except ParleyFault:
+        return  # the turn that needs it says what is wrong
+
+
+async def _with_policies(serves: set[Service], parts: Parts, timeline: Timeline) -> list[Activity]:
+    from activities.quote_passages import QuotePassagesStep
+    from activities.receive_input import ReceiveInputStep
+    from activities.return_answer import ReturnAnswerStep
+    from activities.review_answer import ReviewAnswerStep
+
+    with timeline.step("policies"):
+        policies = await parts.policies()
+        planner = parts.planner(policies)
+    with timeline.step("tokenizers"):
+        tokenizers = await asyncio.to_thread(parts.tokenizers)
     found: list[Activity] = []
     if "receive_input" in serves:
         found.append(ReceiveInputStep(planner, tokenizers, parts.events).receive_input)
@@ -63,26 +74,38 @@ async def _with_policies(serves: set[Service], parts: Parts) -> list[Activity]:
     return found
 
 
-async def _with_embedder(serves: set[Service], parts: Parts) -> list[Activity]:
-    embedder: Embedder = parts.embedder()
+async def _with_embedder(serves: set[Service], parts: Parts, timeline: Timeline) -> list[Activity]:
+    if parts.embedder.languages:
+        with timeline.step("embedding model"):
+            await asyncio.to_thread(parts.embedder.load)
     found: list[Activity] = []
     if "recognise_intent" in serves:
-        found.append(RecogniseIntentStep(await parts.classifier(embedder)).recognise_intent)
+        from activities.recognise_intent import RecogniseIntentStep
+
+        with timeline.step("intents"):
+            found.append(RecogniseIntentStep(await parts.classifier()).recognise_intent)
     if "retrieve_knowledge" in serves:
-        knowledge = parts.knowledge(embedder)
-        step = RetrieveKnowledgeStep(knowledge, parts.settings.knowledge.passages)
+        from activities.retrieve_knowledge import RetrieveKnowledgeStep
+
+        step = RetrieveKnowledgeStep(parts.knowledge, parts.settings.knowledge.passages)
         found.append(step.retrieve_knowledge)
     return found
 
 
-async def _generate_answer(parts: Parts, stack: AsyncExitStack, identity: str) -> Activity:
+async def _generate_answer(parts: Parts, engines: Engines, identity: str) -> Activity:
     """Every model whose queue is this pool's, loaded and warm before a task is taken."""
-    queue = parts.settings.queue_serving("generate_answer")
-    models = [model for model in parts.all_models().values() if model.task_queue in (None, queue)]
-    served = await asyncio.gather(*(_serve(parts, model, stack) for model in models))
+    from activities.generate_answer import GenerateAnswerStep, ServedModel
+    from model_runtime.tokenizer import Tokenizer
+
+    async def served(model: ModelSettings) -> ServedModel:
+        tokenizer = await asyncio.to_thread(Tokenizer.load, parts.layout.model(model))
+        keeper = await engines.ready(model.name)
+        return ServedModel(model.name, parts.manifest(model).digest, tokenizer, keeper)
+
+    models = await asyncio.gather(*map(served, engines.models.values()))
     heartbeat = parts.settings.steps["generate_answer"].heartbeat or 2.0
     step = GenerateAnswerStep(
-        {model.name: model for model in served},
+        {model.name: model for model in models},
         parts.token_log,
         parts.contents,
         parts.events,
@@ -90,23 +113,3 @@ async def _generate_answer(parts: Parts, stack: AsyncExitStack, identity: str) -
         heartbeat_seconds=min(0.2, heartbeat / 4),
     )
     return step.generate_answer
-
-
-async def _serve(parts: Parts, model: ModelSettings, stack: AsyncExitStack) -> ServedModel:
-    manifest = parts.manifest(model)
-    folder = parts.layout.model(model)
-    parts.layout.logs.mkdir(parents=True, exist_ok=True)
-    engine = ProcessEngine(
-        folder,
-        python=str(model.python or sys.executable),
-        rows=model.rows,
-        widths=model.widths,
-        threads=model.threads,
-        device=model.device,
-        hang_seconds=model.hang_seconds,
-        log_file=parts.layout.logs / f"engine-{model.name}.log",
-    )
-    keeper = EngineKeeper(engine)
-    stack.push_async_callback(keeper.close)
-    await keeper.start()
-    return ServedModel(model.name, manifest.digest, await asyncio.to_thread(Tokenizer.load, folder), keeper)

@@ -1,0 +1,65 @@
+"""The engines of a pool, each in a process of its own that loads its model while the worker does the rest.
+
+Light on purpose: a worker starts its engines first of all, and imports what else it needs while they load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack, suppress
+
+from model_runtime.engine_client import ProcessEngine
+from model_runtime.keeper import EngineKeeper
+from settings.layout import Layout
+from settings.schema import ModelSettings, Settings
+from workers.timeline import Timeline
+
+__all__ = ["Engines"]
+
+
+class Engines:
+    """By the name of their model. Whatever they hold is closed with ``stack``."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack, timeline: Timeline) -> None:
+        """Starts those whose queue is that of ``generate_answer``; :meth:`ready` waits for one."""
+        queue = settings.queue_serving("generate_answer")
+        models = (settings.model, *settings.models.values())
+        self.models = {model.name: model for model in models if model.task_queue in (None, queue)}
+        self._layout, self._timeline = Layout.of(settings), timeline
+        self._keepers = {name: EngineKeeper(self._engine(model)) for name, model in self.models.items()}
+        self._starts = {name: asyncio.create_task(self._start(name)) for name in self.models}
+        for name in self.models:
+            stack.push_async_callback(self._close, name)
+
+    def _engine(self, model: ModelSettings) -> ProcessEngine:
+        logs = self._layout.logs
+        logs.mkdir(parents=True, exist_ok=True)
+        return ProcessEngine(
+            self._layout.model(model),
+            python=str(model.python or sys.executable),
+            rows=model.rows,
+            widths=model.widths,
+            threads=model.threads,
+            device=model.device,
+            hang_seconds=model.hang_seconds,
+            log_file=logs / f"engine-{model.name}.log",
+            cache_folder=self._layout.cache / "engine",
+        )
+
+    async def _start(self, name: str) -> None:
+        with self._timeline.step(f"engine {name}"):
+            await self._keepers[name].start()
+
+    async def ready(self, name: str) -> EngineKeeper:
+        """Loaded and warm. Raises what the engine's own start raises."""
+        await self._starts[name]
+        return self._keepers[name]
+
+    async def _close(self, name: str) -> None:
+        start = self._starts[name]
+        start.cancel()
+        # what it raised, someone was told, or something else went wrong before
+        with suppress(asyncio.CancelledError, Exception):
+            await start
+        await self._keepers[name].close()

@@ -1,0 +1,129 @@
+"""The worker itself: its parts built, its client connected, its tasks taken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from activities.step_interceptor import StepInterceptor
+from dialogue.faults import RecordsFault
+from records.connection import connect
+from records.token_log import TokenLog
+from settings.layout import Layout
+from settings.ports import free_port
+from settings.schema import PoolSettings, Settings
+from workers.engines import Engines
+from workers.parts import Parts
+from workers.run import ready_file
+from workers.steps import activities_for, warm_up
+from workers.timeline import Timeline
+from workflows.conversation_workflow import ConversationWorkflow
+from workflows.dialogue_workflow import DialogueWorkflow
+from workflows.registration import register_search_attributes
+
+__all__ = ["worker"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("workers")
+
+HEARTBEAT_THROTTLE = timedelta(seconds=0.2)
+"""How often heartbeats reach the server, and so how late a cancel can arrive (measured: 0.08 s in the mean)."""
+
+SERVER_SECONDS = 30
+"""How long a server that is still starting is waited for, after the worker's own parts are ready."""
+
+
+@asynccontextmanager
+async def worker(settings: Settings, pool: str, engines: Engines | None, timeline: Timeline) -> AsyncIterator[None]:
+    """Takes tasks inside, and lets those it has finish at the end."""
+    options = settings.pools[pool]
+    identity = f"{pool}@{socket.gethostname()}:{os.getpid()}"
+    async with AsyncExitStack() as stack:
+        with timeline.step("records"):
+            parts = await Parts.open(settings, stack)
+        activities = await activities_for(options.serves, parts, engines, timeline, identity=identity)
+        with timeline.step("Temporal"):
+            runtime, metrics = _runtime(options)
+            client = await connect(
+                settings.temporal,
+                interceptors=(StepInterceptor(pool, identity, parts.events),),
+                runtime=runtime,
+                identity=identity,
+                wait_seconds=SERVER_SECONDS,
+            )
+            if "workflows" in options.serves:
+                await _register_search_attributes(client)
+        serving = Worker(
+            client,
+            task_queue=options.task_queue or pool,
+            workflows=[ConversationWorkflow, DialogueWorkflow] if "workflows" in options.serves else [],
+            activities=activities,
+            max_cached_workflows=options.max_cached_workflows,
+            max_concurrent_activities=options.slots,
+            max_concurrent_activity_task_polls=options.pollers,
+            max_concurrent_workflow_task_polls=max(2, options.pollers),
+            max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+            graceful_shutdown_timeout=timedelta(seconds=options.shutdown_seconds),
+        )
+        if "return_answer" in options.serves:
+            _beside(stack, _trim(parts.token_log, settings.records.token_log_days))
+        ready = ready_file(Layout.of(settings), pool, os.getpid())
+        async with serving:
+            told = {"metrics": metrics, "seconds": timeline.now(), "steps": timeline.steps}
+            ready.parent.mkdir(parents=True, exist_ok=True)
+            ready.write_text(json.dumps({"pid": os.getpid(), "identity": identity, **told}))
+            log.info("worker ready", task_queue=serving.task_queue, serves=list(options.serves), **told)
+            _beside(stack, warm_up(options.serves, parts))
+            try:
+                yield
+            finally:
+                ready.unlink(missing_ok=True)
+            log.info("worker stopping")
+
+
+def _beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Goes on in the background until it is done or ``stack`` is left."""
+    task = asyncio.create_task(work)
+    stack.callback(task.cancel)
+
+
+async def _trim(token_log: TokenLog, days: float) -> None:
+    """Removes old streams now and every hour. A log that cannot be trimmed is said so and tried again."""
+    while True:
+        try:
+            removed = await token_log.trim(days * 86_400)
+        except RecordsFault as fault:
+            log.warning("token log not trimmed", fault=fault.type, reason=fault.message)
+        else:
+            log.info("token log trimmed", streams=removed)
+        await asyncio.sleep(3600)
+
+
+async def _register_search_attributes(client: Client) -> None:
+    """Where the server does not allow it, `parley doctor` says what an operator has to add."""
+    try:
+        added = await register_search_attributes(client)
+    except RPCError as error:
+        log.warning("search attributes not registered", reason=error.message)
+    else:
+        if added:
+            log.info("search attributes registered", names=added)
+
+
+def _runtime(options: PoolSettings) -> tuple[Runtime, str]:
+    """A runtime whose metrics, the SDK's and ours, stand on one port; with the address."""
+    port = options.metrics_port or free_port()
+    address = f"127.0.0.1:{port}"
+    metrics = PrometheusConfig(bind_address=address, durations_as_seconds=True)
+    return Runtime(telemetry=TelemetryConfig(metrics=metrics)), f"http://{address}/metrics"
