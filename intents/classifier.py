@@ -11,9 +11,9 @@ from intents.features import Embed
 from intents.intents_file import IntentsFile
 from intents.language_model import LanguageModel
 
-__all__ = ["METHOD", "Embed", "IntentClassifier", "digest_of"]
+__all__ = ["Embed", "IntentClassifier", "digest_of"]
 
-METHOD = "logistic regression, out of scope as a class, Platt over logits and neighbours; 1"
+_METHOD = "logistic regression, out of scope as a class, Platt over logits and neighbours; 1"
 _ALTERNATIVES = 3
 
 
@@ -90,7 +90,7 @@ def digest_of(
     file: IntentsFile, threshold: float | None, embed_name: str | None, embed_languages: Sequence[str]
 ) -> str:
     """The digest of a classifier so made; ``embed_name``: ``None`` without an embedding."""
-    said = [file.digest, METHOD, version("scikit-learn"), f"{threshold}"]
+    said = [file.digest, _METHOD, version("scikit-learn"), f"{threshold}"]
     if embed_name is not None:
         said += [embed_name, *sorted(embed_languages)]
     return hashlib.sha256("\0".join(said).encode()).hexdigest()

@@ -1,8 +1,8 @@
 """Keeps trained classifiers on disk, so that a worker starts without training its own.
 
-``<folder>/<name>``, the name a SHA-256 over all that training depends on: the intents, the method, the embedding and
-the libraries' versions. The file is the SHA-256 of the rest and a newline, then arrays as safetensors: nothing in it
-is code. Whatever is missing, of other origin or damaged is trained again.
+``<folder>/<name>``, the name a SHA-256 over all that training depends on: the intents, the embedding, this package's
+own code and the libraries' versions. The file is the SHA-256 of the rest and a newline, then arrays as safetensors:
+nothing in it is code. Whatever is missing, of other origin or damaged is trained again.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intents.classifier import METHOD, IntentClassifier, digest_of
+from intents.classifier import IntentClassifier, digest_of
 from intents.features import Embed
 from intents.intents_file import IntentsFile
 from intents.language_model import LanguageModel
 
 __all__ = ["kept_or_trained"]
 
-_FORMAT = "1"
 _LIBRARIES = ("scikit-learn", "scipy", "numpy", "OpenCC", "sentence-transformers", "transformers", "torch")
 _KEPT = 4
 """Classifiers: this one and those of other settings or versions that may come back."""
@@ -58,10 +57,16 @@ def kept_or_trained(
 
 
 def _name(file: IntentsFile, embed: Embed | None, embed_languages: Sequence[str], embed_name: str) -> str:
-    said = [_FORMAT, METHOD, file.digest, platform.python_version(), *map(_version, _LIBRARIES)]
+    said = [_own_code(), file.digest, platform.python_version(), *map(_version, _LIBRARIES)]
     if embed is not None:
         said += [embed_name, *sorted(embed_languages)]
     return hashlib.sha256("\0".join(said).encode()).hexdigest()
+
+
+def _own_code() -> str:
+    """So that a change in how classifiers are trained or kept needs no other care."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _version(library: str) -> str:

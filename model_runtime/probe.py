@@ -6,7 +6,7 @@ answer and changes no token. Where they do, every step has to cover all rows. So
 part of the engine's digest. The probe warms the kernels up too.
 
 It takes a step for each number of rows and each width, seconds for a large model. So the outcome is kept for the very
-same weights, kernels, threads, rows and widths, and a later start only looks whether it still holds at one width.
+same weights, kernels, threads, rows, widths and code, and a later start only looks whether it still holds at one width.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def kept_extents_equal(
     """
     if folder is None:
         return extents_equal(decoder, rows, widths)
-    facts = json.dumps([rows, widths, _processor(), *decisive])
+    facts = json.dumps([rows, widths, _processor(), _own_code(), *decisive])
     path = folder / f"{hashlib.sha256(facts.encode()).hexdigest()}.json"
     kept = _read(path, facts)
     if kept is not None and (not kept or _equal(decoder, rows, widths[:1], {1, rows - 1})):
@@ -86,6 +86,11 @@ def _processor() -> list[str]:
     lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.is_file() else [platform.processor()]
     told = dict(line.split("\t", 1) for line in reversed(lines) if "\t" in line)
     return [platform.machine(), told.get("model name", ""), told.get("flags", "")]
+
+
+def _own_code() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _read(path: Path, facts: str) -> bool | None:

@@ -1,5 +1,6 @@
 """What `parley up` starts, and how it is told when it cannot."""
 
+import asyncio
 import io
 import json
 import subprocess
@@ -10,15 +11,19 @@ import psutil
 import pytest
 from rich.console import Console
 
+import cli.stack
 from cli.interrupts import until_told_to_stop
 from cli.main import run
+from cli.prepared import Prepared
 from cli.stack import bring_up, describe_pool, worker_child
 from cli.stages import Stages
+from cli.supervisor import Child, ChildFailed
 from dialogue.faults import ModelMissing, SettingsFault
 from settings.layout import Layout
 from settings.load import load
 from settings.ports import free_port
 from settings.schema import PoolSettings, Settings
+from tests.support.site import write_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +69,58 @@ async def test_a_model_that_is_not_there_is_the_fault_of_up(settings):
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
     assert "[1/6] Python environment" in out.getvalue()
     assert "[2/6]" not in out.getvalue()
+    assert not (settings.data / "run/up.json").exists()
+
+
+WAITS = """
+import pathlib, signal, sys
+name, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+told = {signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, told)
+(folder / name).touch()
+signal.sigwait(told)
+with (folder / "stopped").open("a") as file:
+    file.write(name + " ")
+"""
+
+
+async def test_what_does_not_need_another_starts_beside_it(settings, tmp_path, monkeypatch):
+    """A server that is ready only once workers and gateway were started keeps none of them from it; the stages are
+    told in order all the same, and everything stops in its order."""
+    out = io.StringIO()
+
+    def child(name: str, *needs: str) -> Child:
+        async def ready(pid: int) -> bool:
+            return all((tmp_path / each).exists() for each in (name, *needs))
+
+        return Child(name, (sys.executable, "-c", WAITS, name, str(tmp_path)), tmp_path / f"{name}.log", ready)
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(cli.stack, "prepared", lambda _: Prepared(("ready · 1 MB",), "1 documents"))
+    monkeypatch.setattr(cli.stack, "server_child", lambda *_: child("temporal", "dialogue", "gpu", "gateway"))
+    monkeypatch.setattr(cli.stack, "worker_child", lambda _s, _l, pool, *_: child(pool))
+    monkeypatch.setattr(cli.stack, "gateway_child", lambda *_: child("gateway"))
+    monkeypatch.setattr(cli.stack, "set_retention", nothing)
+    async with asyncio.timeout(60):
+        async with bring_up(settings, Console(file=out, width=100)) as up:
+            assert up.supervisor.pids.keys() == {"temporal", "dialogue", "gpu", "gateway"}
+    heads = [line.split("]")[0][-3:] for line in out.getvalue().splitlines() if "/6]" in line]
+    assert heads == [f"{number}/6" for number in range(1, 7)]
+    first, *workers, last = (tmp_path / "stopped").read_text().split()
+    assert (first, {*workers}, last) == ("gateway", {"dialogue", "gpu"}, "temporal")
+
+
+async def test_a_worker_that_cannot_start_ends_the_start(tmp_path):
+    """With the last line of its log, however far the others are; nothing was left running."""
+    changes = {"policies": {"default": {"words": ["no-such-list.txt"]}}, "knowledge": {"sources": []}}
+    settings = load(write_settings(tmp_path, changes))
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with pytest.raises(ChildFailed, match=r"dialogue ended with exit code 2; .*no-such-list\.txt: no such word list"):
+        async with bring_up(settings, Console(file=io.StringIO(), width=100)):
+            pass
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
     assert not (settings.data / "run/up.json").exists()
 
 

@@ -22,6 +22,7 @@ def _add_one(folder: Path, file: Path) -> None:
 def test_nothing_is_there_before_the_first_build(base: KnowledgeBase) -> None:
     """An empty folder has no current snapshot, and a search says how to put something in."""
     assert base.current() is None
+    assert base.standing() is None
     with pytest.raises(KnowledgeMissing, match="parley kb add"):
         base.search("anything", "en")
 
@@ -35,6 +36,7 @@ def test_building_reports_what_was_added_and_what_was_refused(base: KnowledgeBas
     assert [name for name, _ in report.refused] == ["help/bad.md"]
     assert "binary" in report.refused[0][1]
     assert (report.snapshot.documents, report.snapshot.passages) == (3, 5)
+    assert base.standing() == base.current() == report.snapshot
     assert seen[0] == ("reading", 1, 4)
     assert seen[-1][0] == "embedding"
     assert seen[-1][1] == seen[-1][2]
@@ -200,9 +202,10 @@ def test_a_damaged_file_is_named(base: KnowledgeBase, sources: Path, name: str) 
     file = next(file.iterdir()) if file.is_dir() else file
     file.write_bytes(file.read_bytes().replace(b"e", b"f", 1) + b" ")
     reader = KnowledgeBase(base.folder, HashEmbedder())
-    with pytest.raises(KnowledgeCorrupt, match="parley kb add") as caught:
-        reader.search("refund", "en")
-    assert str(file) in caught.value.message
+    for look in (lambda: reader.search("refund", "en"), reader.standing):
+        with pytest.raises(KnowledgeCorrupt, match="parley kb add") as caught:
+            look()
+        assert str(file) in caught.value.message
     assert KnowledgeBase(base.folder, HashEmbedder()).build([sources]).snapshot.id == id_
     assert reader.search("refund parcel", "en", threshold=0).passages
 

@@ -10,7 +10,7 @@ import pytest
 
 from dialogue.faults import ModelCorrupt, ModelFault, ModelMissing
 from model_runtime.model_store import MANIFEST, load_manifest, verify
-from model_runtime.prepare import find_source, prepare_model
+from model_runtime.prepare import find_source, prepare_model, standing
 from model_runtime.quantize import METHODS, Method
 from model_runtime.slot_engine import SlotEngine
 
@@ -60,9 +60,14 @@ async def test_a_damaged_file_is_found_and_repaired(tiny_checkpoint: Path, tmp_p
     weights.write_bytes(data)
     with pytest.raises(ModelCorrupt, match=r"weights-001.*SHA-256.*delete the folder"):
         await SlotEngine(folder).start()
+    data[9] ^= 1  # now the reading of it fails too, while it is hashed
+    weights.write_bytes(data)
+    with pytest.raises(ModelCorrupt, match=r"weights-001.*SHA-256.*delete the folder"):
+        await SlotEngine(folder).start()
     weights.unlink()
     with pytest.raises(ModelCorrupt, match=r"weights-001\.safetensors is missing"):
         verify(folder)
+    assert standing(folder, str(tiny_checkpoint)) is None
     prepare_model(str(tiny_checkpoint), name="tiny", method="int8", folder=tmp_path)
     verify(folder)
 

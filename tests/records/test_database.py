@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, select, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import records.database
 from dialogue.faults import RecordsUnavailable
 from records.audit import AuditLog
-from records.database import connect_database, migrate, migration_config, reading, writing
+from records.database import connect_database, head_revision, migrate, migration_config, reading, writing
 from records.tables import contents, metadata
 from tests.records.conftest import Child
 from tests.records.rows import a_row
@@ -54,6 +55,30 @@ async def test_migrating_again_keeps_what_is_there(database: AsyncEngine, url: s
     await AuditLog(database).append(a_row())
     await migrate(url)
     assert await AuditLog(database).count() == 1
+
+
+async def test_only_tables_of_this_version_are_left_alone(
+    database: AsyncEngine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alembic is asked where the revision is any other, and where there is none."""
+    asked: list[str] = []
+    upgrade = command.upgrade
+    monkeypatch.setattr(command, "upgrade", lambda *given: asked.append("upgrade") or upgrade(*given))
+    await migrate(url)
+    assert asked == []
+    for statement in ("UPDATE alembic_version SET version_num = '9999'", "DROP TABLE alembic_version"):
+        async with writing(database) as connection:
+            await connection.execute(text(statement))
+        with pytest.raises((RecordsUnavailable, DBAPIError)):
+            await migrate(url)
+    assert asked == ["upgrade", "upgrade"]
+
+
+async def test_the_newest_migration_is_known_by_its_file(database: AsyncEngine) -> None:
+    """As Alembic finds it by what the files hold."""
+    async with reading(database) as connection:
+        config = await connection.run_sync(migration_config)
+    assert ScriptDirectory.from_config(config).get_heads() == [head_revision()]
 
 
 async def test_the_database_of_a_newer_version_is_left_alone(database: AsyncEngine, url: str) -> None:
