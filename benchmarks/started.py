@@ -69,7 +69,6 @@ class Starter:
         if build_model:
             self._layout.models.unlink()
         self._environ = {**os.environ, "PARLEY_CONFIG": str(self._config)}
-        self._environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation keeps its bytecode
 
     # the whole
 
@@ -130,45 +129,50 @@ class Starter:
 
     # where imports go
 
-    async def imports(self, name: str) -> dict[str, float]:
-        """Seconds that one start of the process (and of its engine) spent importing, by package, most first."""
-        logs = [self._layout.logs / f"{name}.log", *self._layout.logs.glob("engine-*.log")]
-        for log in logs:
+    async def imports(self, name: str) -> dict[str, dict[str, float]]:
+        """Seconds that a start of the process, and of its engine, spent importing, by package, most first."""
+        logs = {name: self._layout.logs / f"{name}.log"}
+        if name == "gpu":
+            logs["engine"] = self._layout.logs / f"engine-{self._settings.model.name}.log"
+        for log in logs.values():
             log.unlink(missing_ok=True)
         with _variable("PYTHONPROFILEIMPORTTIME", "1"):
             await self.alone(name)
-        spent: Counter[str] = Counter()
-        for log in logs:
-            for line in log.read_text("utf-8").splitlines() if log.is_file() else ():
-                if found := re.match(r"import time: +(\d+) \| +\d+ \| +(\w+)", line):
-                    spent[found[2]] += int(found[1])
-        return {package: round(microseconds / 1e6, 3) for package, microseconds in spent.most_common(20)}
+        return {process: _imported(log) for process, log in logs.items()}
 
     # the floor
 
-    async def floor(self, *names: str) -> Floor:
-        """The server, if it is among them, and the imports of the others, all at once."""
+    async def floor(self, *names: str, collector: bool = False) -> Floor:
+        """The server, if it is among them, and the imports of the others, all at once. ``collector``: not paused."""
         async with Supervisor() as supervisor, asyncio.TaskGroup() as group:
             began = time.perf_counter()
-            importing = [*names, "engine"] if "gpu" in names else list(names)
-            tasks = [
-                group.create_task(asyncio.to_thread(self._import, name)) for name in importing if name in LIBRARIES
-            ]
+            importing = [name for name in (*names, *(("engine",) if "gpu" in names else ())) if name in LIBRARIES]
+            tasks = [group.create_task(asyncio.to_thread(self._import, name, collector)) for name in importing]
             if "temporal" in names:
                 await supervisor.start(self._child("temporal"))
             cpu = sum([await task for task in tasks])
             seconds = time.perf_counter() - began
             return Floor(seconds, cpu + sum(_cpu_seconds(pid) for pid in supervisor.pids.values()))
 
-    def _import(self, name: str) -> float:
+    def _import(self, name: str, collector: bool) -> float:
         """CPU seconds of an interpreter that imports what that process uses, and ends at once."""
-        code = f"import os, {LIBRARIES[name]}; os._exit(0)"
+        pause = "" if collector else "gc.disable(); "
+        code = f"import gc, os; {pause}import {LIBRARIES[name]}; os._exit(0)"
         process = subprocess.Popen([sys.executable, "-c", code], env=self._environ)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise RuntimeError(f"the libraries of {name} could not be imported")
         return used.ru_utime + used.ru_stime
+
+
+def _imported(log: Path) -> dict[str, float]:
+    """What Python told of its imports in that log; a module's own time counts for its package."""
+    spent: Counter[str] = Counter()
+    for line in log.read_text("utf-8").splitlines():
+        if found := re.match(r"import time: +(\d+) \| +\d+ \| +(\w+)", line):
+            spent[found[2]] += int(found[1])
+    return {package: round(microseconds / 1e6, 2) for package, microseconds in spent.most_common(20)}
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -72,6 +72,8 @@ class ProcessEngine:
         self._calls: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
+        self.seconds: dict[str, float] = {}
+        """What the last start spent its time on, one thing after another."""
         self._starting = asyncio.Lock()
         self._heard = 0.0
 
@@ -137,6 +139,7 @@ class ProcessEngine:
             raise EngineLost(f"the engine's process {_ending(await process.wait())} while it started: see its log")
         if message["op"] == "failed":
             raise fault_named(message["type"], message["message"])
+        self.seconds = message["seconds"]
         raw = message["description"]
         lists = {name: tuple(value) for name, value in raw.items() if isinstance(value, list)}
         return EngineDescription(**{**raw, **lists})

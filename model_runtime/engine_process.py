@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -81,11 +82,15 @@ async def _serve(options: dict[str, Any], commands: int, answers: int) -> int:
 async def _start(options: dict[str, Any]) -> SlotEngine:
     from pathlib import Path
 
+    began = time.monotonic()
     from model_runtime.slot_engine import SlotEngine
 
+    imported = round(time.monotonic() - began, 3)
     folder, widths, cache = Path(options.pop("model_folder")), tuple(options.pop("widths")), options.pop("cache_folder")
     engine = SlotEngine(folder, widths=widths, cache_folder=Path(cache) if cache else None, **options)
     await engine.start()
+    engine.seconds = {"imports": imported, **engine.seconds}
+    _log.info("ready: %s", ", ".join(f"{what} {seconds:.1f} s" for what, seconds in engine.seconds.items()))
     # what is there now stays: the collector need not look through it between two steps
     gc.freeze()
     gc.enable()
@@ -106,7 +111,9 @@ class _Server:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, queue: asyncio.Queue[dict[str, Any] | None]) -> int:
-        self._send({"op": "ready", "description": asdict(await self._engine.describe())})
+        self._send(
+            {"op": "ready", "description": asdict(await self._engine.describe()), "seconds": self._engine.seconds}
+        )
         self._spawn(self._beat())
         while (message := await queue.get()) is not None and message["op"] != "close":
             if message["op"] == "submit":

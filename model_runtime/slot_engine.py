@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,8 @@ class SlotEngine:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failure: EngineLost | None = None
+        self.seconds: dict[str, float] = {}
+        """What the start spent its time on."""
 
     async def start(self) -> None:
         self._executor = ThreadPoolExecutor(1, "engine", self._use_threads)
@@ -82,7 +85,9 @@ class SlotEngine:
             torch.set_num_threads(self._threads)  # OpenMP counts threads per calling thread: set it in this one
 
     def _load(self) -> None:
+        began = time.monotonic()
         loaded = load(self._folder, self._device, torch.bfloat16)
+        read = time.monotonic()
         shape = loaded.decoder.shape
         self._widths = tuple(w for w in self._widths if w <= shape.context) or (shape.context,)
         self._tokenizer = Tokenizer.load(self._folder)
@@ -98,6 +103,7 @@ class SlotEngine:
             budget=self._cache_bytes,
         )
         self._batch = Batch(loaded.decoder, self._cache, extents_equal=equal, closes=self._closes)
+        self.seconds = {"weights": round(read - began, 3), "warm-up": round(time.monotonic() - read, 3)}
         self._description = self._described(loaded, equal)
 
     def _closes(self, ids: list[int]) -> bool:

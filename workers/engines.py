@@ -27,7 +27,8 @@ class Engines:
         models = (settings.model, *settings.models.values())
         self.models = {model.name: model for model in models if model.task_queue in (None, queue)}
         self._layout, self._timeline = Layout.of(settings), timeline
-        self._keepers = {name: EngineKeeper(self._engine(model)) for name, model in self.models.items()}
+        self._engines = {name: self._engine(model) for name, model in self.models.items()}
+        self._keepers = {name: EngineKeeper(engine) for name, engine in self._engines.items()}
         self._starts = {name: asyncio.create_task(self._start(name)) for name in self.models}
         for name in self.models:
             stack.push_async_callback(self._close, name)
@@ -50,6 +51,7 @@ class Engines:
     async def _start(self, name: str) -> None:
         with self._timeline.step(f"engine {name}"):
             await self._keepers[name].start()
+        self._timeline.split(f"engine {name}", self._engines[name].seconds)
 
     async def ready(self, name: str) -> EngineKeeper:
         """Loaded and warm. Raises what the engine's own start raises."""

@@ -33,6 +33,13 @@ class Timeline:
         finally:
             self.steps[name] = (began, self.now())
 
+    def split(self, name: str, seconds: dict[str, float]) -> None:
+        """Says what a step that has ended was made of: parts one after another, the last of which ended with it."""
+        began, ended = self.steps[name]
+        for part in reversed(seconds):
+            begin = max(began, round(ended - seconds[part], 3))
+            self.steps[f"{name}: {part}"], ended = (begin, ended), begin
+
 
 def _age() -> float:
     """Seconds since this process was started; 0 where the system does not tell."""

@@ -20,13 +20,18 @@ from tests.knowledge_base.conftest import CARDS_EN, HashEmbedder, write
 from tests.support.site import write_settings
 
 
-@pytest.fixture
-def config(tmp_path: Path, repository: Path) -> Path:
-    """A site whose model is prepared, and whose knowledge base holds one document."""
-    config = write_settings(tmp_path)
-    settings = load(config)
+@pytest.fixture(scope="module")
+def model(repository: Path) -> None:
+    """The model that all tests share is prepared."""
     command = [sys.executable, "-c", "from tests.support.site import model_cache\n" + _PREPARE]
     subprocess.run(command, cwd=repository, check=True, capture_output=True)
+
+
+@pytest.fixture
+def config(tmp_path: Path, model: None) -> Path:
+    """A site with that model, whose knowledge base holds one document."""
+    config = write_settings(tmp_path)
+    settings = load(config)
     KnowledgeBase(Layout.of(settings).knowledge, HashEmbedder()).build([write(tmp_path / "help", cards__en=CARDS_EN)])
     return config
 

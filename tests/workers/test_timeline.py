@@ -22,6 +22,17 @@ def test_steps_stand_between_the_start_and_now() -> None:
     assert 0 < timeline.steps["interpreter"][1] <= outer <= inner <= within <= ended <= timeline.now()
 
 
+def test_a_step_can_be_split() -> None:
+    """Into parts that end with it, in their order; what they do not fill was before them."""
+    timeline = Timeline()
+    timeline.steps["engine"] = (1.0, 4.0)
+    timeline.split("engine", {"imports": 1.5, "weights": 0.5})
+    assert timeline.steps["engine: imports"] == (2.0, 3.5)
+    assert timeline.steps["engine: weights"] == (3.5, 4.0)
+    timeline.split("engine", {"longer than all": 9.0})
+    assert timeline.steps["engine: longer than all"] == (1.0, 4.0)
+
+
 def test_what_was_before_belongs_to_the_interpreter() -> None:
     """A process that did something else first has that in its time."""
     code = (
