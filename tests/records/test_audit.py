@@ -83,7 +83,7 @@ async def test_a_killed_writer_leaves_the_chain_whole(audit: AuditLog, url: str,
     assert await process.stdout.readline() == b"ready\n"
     receipts = [(await process.stdout.readline()).decode().split() for _ in range(10)]
     process.kill()
-    await process.wait()
+    await process.communicate()  # what is unread keeps wait() from ending
     for turn, id_, hash_, _ in receipts:
         kept = await audit.by_id(int(id_))
         assert kept is not None
