@@ -30,6 +30,7 @@ from settings.sections import (
     TemporalSettings,
     TenantSettings,
     TlsSettings,
+    VersionSettings,
 )
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "TemporalSettings",
     "TenantSettings",
     "TlsSettings",
+    "VersionSettings",
 ]
 
 _QUICK_RETRY: dict[str, Any] = {"initial_interval": 0.05, "maximum_interval": 5.0}

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from dialogue.messages import Identifier
+from dialogue.messages import MAX_MESSAGE_CHARACTERS, Identifier
 from dialogue.plan import RetryPlan
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "TemporalSettings",
     "TenantSettings",
     "TlsSettings",
+    "VersionSettings",
 ]
 
 Service = Literal[
@@ -86,6 +87,15 @@ class TemporalSettings(Section):
     """The server that ``parley up`` starts."""
 
 
+class VersionSettings(Section):
+    """Which version of Parley's code a pool's workers run, as Temporal's worker deployments know it."""
+
+    build: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    """The build id: a release, a commit; another one for every change of the workflows."""
+    deployment: str = Field(default="parley", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")
+    """The deployment's name; pools that are rolled out together share it."""
+
+
 class PoolSettings(Section):
     """A pool of workers: what it serves, on which task queue, with how many slots."""
 
@@ -105,6 +115,8 @@ class PoolSettings(Section):
     """Prometheus metrics of its first worker; 0 takes a free port and logs it."""
     shutdown_seconds: float = Field(default=10, ge=0)
     """How long a stopping worker lets its activities finish."""
+    version: VersionSettings | None = None
+    """Its workers' version: conversations stay with the one they began on; null: unversioned."""
 
 
 class StepSettings(Section):
@@ -130,7 +142,7 @@ class TenantSettings(Section):
     as it is."""
     stream: Literal["after-review", "open"] = "after-review"
     """``open``: tokens are shown as they are made, and withdrawn when the review says so."""
-    max_characters: int = Field(default=8000, ge=1)
+    max_characters: int = Field(default=8000, ge=1, le=MAX_MESSAGE_CHARACTERS)
     """The longest message."""
     pending: int = Field(default=8, ge=1, le=100)
     """Messages that may wait in one conversation."""

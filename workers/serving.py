@@ -29,6 +29,7 @@ from workers.parts import Parts
 from workers.run import ready_file
 from workers.steps import activities_for, warm_up
 from workers.timeline import Timeline
+from workers.versions import deployment_config
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
 from workflows.registration import register_search_attributes
@@ -74,13 +75,15 @@ async def worker(settings: Settings, pool: str, engines: Engines | None, timelin
             max_concurrent_activity_task_polls=options.pollers,
             max_concurrent_workflow_task_polls=max(2, options.pollers),
             max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+            deployment_config=deployment_config(options.version),
             graceful_shutdown_timeout=timedelta(seconds=options.shutdown_seconds),
         )
         if "return_answer" in options.serves:
             _beside(stack, _trim(parts.token_log, settings.records.token_log_days))
         ready = ready_file(Layout.of(settings), pool, os.getpid())
         async with serving:
-            told = {"metrics": metrics, "seconds": timeline.now(), "steps": timeline.steps}
+            version = options.version.build if options.version else None
+            told = {"metrics": metrics, "version": version, "seconds": timeline.now(), "steps": timeline.steps}
             ready.parent.mkdir(parents=True, exist_ok=True)
             ready.write_text(json.dumps({"pid": os.getpid(), "identity": identity, **told}))
             log.info("worker ready", task_queue=serving.task_queue, serves=list(options.serves), **told)

@@ -15,6 +15,7 @@ from typing import NoReturn
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
+from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from dialogue.faults import (
@@ -51,6 +52,8 @@ __all__ = ["ConversationWorkflow"]
 
 IDLE_SECONDS = 24 * 3600.0
 KEPT_REPLIES = 8
+REPLY_HELD = "reply-held"
+"""Since then a repeated message is answered without an activity, where its run still holds the reply."""
 FULL_BYTES, FULL_EVENTS = 20_000_000, 20_000
 """Of a run's history. The server suggests to continue as new at a fifth of it, and terminates at 50 MB and 50,000."""
 RECALL_TIMEOUT = timedelta(seconds=10)
@@ -147,11 +150,18 @@ class ConversationWorkflow:
     def _due(self) -> bool:
         limit = self._start.turns_per_run
         enough = limit is not None and self._turns_here >= limit
-        return enough or workflow.info().is_continue_as_new_suggested()
+        info = workflow.info()
+        # A turn a run, so that an operator who holds it on its version does not make it start over and over.
+        newer = self._turns_here > 0 and info.is_target_worker_deployment_version_changed()
+        return enough or newer or info.is_continue_as_new_suggested()
 
     def _continue_as_new(self) -> NoReturn:
+        """As a run of the version that is current by then, where workers have versions."""
         carried = self._memory.carry().model_dump(mode="json")
-        workflow.continue_as_new(self._start.model_copy(update={"carried": carried, "fresh": False}))
+        workflow.continue_as_new(
+            self._start.model_copy(update={"carried": carried, "fresh": False}),
+            initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+        )
 
     async def _watch_idle(self) -> None:
         """One timer for a whole idle time, not one a turn: it looks when it wakes how long nobody has spoken."""
@@ -241,8 +251,11 @@ class ConversationWorkflow:
         return next((turn for turn in self._queue if turn.say.message_id == message_id), None)
 
     async def _first_reply(self, message: Say) -> Reply:
-        """The reply of a message that was answered before: from the audit, which holds it whole."""
+        """The reply of a message that was answered before: this run's own, or the audit's, which has it whole."""
         used = self._memory.used(message.message_id)
+        held = self._replies.get(used.turn) if used else None
+        if held is not None and workflow.patched(REPLY_HELD):
+            return held
         recalled = await self._ask_the_audit(used.turn if used else None)
         if recalled.reply is None:
             raise application_error(MessageIdReused(f"message_id: {message.message_id} was used, and its turn is gone"))

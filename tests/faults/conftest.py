@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
@@ -16,9 +15,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from gateway.conversations import Conversations
 from tests.faults.nonsense import RawCalls, json_payload
+from tests.support.chains import lost_tasks, runs_of
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
-
-_TASK_LOST = (EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED, EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
 
 
 @dataclass
@@ -47,20 +45,12 @@ class Scene:
         outcome = await self.raw.update(conversation, "say", say)
         assert not isinstance(outcome, Failure), outcome.message
 
-    async def events(self, workflow_id: str) -> list[HistoryEvent]:
-        """Of every run of the chain, oldest first."""
-        description = (await self.client.get_workflow_handle(workflow_id).describe()).raw_description
-        run_id, events = description.workflow_execution_info.first_run_id, list[HistoryEvent]()
-        while run_id:
-            handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
-            events += [event async for event in handle.fetch_history_events()]
-            run_id = events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-        assert events
-        return events
+    async def runs(self, workflow_id: str) -> list[list[HistoryEvent]]:
+        return await runs_of(self.client, workflow_id)
 
     async def assert_no_task_was_lost(self, workflow_id: str) -> None:
         """No workflow task failed or timed out, none is tried again, and no worker's log speaks of one."""
-        assert not [event for event in await self.events(workflow_id) if event.event_type in _TASK_LOST]
+        assert not lost_tasks(await self.runs(workflow_id))
         pending = (await self.client.get_workflow_handle(workflow_id).describe()).raw_description.pending_workflow_task
         assert pending.attempt <= 1
         # A task that held nothing but a refused update leaves no event behind; the worker tells of it.

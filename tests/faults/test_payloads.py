@@ -186,7 +186,7 @@ async def test_a_message_that_is_too_long_is_refused_before_it_is_accepted(scene
     assert outcome.application_failure_info.type == "message-too-long"
     await scene.answers(conversation)
     assert [turn for _, turn in scene.steps.rows] == [1, 2]
-    assert sum(event.ByteSize() for event in await scene.events(conversation)) < 100_000
+    assert sum(event.ByteSize() for run in await scene.runs(conversation) for event in run) < 100_000
     await scene.assert_no_task_was_lost(conversation)
 
 

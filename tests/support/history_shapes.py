@@ -287,7 +287,8 @@ SHAPES: dict[str, Callable[[Recorder], Awaitable[None]]] = {
     "odd-signals": _odd_signals,
     "refused-updates": _refused_updates,
     "refused-after-acceptance": _refused_after_acceptance,
-    "repeated-in-run": _repeated_in_run,
+    "repeated-in-run": _repeated_in_run,  # recorded before the patch "reply-held"
+    "repeated-in-run-held": _repeated_in_run,
     "dialogue": _dialogue,
     "dialogue-resolved": _dialogue_resolved,
     "dialogue-cancelled": _dialogue_cancelled,
