@@ -1,67 +1,41 @@
-"""A scripted worker on a queue of its own, called with payloads as they are, and what its histories must not hold."""
+"""One site for all tests of what it stands on: short answers, one try a turn, a model folder of its own to break."""
 
 from __future__ import annotations
 
-import logging
-import uuid
+import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from temporalio.api.failure.v1 import Failure
-from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 
-from gateway.conversations import Conversations
-from tests.faults.nonsense import RawCalls, json_payload
-from tests.support.chains import lost_tasks, runs_of
-from tests.support.scripted_steps import ScriptedSteps, scripted_worker
+from tests.model_runtime.conftest import model_folder, tiny_checkpoint
+from tests.support.site import Site, bring_up_site, model_cache
 
+__all__ = ["SHORT", "model_folder", "tiny_checkpoint"]
 
-@dataclass
-class Scene:
-    client: Client
-    steps: ScriptedSteps
-    raw: RawCalls
-    conversations: Conversations
-    log: pytest.LogCaptureFixture
-
-    async def conversation(self, **start: object) -> str:
-        """A new one, opened by a foreign client, in which one message was answered."""
-        conversation = f"conv-{uuid.uuid4().hex[:12]}"
-        await self.raw.start("ConversationWorkflow", conversation, json_payload({"fresh": True, **start}))
-        await self.answers(conversation)
-        return conversation
-
-    async def dialogue(self, question: str) -> str:
-        dialogue = f"dlg-{uuid.uuid4().hex[:12]}"
-        await self.raw.start("DialogueWorkflow", dialogue, json_payload({"question": question}))
-        return dialogue
-
-    async def answers(self, conversation: str) -> None:
-        """A good message is answered, whatever was sent before."""
-        say = json_payload({"message_id": f"m-{uuid.uuid4().hex[:8]}", "text": "How long?"})
-        outcome = await self.raw.update(conversation, "say", say)
-        assert not isinstance(outcome, Failure), outcome.message
-
-    async def runs(self, workflow_id: str) -> list[list[HistoryEvent]]:
-        return await runs_of(self.client, workflow_id)
-
-    async def assert_no_task_was_lost(self, workflow_id: str) -> None:
-        """No workflow task failed or timed out, none is tried again, and no worker's log speaks of one."""
-        assert not lost_tasks(await self.runs(workflow_id))
-        pending = (await self.client.get_workflow_handle(workflow_id).describe()).raw_description.pending_workflow_task
-        assert pending.attempt <= 1
-        # A task that held nothing but a refused update leaves no event behind; the worker tells of it.
-        assert not [record for record in self.log.records if "Failed activation" in record.getMessage()]
+SHORT: dict[str, Any] = {
+    "generation": {"max_new_tokens": 16},
+    "knowledge": {"passages": 1},
+    "model": {"rows": 2, "widths": [256]},
+    # six seconds instead of half a minute
+    "steps": {"retrieve_knowledge": {"retry": {"maximum_attempts": 8}}},
+    "policies": {
+        "default": {
+            "output": dict.fromkeys(
+                ("unsupported_claim", "citation_unsupported", "no_citation", "repetition", "cut_off"), "pass"
+            )
+        }
+    },
+}
 
 
-@pytest.fixture
-async def scene(temporal: WorkflowEnvironment, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Scene]:
-    queue = f"faults-{uuid.uuid4().hex[:8]}"
-    steps = ScriptedSteps(queue)
-    caplog.set_level(logging.WARNING)
-    conversations = Conversations(temporal.client, task_queue=queue, web_ui="http://127.0.0.1:8233")
-    async with scripted_worker(temporal.client, steps):
-        yield Scene(temporal.client, steps, RawCalls(temporal.client, queue), conversations, caplog)
+@pytest.fixture(scope="session")
+async def stood(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """Every test leaves it whole."""
+    async with bring_up_site(tmp_path_factory.mktemp("stood"), SHORT) as site:
+        name = site.layout.model(site.settings.model).name
+        # instead of the link to what all tests of this machine share; engines are started from here from now on
+        shutil.copytree(model_cache() / name, site.layout.data / "own" / name)
+        site.layout.models.unlink()
+        (site.layout.data / "own").rename(site.layout.models)
+        yield site

@@ -13,8 +13,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from dialogue.faults import InvalidRequest, MessageIdReused, MessageTooLong, ParleyFault, UnknownConversation
 from dialogue.messages import MAX_MESSAGE_CHARACTERS, ChatMessage, DialogueStart, Say
 from dialogue.turn import MAX_CARRIED_BYTES
-from tests.faults.conftest import Scene
-from tests.faults.nonsense import MALFORMED, json_payload
+from tests.faults.payloads.conftest import Scene
+from tests.faults.payloads.nonsense import MALFORMED, json_payload
 from workflows.names import DIALOGUE_WORKFLOW
 
 LIMIT_OF_TEMPORAL = 2 * 1024 * 1024

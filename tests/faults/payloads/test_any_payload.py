@@ -31,8 +31,8 @@ from dialogue.messages import (
     TurnOnly,
 )
 from records.payloads import data_converter
-from tests.faults.conftest import Scene
-from tests.faults.nonsense import MALFORMED
+from tests.faults.payloads.conftest import Scene
+from tests.faults.payloads.nonsense import MALFORMED
 from workflows.inputs import NOTHING, one_argument, parse
 
 REFUSED = RPCStatusCode.INVALID_ARGUMENT

@@ -14,8 +14,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from dialogue.messages import MAX_MESSAGE_CHARACTERS
-from tests.faults.conftest import Scene
-from tests.faults.nonsense import MALFORMED, json_payload, several
+from tests.faults.payloads.conftest import Scene
+from tests.faults.payloads.nonsense import MALFORMED, json_payload, several
 
 GOOD: dict[str, object] = {
     "ConversationWorkflow": {"tenant": "default"},
