@@ -1,7 +1,7 @@
-"""Heartbeats of a generation: small, of constant length, and the memory of its attempts.
+"""Heartbeats: that a step's worker lives, and of a generation its memory of attempts, small and of constant length.
 
-The details name the attempt, how far it is, and every attempt before with what became of it, because Temporal's own
-history keeps only the last one's worker and failure.
+The details of a generation name the attempt, how far it is, and every attempt before with what became of it, because
+Temporal's own history keeps only the last one's worker and failure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from temporalio import activity
 from dialogue.base import Value
 from dialogue.steps import Attempt
 
-__all__ = ["GenerationProgress", "attempts_before", "heartbeating"]
+__all__ = ["GenerationProgress", "attempts_before", "heartbeating", "living"]
 
 KEPT = 8
 """Attempts that the details hold; of more, the first and the last ones."""
@@ -47,6 +47,30 @@ def attempts_before() -> tuple[Attempt, ...]:
         else:
             ended.append(attempt)
     return tuple(ended[:1] + ended[1:][-(KEPT - 2) :])
+
+
+@asynccontextmanager
+async def living() -> AsyncGenerator[None]:
+    """Says that the worker lives, four times in the heartbeat timeout, for a step that is longer than that.
+
+    So a killed worker is known after the heartbeat timeout and not only when the attempt's whole time is over. Not for
+    a generation: a heartbeat without details would forget its attempts.
+    """
+    timeout = activity.info().heartbeat_timeout
+    if timeout is None or activity.info().activity_type == "generate_answer":
+        yield
+        return
+
+    async def beat(seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            activity.heartbeat()
+
+    task = asyncio.create_task(beat(timeout.total_seconds() / 4))
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 @asynccontextmanager

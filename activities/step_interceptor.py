@@ -1,4 +1,5 @@
-"""What every step has in common: its faults as Temporal carries them, its place in the log, its time, its event."""
+"""What every step has in common: its faults as Temporal carries them, its place in the log, its time, its event,
+the sign that its worker lives."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities.heartbeats import living
 from activities.stream_events import StreamEvents
 from dialogue.faults import ParleyFault
 from dialogue.messages import TurnKey
@@ -54,7 +56,8 @@ class _StepInbound(ActivityInboundInterceptor):
                     turn, "step", data, key=f"{info.activity_type}:{info.activity_id}:{info.attempt}"
                 )
             try:
-                result = await super().execute_activity(input)
+                async with living():
+                    result = await super().execute_activity(input)
             except ParleyFault as fault:
                 log.warning("step failed", fault=fault.type, reason=fault.message)
                 # Without its causes: with SQLAlchemy's, the server keeps "Failure exceeds size limit" (4 kB) and

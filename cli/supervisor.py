@@ -52,23 +52,24 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Seconds before a restart: ``first``, then ``factor`` times more up to ``longest``; a child that ran for
+    """Seconds before a restart: ``first``, then ``factor`` times more up to ``longest``; a child that was ready for
     ``steady`` seconds begins anew."""
 
-    first: float = 0.5
+    first: float = 0.1
     factor: float = 2.0
     longest: float = 30.0
-    steady: float = 60.0
+    steady: float = 10.0
 
 
 @dataclass(slots=True)
 class _Held:
-    """A child and its process. ``up`` is set while it is ready."""
+    """A child and its process. ``up`` is set while it is ready, since the loop's time ``ready_at``."""
 
     child: Child
     process: asyncio.subprocess.Process | None = None
     watch: asyncio.Task[None] | None = None
     started: float = 0.0
+    ready_at: float = float("inf")
     up: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -107,6 +108,11 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """The process ids of those that run now, by name."""
         return {held.child.name: held.process.pid for held in self._all() if held.alive and held.process}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that are kept, running or not."""
+        return tuple(held.child.name for held in self._all())
 
     def _all(self) -> list[_Held]:
         return [held for group in self._groups for held in group]
@@ -177,7 +183,7 @@ class Supervisor:
                 env={**os.environ, **child.environ},
                 start_new_session=True,
             )
-        held.started = asyncio.get_running_loop().time()
+        held.started, held.ready_at = asyncio.get_running_loop().time(), float("inf")
         self._tell_guard("+", held.process.pid)
 
     async def _until_ready(self, held: _Held) -> None:
@@ -195,6 +201,7 @@ class Supervisor:
                     raise _failed(child, _how(ended.result()))
         finally:
             ended.cancel()
+        held.ready_at = asyncio.get_running_loop().time()
         held.up.set()
 
     async def _keep(self, held: _Held) -> None:
@@ -204,7 +211,7 @@ class Supervisor:
             pid, code = held.process.pid, await held.process.wait()
             held.up.clear()
             self._sweep(pid)
-            if loop.time() - held.started >= self._backoff.steady:
+            if loop.time() - held.ready_at >= self._backoff.steady:  # a start that takes long is no sign of health
                 delay = self._backoff.first
             self._tell(f"{held.child.name} (pid {pid}) {_how(code)}; starting it again in {delay:g} s")
             await asyncio.sleep(delay)

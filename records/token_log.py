@@ -6,7 +6,7 @@ token ids of each try, from which the next attempt goes on when a worker died.
 
 Two fences keep a zombie (a worker that was replaced and does not know it) from writing: the attempt, which a later
 :meth:`TokenLog.open_attempt` raises, and the offset, which must be the number of tokens already there. A try is over
-as soon as a higher one was opened, and every try once the stream holds its ``final`` event.
+as soon as a higher one was opened. Nothing at all is written behind a stream's ``final`` event.
 
 Back ends: :class:`records.token_log_sqlite.SqliteTokenLog` and :class:`records.token_log_redis.RedisTokenLog`. Each
 passes ``tests/records/test_token_log.py``; :func:`records.open_token_log.open_token_log` opens the one in use.
@@ -53,7 +53,10 @@ class TokenLog(Protocol):
     """Every method may raise TokenLogUnavailable: full, locked, damaged, out of reach, or closed."""
 
     async def publish(self, stream: str, kind: str, data: Mapping[str, Any], *, key: str | None = None) -> int:
-        """Appends one event and returns its id. Under a ``key`` once: later ones write nothing, get the first id."""
+        """Appends one event and returns its id. Under a ``key`` once: later ones write nothing, get the first id.
+
+        Raises TokenLogFenced behind the ``final`` event: a zombie's step is no news any more.
+        """
         ...
 
     async def open_attempt(self, stream: str, try_number: int, candidate: int, attempt: int) -> Resume:

@@ -80,6 +80,7 @@ class TokenLogFile:
                 found = self._one("SELECT id FROM events WHERE stream = ? AND key = ?", stream, key)
                 if found:
                     return found[0]
+            self._refuse_after_the_end(stream)
             return self._write(stream, [event], bounded=kind not in ENDS)
 
     def read(self, stream: str, after: int, limit: int) -> list[StreamEvent]:
@@ -190,11 +191,14 @@ class TokenLogFile:
         )
         return last
 
-    def _newest_attempt(self, stream: str, try_number: int, candidate: int) -> int:
-        """0 when none was opened. Raises TokenLogFenced when the try itself is over."""
+    def _refuse_after_the_end(self, stream: str) -> None:
         ended = self._one("SELECT ended FROM streams WHERE stream = ?", stream)
         if ended and ended[0]:
             raise rules.stream_ended(stream)
+
+    def _newest_attempt(self, stream: str, try_number: int, candidate: int) -> int:
+        """0 when none was opened. Raises TokenLogFenced when the try itself is over."""
+        self._refuse_after_the_end(stream)
         higher = self._one("SELECT max(try) FROM tries WHERE stream = ?", stream)[0]
         if higher is not None and higher > try_number:
             raise rules.try_over(stream, try_number, higher)

@@ -70,6 +70,9 @@ function does.publish()
   if found then
     return {'ok', tonumber(found)}
   end
+  if number('ended') == 1 then
+    return {'stream_ended'}
+  end
   local held = room(8, 0)
   if ARGV[7] == '1' and held > most then
     return {'full'}

@@ -61,7 +61,7 @@ def unpack_ids(packed: bytes) -> tuple[int, ...]:
 
 
 def stream_ended(stream: str) -> TokenLogFenced:
-    return TokenLogFenced(f"{stream}: its final event is written, so nothing more is generated for it.")
+    return TokenLogFenced(f"{stream}: its final event is written, so nothing more is written to it.")
 
 
 def try_over(stream: str, try_number: int, higher: int) -> TokenLogFenced:

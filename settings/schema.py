@@ -56,7 +56,12 @@ __all__ = [
 ]
 
 _QUICK_RETRY: dict[str, Any] = {"initial_interval": 0.05, "maximum_interval": 5.0}
-_QUICK: dict[str, Any] = {"start_to_close": 15.0, "schedule_to_close": 300.0, "retry": _QUICK_RETRY}
+_QUICK: dict[str, Any] = {
+    "start_to_close": 15.0,
+    "schedule_to_close": 300.0,
+    "heartbeat": 2.0,
+    "retry": _QUICK_RETRY,
+}
 _STEPS: dict[StepName, dict[str, Any]] = {
     "receive_input": _QUICK,
     "recognise_intent": _QUICK,
@@ -70,7 +75,7 @@ _STEPS: dict[StepName, dict[str, Any]] = {
     },
     "review_answer": _QUICK,
     # every accepted message leaves its audit row, so this step is tried until it succeeds
-    "return_answer": {"start_to_close": 20.0, "retry": _QUICK_RETRY},
+    "return_answer": {"start_to_close": 20.0, "heartbeat": 2.0, "retry": _QUICK_RETRY},
 }
 
 

@@ -11,6 +11,7 @@ import structlog
 from temporalio.testing import WorkflowEnvironment
 
 from records.plugin import parley_plugin
+from tests.faults.fault_site import TWO_OF_EACH, FaultSite, bring_up_fault_site
 from tests.support.servers import dev_server, time_skipping_server
 from tests.support.site import Site, bring_up_site
 
@@ -67,3 +68,17 @@ async def demo_site(site: Site) -> Site:
         await site.say(site.conversation, "Hello!", "m1")
         await site.say(site.conversation, "How long do I have to send back shoes I bought online?", "m2")
     return site
+
+
+@pytest.fixture(scope="session")
+async def faults(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultSite]:
+    """An installation to kill processes of; it holds at every step as the driver says."""
+    async with bring_up_fault_site(tmp_path_factory.mktemp("faults")) as faults:
+        yield faults
+
+
+@pytest.fixture(scope="session")
+async def fault_pairs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultSite]:
+    """The same with two processes of each pool."""
+    async with bring_up_fault_site(tmp_path_factory.mktemp("pairs"), TWO_OF_EACH) as faults:
+        yield faults

@@ -57,6 +57,7 @@ REPLY_HELD = "reply-held"
 FULL_BYTES, FULL_EVENTS = 20_000_000, 20_000
 """Of a run's history. The server suggests to continue as new at a fifth of it, and terminates at 50 MB and 50,000."""
 RECALL_TIMEOUT = timedelta(seconds=10)
+HEARTBEAT_TIMEOUT = timedelta(seconds=2)
 
 
 @workflow.defn(name="ConversationWorkflow")
@@ -189,6 +190,7 @@ class ConversationWorkflow:
             RecallConversation(conversation=info.workflow_id, tenant=self._start.tenant, turn=turn),
             result_type=Recalled,
             start_to_close_timeout=RECALL_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
             summary="what an earlier run of this conversation held",
         )
@@ -338,6 +340,7 @@ class ConversationWorkflow:
             "keep_feedback",
             args=[workflow.info().workflow_id, message],
             start_to_close_timeout=RECALL_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
             summary=f"turn {message.turn} · feedback",
         )

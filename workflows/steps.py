@@ -51,8 +51,8 @@ __all__ = [
 Result = TypeVar("Result", bound=StepResult)
 
 # Before the plan is known, and where a plan names no step: generous, because whoever asked waits.
-FIRST_STEP = StepPlan(start_to_close=10, schedule_to_close=120, retry=RetryPlan(maximum_interval=5))
-LAST_STEP = StepPlan(start_to_close=15, retry=RetryPlan(maximum_interval=15))
+FIRST_STEP = StepPlan(start_to_close=10, schedule_to_close=120, heartbeat=2, retry=RetryPlan(maximum_interval=5))
+LAST_STEP = StepPlan(start_to_close=15, heartbeat=2, retry=RetryPlan(maximum_interval=15))
 
 
 async def schedule(

@@ -23,6 +23,7 @@ from dialogue.steps import RecognisedIntent, RecogniseIntent
 from records.token_log_sqlite import SqliteTokenLog
 
 TEN = timedelta(seconds=10)
+BRIEF = timedelta(seconds=1)
 
 
 @activity.defn(name="raise_fault")
@@ -78,13 +79,40 @@ class OneStep:
         return await workflow.execute_activity(recognise_intent, request, start_to_close_timeout=TEN)
 
 
+@activity.defn(name="review_answer")
+async def slow_step() -> int:
+    """Takes three times its heartbeat timeout, and heartbeats nothing by itself."""
+    await asyncio.sleep(3 * BRIEF.total_seconds())
+    return activity.info().attempt
+
+
+@activity.defn(name="generate_answer")
+async def slow_generation() -> list[str]:
+    """Loses its first attempt after a heartbeat with details; gives what the next one is told of it."""
+    if activity.info().attempt == 1:
+        activity.heartbeat("attempt 1")
+        await asyncio.sleep(3 * BRIEF.total_seconds())
+    return list(activity.info().heartbeat_details)
+
+
+@workflow.defn(name="Living")
+class Living:
+    @workflow.run
+    async def run(self) -> tuple[int, list[str]]:
+        retry = RetryPolicy(initial_interval=timedelta(milliseconds=10))
+        times = {"schedule_to_close_timeout": TEN, "heartbeat_timeout": BRIEF, "retry_policy": retry}
+        return await workflow.execute_activity(slow_step, **times), await workflow.execute_activity(
+            slow_generation, **times
+        )
+
+
 async def _run(environment: WorkflowEnvironment, events: StreamEvents, name: str, *arguments: object, result: object):
     queue = f"steps-{uuid.uuid4().hex[:8]}"
     worker = Worker(
         environment.client,
         task_queue=queue,
-        workflows=[Faults, OneStep, Deep],
-        activities=[raise_fault, recognise_intent, raise_deep],
+        workflows=[Faults, OneStep, Deep, Living],
+        activities=[raise_fault, recognise_intent, raise_deep, slow_step, slow_generation],
         interceptors=[StepInterceptor("dialogue", "tester", events)],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
@@ -141,3 +169,14 @@ async def test_a_result_says_where_it_was_made_and_a_lost_log_costs_nothing(
     if not lost:
         assert [event.data["step"] for event in await log.read("c/0001")] == ["recognise_intent"]
         await log.close()
+
+
+async def test_a_step_says_that_its_worker_lives_and_a_generation_says_so_itself(
+    temporal: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """A step longer than its heartbeat timeout is done at the first attempt; a generation's details stay its own."""
+    log = SqliteTokenLog(tmp_path / "log.db")
+    attempt, details = await _run(temporal, StreamEvents(log), "Living", result=tuple[int, list[str]])
+    assert attempt == 1
+    assert details == ["attempt 1"]
+    await log.close()

@@ -113,6 +113,24 @@ async def test_restarts_come_later_and_later(tmp_path):
     assert codes >= 3
 
 
+async def test_the_pauses_begin_anew_for_a_child_that_was_ready_for_a_while(tmp_path):
+    """However long its start took: one that comes up and goes down again at once is no healthy child."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+    for steady, expected in ((0.0, ["0.01", "0.01", "0.01"]), (600.0, ["0.01", "0.02", "0.04"])):
+        backoff = Backoff(first=0.01, factor=2, longest=0.04, steady=steady)
+        async with Supervisor(told.put_nowait, backoff=backoff) as supervisor:
+            await supervisor.start(python(tmp_path, f"steady-{steady}", f"time.sleep(0.2)\n{STAYS}"))
+            pauses = []
+            for _ in range(3):
+                supervisor.kill(f"steady-{steady}")
+                async with asyncio.timeout(30):
+                    while "starting it again" not in (line := await told.get()):
+                        pass
+                    pauses.append(line.split()[-2])
+                    await supervisor.ready(f"steady-{steady}")
+        assert pauses == expected
+
+
 async def test_groups_stop_in_reverse_order(tmp_path):
     """The gateway before the workers, the workers before the server they need to finish."""
     code = """

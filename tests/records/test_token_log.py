@@ -42,8 +42,8 @@ async def test_an_event_comes_back_as_it_was_published(open_log: OpenLog) -> Non
     """Kind, data in both languages, and the moment of writing."""
     log = open_log(clock=lambda: 1234.5)
     for kind in EVENT_KINDS:
-        await log.publish(STREAM, kind, {"note": "好的 😀\0\ud800", "nested": {"n": [1, 2.5, None]}})
-    for event, kind in zip(await log.read(STREAM), EVENT_KINDS, strict=True):
+        await log.publish(kind, kind, {"note": "好的 😀\0\ud800", "nested": {"n": [1, 2.5, None]}})
+        (event,) = await log.read(kind)
         assert (event.kind, event.at) == (kind, 1234.5)
         assert event.data == {"note": "好的 😀\0\ud800", "nested": {"n": [1, 2.5, None]}}
 
@@ -148,12 +148,15 @@ async def test_a_higher_try_ends_the_lower_ones(log: TokenLog) -> None:
     assert (await log.tokens(STREAM, 1, 0), await log.tokens(STREAM, 2, 0)) == ((0,), (0,))
 
 
-async def test_nothing_is_generated_behind_the_final_event(log: TokenLog) -> None:
-    """Once a turn is answered, its tries are over."""
+async def test_nothing_is_written_behind_the_final_event(log: TokenLog) -> None:
+    """Once a turn is answered, its tries are over, and a step that is attempted again is no news."""
     await log.open_attempt(STREAM, 1, 0, 1)
-    await log.publish(STREAM, "final", {})
+    assert await log.publish(STREAM, "final", {}, key="final") == 1
     with pytest.raises(TokenLogFenced, match="its final event is written"):
         await write(log, 0, "a")
+    with pytest.raises(TokenLogFenced, match="its final event is written"):
+        await log.publish(STREAM, "step", {"step": "return_answer", "attempt": 2}, key="return_answer:6:2")
+    assert await log.publish(STREAM, "final", {}, key="final") == 1
     with pytest.raises(TokenLogFenced, match="its final event is written"):
         await log.open_attempt(STREAM, 1, 0, 2)
     assert [event.kind for event in await log.read(STREAM)] == ["final"]

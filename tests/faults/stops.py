@@ -1,0 +1,136 @@
+"""Stops: before, in the middle of and after each step a worker tells the driver where it is and waits for its word.
+
+They are put around the product's own classes by the process that the tests start (:mod:`tests.faults.process`), so
+that the product knows nothing of them. The driver is :class:`tests.faults.desk.Desk`; without one nothing waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio import activity
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
+
+from activities.step_interceptor import StepInterceptor
+from activities.stream_events import StreamEvents
+from dialogue.messages import TurnKey
+from records.audit import AuditLog
+from records.token_log_sqlite import SqliteTokenLog
+
+__all__ = ["DESK", "STEPS", "TENTH", "WHENS", "install"]
+
+DESK = "FAULT_DESK"
+"""The environment's name of the driver's Unix socket."""
+STEPS = (
+    "receive_input",
+    "recognise_intent",
+    "retrieve_knowledge",
+    "generate_answer",
+    "review_answer",
+    "return_answer",
+)
+WHENS = ("before", "middle", "after")
+TENTH = 10
+"""The token after which a generation is in its middle."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """The step that this task is in. What is inside of it is told once."""
+
+    pool: str
+    step: str
+    turn: TurnKey
+    attempt: int
+    told: frozenset[str] = frozenset()
+
+    async def stop(self, when: str) -> None:
+        line = {
+            "pool": self.pool,
+            "step": self.step,
+            "when": when,
+            "conversation": self.turn.conversation,
+            "turn": self.turn.turn,
+            "attempt": self.attempt,
+            "pid": os.getpid(),
+        }
+        try:
+            reader, writer = await asyncio.open_unix_connection(os.environ[DESK])
+        except OSError:  # no driver (any more)
+            return
+        try:
+            writer.write(json.dumps(line).encode() + b"\n")
+            await reader.readline()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+_here: ContextVar[_Place | None] = ContextVar("here", default=None)
+
+
+async def _inside(when: str, *steps: str) -> None:
+    place = _here.get()
+    if place is not None and place.step in steps and when not in place.told:
+        place.told |= {when}
+        await place.stop(when)
+
+
+class _Stopping(ActivityInboundInterceptor):
+    """Outside of everything that the product puts around a step: its event, its faults, its time."""
+
+    def __init__(self, inner: ActivityInboundInterceptor, pool: str) -> None:
+        super().__init__(inner)
+        self._pool = pool
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 (the SDK's name)
+        info = activity.info()
+        turn = getattr(input.args[0], "turn", None) if input.args else None
+        if info.activity_type not in STEPS or not isinstance(turn, TurnKey):
+            return await super().execute_activity(input)
+        place = _Place(self._pool, info.activity_type, turn, info.attempt)
+        _here.set(place)
+        await place.stop("before")
+        result = await super().execute_activity(input)
+        await place.stop("after")
+        return result
+
+
+def install() -> None:
+    """Puts the stops into this process."""
+    intercept = StepInterceptor.intercept_activity
+
+    def with_stops(self: StepInterceptor, inner: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Stopping(intercept(self, inner), self.pool)
+
+    StepInterceptor.intercept_activity = with_stops  # type: ignore[method-assign]
+    # the middle: accepted and published; classified, found, reviewed in a thread; the tenth token logged; the row kept
+    _around(StreamEvents, "publish", lambda *a, **k: a[2] == "accepted", "receive_input")
+    _around(asyncio, "to_thread", lambda *a, **k: True, "recognise_intent", "retrieve_knowledge", "review_answer")
+    _around(SqliteTokenLog, "append_tokens", lambda *a, **k: a[5] + len(a[6]) >= TENTH, "generate_answer")
+    _around(AuditLog, "append", lambda *a, **k: True, "return_answer")
+
+
+def _around(owner: Any, name: str, is_it: Callable[..., bool], *steps: str) -> None:
+    """Once that coroutine function of ``owner`` has given its result, the step is in its middle; just before that
+    it is ``calling``."""
+    original: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+    @functools.wraps(original)
+    async def with_stops(*args: Any, **options: Any) -> Any:
+        if not is_it(*args, **options):
+            return await original(*args, **options)
+        await _inside("calling", *steps)
+        result = await original(*args, **options)
+        await _inside("middle", *steps)
+        return result
+
+    setattr(owner, name, with_stops)

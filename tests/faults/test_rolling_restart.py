@@ -1,0 +1,44 @@
+"""Every pool is restarted (SIGTERM) while people talk: no attempt is lost and no caller sees an error."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.faults.checks import look_at
+from tests.faults.fault_site import FaultSite
+from tests.faults.traffic import traffic
+
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
+
+PEOPLE = 4
+SECONDS = 180.0
+
+
+async def test_one_process_of_each_pool_is_restarted_under_load(faults: FaultSite) -> None:
+    """Messages wait in Temporal until it is up again."""
+    await _restart_every_pool(faults)
+
+
+async def test_two_processes_of_each_pool_are_restarted_in_turn_under_load(fault_pairs: FaultSite) -> None:
+    """The other one takes the work."""
+    await _restart_every_pool(fault_pairs)
+
+
+async def _restart_every_pool(faults: FaultSite) -> None:
+    """One process after another, each once people were answered since the last was up again."""
+    await faults.ready()
+    async with traffic(faults, PEOPLE, SECONDS) as going:
+        for process in (name for pool in faults.site.settings.pools for name in faults.pool(pool)):
+            await asyncio.wait_for(going.more(PEOPLE), SECONDS)
+            before = faults.supervisor.kill(process, signal.SIGTERM)
+            assert await asyncio.wait_for(faults.supervisor.ready(process), SECONDS) != before
+        await asyncio.wait_for(going.more(PEOPLE), SECONDS)
+    assert [said.again for said in going.said] == [[]] * len(going.said)
+    assert not (await look_at(faults, going.said)).wrong
+    conversations = {said.conversation for said in going.said}
+    ended = [each for conversation in conversations for each in await faults.attempts(conversation)]
+    assert [each for each in ended if each[1] > 1] == []
+    assert {"receive_input", "generate_answer", "return_answer"} <= {each[0] for each in ended}

@@ -1,0 +1,69 @@
+"""A worker that stood still (SIGSTOP) for longer than its heartbeat timeout goes on (SIGCONT): a zombie."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dialogue.faults import TokenLogFenced
+from tests.faults.checks import look_at
+from tests.faults.fault_site import QUESTIONS, FaultSite
+
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.xdist_group("faults"), pytest.mark.timeout(600)]
+
+SECONDS = 120.0
+
+
+async def test_a_gpu_zombie_writes_nothing_and_goes_on_serving(fault_pairs: FaultSite) -> None:
+    """Another worker goes on from its tokens and finishes; what the zombie then writes and reports is refused."""
+    faults = fault_pairs
+    await faults.ready()
+    (said,), (saying,) = faults.say((QUESTIONS[0], 1))
+    hold = faults.desk.hold("generate_answer", "calling", said.conversation)
+    stop = await asyncio.wait_for(hold.reached(), SECONDS)
+    zombie = faults.worker(stop.pid)
+    with faults.stopped(stop.pid):
+        hold.go_on()
+        await asyncio.wait_for(saying, SECONDS)
+        written = await faults.stream(said)
+    await faults.logged(zombie, step="generate_answer", fault=TokenLogFenced.type, conversation=said.conversation)
+    assert not (await look_at(faults, [said])).wrong
+    assert await faults.stream(said) == written
+    (ended,) = [each for each in await faults.attempts(said.conversation) if each[0] == "generate_answer"]
+    assert ended[1] > 1
+    assert not ended[2].endswith(f":{stop.pid}")
+    await _serves(faults, "gpu", zombie, "generate_answer")
+
+
+async def test_a_dialogue_zombie_writes_no_second_row_and_no_second_final_event(fault_pairs: FaultSite) -> None:
+    """It stood still after its row was kept and before the final event: another worker gives that very reply."""
+    faults = fault_pairs
+    await faults.ready()
+    (said,), (saying,) = faults.say((QUESTIONS[1], 2))
+    hold = faults.desk.hold("return_answer", "middle", said.conversation)
+    stop = await asyncio.wait_for(hold.reached(), SECONDS)
+    zombie = faults.worker(stop.pid)
+    with faults.stopped(stop.pid):
+        hold.go_on()
+        await asyncio.wait_for(saying, SECONDS)
+        written = await faults.stream(said)
+    await faults.logged(zombie, event="step done", step="return_answer", conversation=said.conversation)
+    assert not (await look_at(faults, [said])).wrong
+    assert await faults.stream(said) == written
+    (ended,) = [each for each in await faults.attempts(said.conversation) if each[0] == "return_answer"]
+    assert ended[1] > 1
+    assert not ended[2].endswith(f":{stop.pid}")
+    await _serves(faults, "dialogue", zombie, "return_answer")
+
+
+async def _serves(faults: FaultSite, pool: str, worker: str, step: str) -> None:
+    """With the other one killed, the turn is this worker's."""
+    (other,) = set(faults.pool(pool)) - {worker}
+    pid = faults.supervisor.pids[worker]
+    faults.kill(other)
+    (said,), (saying,) = faults.say((QUESTIONS[2], 3))
+    await asyncio.wait_for(saying, SECONDS)
+    assert not (await look_at(faults, [said])).wrong
+    (served,) = [each for each in await faults.attempts(said.conversation) if each[0] == step]
+    assert served[2].endswith(f":{pid}")
