@@ -54,7 +54,7 @@ from workflows import names
 
 __all__ = ["DIALOGUE_PREFIX", "Conversations", "Pending", "dialogue_id", "new_conversation_id", "new_dialogue_id"]
 
-ACCEPT_SECONDS = 30.0
+ACCEPT_SECONDS = 60.0
 """How long a worker may take to accept a message; it does so before it does anything else."""
 LOOK_SECONDS = 2.0
 """Of these, how long it may take to tell that it has."""

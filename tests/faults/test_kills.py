@@ -9,7 +9,7 @@ import pytest
 from tests.faults.fault_site import PROCESSES, FaultSite
 from tests.faults.kills import Kill, check_one_kill
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("faults"), pytest.mark.timeout(400)]
 
 EACH = {
     "dialogue": Kill("dialogue", "return_answer", "middle", 1),

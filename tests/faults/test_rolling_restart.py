@@ -8,7 +8,8 @@ import signal
 import pytest
 
 from tests.faults.checks import look_at
-from tests.faults.fault_site import FaultSite
+from tests.faults.fault_site import QUESTIONS, FaultSite
+from tests.faults.stops import TENTH
 from tests.faults.traffic import traffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
@@ -25,6 +26,23 @@ async def test_one_process_of_each_pool_is_restarted_under_load(faults: FaultSit
 async def test_two_processes_of_each_pool_are_restarted_in_turn_under_load(fault_pairs: FaultSite) -> None:
     """The other one takes the work."""
     await _restart_every_pool(fault_pairs)
+
+
+async def test_an_answer_longer_than_the_drain_goes_on_elsewhere(fault_pairs: FaultSite) -> None:
+    """A worker that is told to stop waits ``shutdown_seconds``; what is not done then costs an attempt, no token, and
+    no heartbeat timeout: another worker has it at once."""
+    faults = fault_pairs
+    await faults.ready()
+    (said,), (saying,) = faults.say((QUESTIONS[0], 1))
+    hold = faults.desk.hold("generate_answer", "middle", said.conversation)
+    stop = await asyncio.wait_for(hold.reached(), SECONDS)
+    faults.supervisor.kill(faults.worker(stop.pid), signal.SIGTERM)
+    await asyncio.wait_for(saying, SECONDS)
+    assert said.again == []
+    assert not (await look_at(faults, [said])).wrong
+    generated = next(step for step in said.reply["steps"] if step["step"] == "generate_answer")
+    assert generated["attempt"] == 2
+    assert f"resumed at token {TENTH}" in generated["result"]
 
 
 async def _restart_every_pool(faults: FaultSite) -> None:
