@@ -70,7 +70,7 @@ async def _stream(faults: FaultSite, said: Said) -> list[str]:
     shown = "".join(event.data["text"] for event in events if event.kind == "token")
     detokenizer = faults.tokenizer.detokenizer()
     logged = detokenizer.feed(tokens) + detokenizer.flush()
-    if not tokens or shown != logged:
+    if shown != logged:
         twice = " (twice)" if len(shown) > len(logged) else ""
         wrong.append(f"shown {shown!r} of the tokens {logged!r}{twice}")
     if len(tokens) != said.reply["usage"]["completion_tokens"]:

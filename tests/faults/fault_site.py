@@ -25,7 +25,7 @@ from tests.faults.desk import Desk
 from tests.faults.stops import DESK, STEPS
 from tests.support.site import Site, bring_up_site, merged
 
-__all__ = ["PROCESSES", "QUESTIONS", "TWO_OF_EACH", "FaultSite", "bring_up_fault_site"]
+__all__ = ["PROCESSES", "Asked", "QUESTIONS", "SMALL_TALK", "TWO_OF_EACH", "FaultSite", "bring_up_fault_site"]
 
 PROCESSES = ("dialogue", "gpu", "engine", "gateway", "temporal")
 QUESTIONS = (
@@ -34,6 +34,8 @@ QUESTIONS = (
     "What is the daily transfer limit?",
     "How much does a replacement card cost?",
 )
+SMALL_TALK = ("Who won the football world cup in 1998?", "What is the boiling point of water on Mount Everest?")
+"""Answered by a fixed text: out of scope, so nothing is looked up and nothing generated."""
 # Short answers that are shown as they are: a turn is the six steps, once each.
 _SHORT: dict[str, Any] = {
     "generation": {"max_new_tokens": 16},
@@ -54,6 +56,8 @@ TWO_OF_EACH: dict[str, Any] = {
         "gpu": {"serves": ["generate_answer"], "slots": 16, "processes": 2},
     }
 }
+Asked = tuple[tuple[str, int], ...]
+"""Questions with their seeds."""
 _command = stack._parley
 
 
@@ -74,8 +78,8 @@ class FaultSite:
     tokenizer: Tokenizer
     answers: dict[tuple[str, int], str] = field(default_factory=dict)
     """What a question with a seed is answered when nothing is killed: always the same."""
-    undisturbed: dict[tuple[int, str, str], float] = field(default_factory=dict)
-    """Seconds from (conversations, step, when) to the last reply when nothing is killed."""
+    undisturbed: dict[tuple[Asked, str, str], float] = field(default_factory=dict)
+    """Seconds from (what is asked, step, when) to the last reply when nothing is killed."""
 
     def say(self, *asked: tuple[str, int]) -> tuple[list[Said], list[asyncio.Task[Said]]]:
         """Begins to say each (question, seed) in a conversation of its own."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.faults.caller import Said
 from tests.faults.checks import look_at
-from tests.faults.fault_site import PROCESSES, QUESTIONS, FaultSite
+from tests.faults.fault_site import PROCESSES, QUESTIONS, SMALL_TALK, Asked, FaultSite
 from tests.faults.stops import STEPS, WHENS
 
 __all__ = ["MANY", "RESULTS", "Kill", "Outcome", "check_one_kill", "kill_once", "kills", "learn_undisturbed"]
@@ -28,8 +28,6 @@ REACHED_SECONDS = 90.0
 """How long a turn may take to the stop."""
 ANSWERED_SECONDS = 180.0
 """How long the last reply may take after a kill: far above what is measured, and far below for ever."""
-ASKED = tuple((QUESTIONS[number % len(QUESTIONS)], number) for number in range(MANY))
-"""Questions with their seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,14 @@ class Kill:
     step: str
     when: str
     conversations: int
+
+    @property
+    def asked(self) -> Asked:
+        """Every question runs all six steps where the generation is killed; elsewhere every other one is small talk,
+        which is half the work for the same number of conversations. The first one always runs all six."""
+        all_six = self.step == "generate_answer"
+        kinds = [QUESTIONS if all_six or number % 2 == 0 else SMALL_TALK for number in range(self.conversations)]
+        return tuple((kind[number // 2 % len(kind)], number) for number, kind in enumerate(kinds))
 
     def __str__(self) -> str:
         return f"{self.process}-{self.when}-{self.step}-{self.conversations}"
@@ -69,9 +75,8 @@ class Outcome:
     wrong: tuple[str, ...]
 
 
-async def learn_undisturbed(faults: FaultSite, conversations: int) -> None:
-    """What is answered, and how long it takes from each stop, when nothing is killed. Once for each number."""
-    asked = ASKED[:conversations]
+async def learn_undisturbed(faults: FaultSite, asked: Asked) -> None:
+    """What is answered, and how long it takes from each stop, when nothing is killed."""
     faults.desk.forget()
     said, saying = faults.say(*asked)
     await asyncio.wait_for(asyncio.gather(*saying), ANSWERED_SECONDS)
@@ -80,7 +85,7 @@ async def learn_undisturbed(faults: FaultSite, conversations: int) -> None:
         faults.answers[each.text, each.seed] = each.reply["answer"]
     for step, when in product(STEPS, WHENS):
         at = sorted(stop.at for stop in faults.desk.heard if (stop.step, stop.when) == (step, when))
-        faults.undisturbed[conversations, step, when] = last - at[len(at) // 2]
+        faults.undisturbed[asked, step, when] = last - at[len(at) // 2]
 
 
 async def check_one_kill(faults: FaultSite, kill: Kill, folder: Path) -> list[Said]:
@@ -98,12 +103,13 @@ async def kill_once(faults: FaultSite, kill: Kill, seed: int) -> tuple[Outcome, 
     """Raises TimeoutError when the stop, or the last reply, does not come in time."""
     draw = random.Random(seed)
     await faults.ready()
-    if (kill.conversations, kill.step, kill.when) not in faults.undisturbed:
-        await learn_undisturbed(faults, kill.conversations)
+    asked = kill.asked
+    if (asked, kill.step, kill.when) not in faults.undisturbed:
+        await learn_undisturbed(faults, asked)
     faults.desk.forget()
-    asked = draw.sample(ASKED[: kill.conversations], kill.conversations)
-    said, saying = faults.say(*asked)
-    hold = faults.desk.hold(kill.step, kill.when, draw.choice(said).conversation)
+    said, saying = faults.say(*draw.sample(asked, len(asked)))
+    victim = draw.choice([each for each in said if each.text in QUESTIONS])
+    hold = faults.desk.hold(kill.step, kill.when, victim.conversation)
     try:
         await asyncio.wait_for(hold.reached(), REACHED_SECONDS)
         killed_at = time.monotonic()
@@ -120,7 +126,7 @@ async def kill_once(faults: FaultSite, kill: Kill, seed: int) -> tuple[Outcome, 
         **asdict(kill),
         seed=seed,
         recovered=round(recovered, 3),
-        undisturbed=round(faults.undisturbed[kill.conversations, kill.step, kill.when], 3),
+        undisturbed=round(faults.undisturbed[asked, kill.step, kill.when], 3),
         lost=found.lost,
         doubled=found.doubled,
         sent_again=again.total(),
