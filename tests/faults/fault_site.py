@@ -25,7 +25,7 @@ from tests.faults.desk import Desk
 from tests.faults.stops import DESK, STEPS
 from tests.support.site import Site, bring_up_site, merged
 
-__all__ = ["PROCESSES", "Asked", "QUESTIONS", "SMALL_TALK", "TWO_OF_EACH", "FaultSite", "bring_up_fault_site"]
+__all__ = ["PROCESSES", "QUESTIONS", "SMALL_TALK", "TWO_OF_EACH", "Asked", "FaultSite", "bring_up_fault_site"]
 
 PROCESSES = ("dialogue", "gpu", "engine", "gateway", "temporal")
 QUESTIONS = (
