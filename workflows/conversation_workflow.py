@@ -10,18 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NoReturn
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.workflow import ContinueAsNewVersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from dialogue.faults import (
         ConversationBusy,
         ConversationClosed,
-        InvalidRequest,
         MessageIdReused,
         NothingToCancel,
         ParleyFault,
@@ -39,9 +36,9 @@ with workflow.unsafe.imports_passed_through():
         text_digest,
     )
     from dialogue.steps import RecallConversation
-    from dialogue.turn import Carried, ConversationEnd, Recalled, Reply, Transcript
+    from dialogue.turn import ConversationEnd, Recalled, Reply, Transcript
 
-from workflows import visible
+from workflows import runs, visible
 from workflows.inputs import application_error, ignored_signal, one_argument, parse
 from workflows.memory import Memory, brief
 from workflows.progress import TurnInProgress
@@ -54,8 +51,6 @@ IDLE_SECONDS = 24 * 3600.0
 KEPT_REPLIES = 8
 REPLY_HELD = "reply-held"
 """Since then a repeated message is answered without an activity, where its run still holds the reply."""
-FULL_BYTES, FULL_EVENTS = 20_000_000, 20_000
-"""Of a run's history. The server suggests to continue as new at a fifth of it, and terminates at 50 MB and 50,000."""
 RECALL_TIMEOUT = timedelta(seconds=10)
 HEARTBEAT_TIMEOUT = timedelta(seconds=2)
 
@@ -72,7 +67,7 @@ class ConversationWorkflow:
         self._memory = Memory()
         try:
             self._start = parse(raw, ConversationStart)
-            self._memory = Memory(_carried(self._start))
+            self._memory = Memory(runs.carried(self._start))
         except ApplicationError as error:  # told by run(): an init that raises would fail the task for ever
             self._bad_start = error
         self._recalled = self._start.fresh or self._start.carried is not None
@@ -104,7 +99,7 @@ class ConversationWorkflow:
                 elif self._closing or idle.done():
                     return self._end("closed" if self._closing else "idle")
                 elif self._due():
-                    self._continue_as_new()
+                    runs.go_on(self._start, self._memory)
                 else:
                     await workflow.wait_condition(
                         lambda: bool(self._queue) or self._closing or idle.done() or self._due()
@@ -149,20 +144,7 @@ class ConversationWorkflow:
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     def _due(self) -> bool:
-        limit = self._start.turns_per_run
-        enough = limit is not None and self._turns_here >= limit
-        info = workflow.info()
-        # A turn a run, so that an operator who holds it on its version does not make it start over and over.
-        newer = self._turns_here > 0 and info.is_target_worker_deployment_version_changed()
-        return enough or newer or info.is_continue_as_new_suggested()
-
-    def _continue_as_new(self) -> NoReturn:
-        """As a run of the version that is current by then, where workers have versions."""
-        carried = self._memory.carry().model_dump(mode="json")
-        workflow.continue_as_new(
-            self._start.model_copy(update={"carried": carried, "fresh": False}),
-            initial_versioning_behavior=ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
-        )
+        return runs.due(self._start, self._turns_here)
 
     async def _watch_idle(self) -> None:
         """One timer for a whole idle time, not one a turn: it looks when it wakes how long nobody has spoken."""
@@ -231,15 +213,10 @@ class ConversationWorkflow:
                 )
             )
 
-        if self._full():
+        if runs.full():
             self._refuse(
                 ConversationBusy("conversation: its run is full and goes on as a new one. Say it again in a moment.")
             )
-
-    def _full(self) -> bool:
-        """It continues as new between two messages; so where there is always another one, somebody has to wait."""
-        info = workflow.info()
-        return info.get_current_history_size() > FULL_BYTES or info.get_current_history_length() > FULL_EVENTS
 
     def _accept(self, message: Say) -> TurnInProgress:
         self._memory.total += 1
@@ -391,12 +368,3 @@ class ConversationWorkflow:
                     f"message_id: {message.message_id} was used for another text. Give each message an id of its own."
                 )
             )
-
-
-def _carried(start: ConversationStart) -> Carried | None:
-    """What the run before took along. Raises an ApplicationError where a caller says so, who cannot know it."""
-    if start.carried is None:
-        return None
-    if workflow.info().continued_run_id is None:
-        raise application_error(InvalidRequest("carried: is set by continue-as-new alone. Leave it out."))
-    return Carried.model_validate(start.carried)

@@ -49,6 +49,8 @@ WAYS = (
     Way(r"parley reviews list(?: --json)?", "site"),
     Way(r"parley reviews (?:show|resolve) CONVERSATION 1.*", "site", codes=(2,)),  # nothing waits
     Way(r"temporal (?:workflow|operator|task-queue) .+", "site"),
+    # 1: the site's workers have no version; tests/workflows/test_versions.py runs these where they have
+    Way(r"temporal worker deployment .+", "site", codes=(1,)),
     Way(r"curl .+", "site"),
     Way(r"\.venv/bin/python examples/python_service/\w+\.py .+", "site"),
 )

@@ -1,19 +1,25 @@
-"""Other ``temporal.yaml``: pools split in three, a review that nobody resolves, the token log in Redis."""
+"""Other ``temporal.yaml``: pools split in three, a review that nobody resolves, the token log in Redis, workers with a
+version.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sys
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from temporalio.common import VersioningBehavior
 
 from dialogue.messages import Say
 from dialogue.turn import Reply
 from records.token_log import StreamEvent
+from settings.schema import SERVICES
 from tests.support.redis_server import redis_server
+from tests.support.servers import executable
 from tests.support.site import Site, bring_up_site, write_settings
 
 QUESTION = "How long do I have to send back shoes I bought online?"
@@ -28,6 +34,42 @@ THREE_POOLS = {
     },
     "policies": {"default": {"human_timeout": 1.0}},
 }
+
+
+VERSIONED = {
+    "pools": {
+        "dialogue": {
+            "serves": [service for service in SERVICES if service != "generate_answer"],
+            "version": {"build": "2026.11.24"},
+        },
+        "gpu": {"serves": ["generate_answer"], "slots": 16, "version": {"build": "2026.11.24"}},
+    }
+}
+
+
+async def test_workers_with_a_version(tmp_path: Path) -> None:
+    """Once their version is current they answer, and the conversation is pinned to it."""
+    async with bring_up_site(tmp_path, VERSIONED) as site:
+        words = (
+            "worker",
+            "deployment",
+            "set-current-version",
+            "--deployment-name",
+            "parley",
+            "--build-id",
+            "2026.11.24",
+        )
+        process = await asyncio.create_subprocess_exec(
+            executable("temporal"), *words, "-y", "--address", site.temporal_address, stdout=PIPE, stderr=STDOUT
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0, said
+        conversation = site.new()
+        assert (await site.say(conversation, "How long do I have to send back shoes?", "m1")).state == "done"
+        description = (await site.client.get_workflow_handle(conversation).describe()).raw_description
+        versioning = description.workflow_execution_info.versioning_info
+        assert versioning.behavior == VersioningBehavior.PINNED
+        assert versioning.deployment_version.build_id == "2026.11.24"
 
 
 async def test_three_pools_and_a_review_that_times_out(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,15 @@ async def test_a_reply_that_the_run_no_longer_holds_comes_from_the_audit(site: S
     again = await handle.execute_update("say", repeated, id="another-id", result_type=Reply)
     assert (again.turn, again.answer) == (1, replies[0].answer)
     assert len(site.steps.called("recall_conversation")) == 1
+
+
+@pytest.mark.parametrize("page", ["docs/changing-workflows.md", "docs/zh-CN/changing-workflows.md"])
+def test_the_page_shows_the_code_as_it_is(repository: Path, page: str) -> None:
+    """Its example is this one, word for word."""
+    shown = re.findall(r"```python\n(.*?)```", (repository / page).read_text("utf-8"), re.DOTALL)
+    source = (repository / "workflows" / "conversation_workflow.py").read_text("utf-8")
+    assert [textwrap.indent(block, " " * 8) in source for block in shown] == [True]
+    assert PATCHED in shown[0]
 
 
 def test_with_the_patch_old_and_new_histories_replay() -> None:

@@ -146,6 +146,19 @@ async def test_a_run_that_is_held_on_its_version_does_not_start_over_and_over(ro
         assert len(await runs_of(rollout.client, conversation)) <= 4
 
 
+async def test_what_ran_without_a_version_is_taken_over(rollout: Rollout) -> None:
+    """By the version that becomes current, which must therefore replay it: here it is the same code."""
+    conversation = new_conversation_id()
+    async with rollout.worker(REPOSITORY):
+        assert (await rollout.say(conversation, "doubtful")).state == "waiting"
+    async with rollout.worker(REPOSITORY, "one"):
+        await rollout.make_current("one")
+        decision = ResolveReview(turn=1, decision="approve", by="ann")
+        await rollout.core.resolve_review(conversation, decision)
+        assert await rollout.build_of(conversation) == "one"
+    assert not lost_tasks(await runs_of(rollout.client, conversation))
+
+
 async def test_without_versions_the_same_change_breaks_what_runs(rollout: Rollout) -> None:
     """The new workers cannot go on with what the old ones began; with the old code back it is answered."""
     conversation = new_conversation_id()
