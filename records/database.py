@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["connect_database", "migrate", "reading", "writing"]
 
-BUSY_SECONDS = 5.0
+BUSY_SECONDS = 4.0
 """How long a transaction waits for a connection, and then for another process's lock. Both together fit into the
-shortest time that a step has (``workflows/steps.py``: 15 s), so that it ends with a fault that says why, and not as a
-bare timeout. Temporal attempts it again."""
+shortest time that an activity has (10 s), so that it ends with a fault that says why, and not as a bare timeout.
+Temporal attempts it again."""
 _MIGRATION_SECONDS = 30.0
 _MIGRATION_LOCK = 0x7061726C6579  # any number, but always the same one
 _UNDEFINED_TABLE = "42P01"

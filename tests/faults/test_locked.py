@@ -27,7 +27,7 @@ async def test_a_turn_waits_for_locked_records_and_is_recorded_once(stood: Site)
     assert "\n" not in failure.message
     assert not line.ok
     assert "fuser" in line.do
-    reply = await asyncio.wait_for(said, 60)
+    reply = await asyncio.wait_for(said, 100)
     assert (reply.state, reply.verdict) == ("done", "pass")
     steps = {step.step: step.attempt for step in reply.steps}
     assert steps["generate_answer"] == 1
@@ -43,7 +43,7 @@ async def test_a_locked_token_log_costs_the_stream_and_not_the_answer(stood: Sit
     """Each of the two workers waits for it once and then no more; the next turn streams again."""
     conversation, started = stood.new(), time.monotonic()
     async with held(stood.layout.token_log):
-        reply = await asyncio.wait_for(stood.say(conversation, QUESTION, "m1"), 60)
+        reply = await asyncio.wait_for(stood.say(conversation, QUESTION, "m1"), 100)
         took = time.monotonic() - started
     assert (reply.state, reply.verdict) == ("done", "pass")
     assert {step.attempt for step in reply.steps} == {1}
@@ -61,7 +61,7 @@ async def test_a_locked_token_log_costs_the_stream_and_not_the_answer(stood: Sit
 
 
 async def test_a_token_log_locked_in_mid_answer_costs_the_rest_of_the_stream(stood: Site) -> None:
-    """What was shown stays; the answer and its row are whole."""
+    """What was logged stays, the end of the stream is missing; the answer and its row are whole."""
     conversation = stood.new()
     said = asyncio.create_task(stood.say(conversation, QUESTION, "m1"))
     async for event in stood.token_log.follow(f"{conversation}/0001"):
@@ -69,14 +69,14 @@ async def test_a_token_log_locked_in_mid_answer_costs_the_rest_of_the_stream(sto
             break
     holder = sqlite3.connect(stood.layout.token_log, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    reply = await asyncio.wait_for(said, 60)
+    reply = await asyncio.wait_for(said, 100)
     holder.execute("COMMIT")
     holder.close()
     assert (reply.state, reply.verdict) == ("done", "pass")
-    events = await stood.token_log.read(f"{conversation}/0001")
-    assert "final" not in [event.kind for event in events]
-    shown = "".join(event.data["text"] for event in events if event.kind == "token").strip(' "')
-    assert shown
-    assert shown in reply.answer
-    assert len(shown) < len(reply.answer)
-    assert len(await stood.rows(conversation)) == 1
+    kinds = [event.kind for event in await stood.token_log.read(f"{conversation}/0001")]
+    assert "token" in kinds
+    assert "final" not in kinds
+    logged_tokens = len(await stood.token_log.tokens(f"{conversation}/0001", 1, 0))
+    assert 0 < logged_tokens <= reply.usage.completion_tokens
+    (row,) = await stood.rows(conversation)
+    assert row.output_text == reply.answer
