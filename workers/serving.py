@@ -24,6 +24,7 @@ from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.ports import free_port
 from settings.schema import PoolSettings, Settings
+from workers.build import build_id
 from workers.engines import Engines
 from workers.parts import Parts
 from workers.run import ready_file
@@ -74,6 +75,7 @@ async def worker(settings: Settings, pool: str, engines: Engines | None, timelin
             task_queue=options.task_queue or pool,
             workflows=[ConversationWorkflow, DialogueWorkflow] if "workflows" in options.serves else [],
             activities=activities,
+            build_id=await asyncio.to_thread(build_id),
             max_cached_workflows=options.max_cached_workflows,
             max_concurrent_activities=options.slots,
             max_concurrent_activity_task_polls=options.pollers,
