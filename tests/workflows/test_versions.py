@@ -64,10 +64,15 @@ class Rollout:
             await process.wait()
 
     async def make_current(self, build: str) -> None:
-        """As soon as the server knows the version by its workers' polls."""
+        """As soon as the server knows the version by its workers' polls, and until all that begins goes there."""
         command = ("worker", "deployment", "set-current-version", "--deployment-name", self.deployment)
         while await self.temporal(*command, "--build-id", build, "-y") != 0:  # noqa: ASYNC110 (another process)
             await asyncio.sleep(0.1)
+        there = 0
+        while there < 5:  # one after the other, because each partition of the task queue hears of it by itself
+            probe = new_conversation_id()
+            await self.say(probe, "a greeting")
+            there = there + 1 if await self.build_of(probe) == build else 0
 
     async def hold(self, conversation: str, build: str) -> None:
         """On that version, whatever is current."""
