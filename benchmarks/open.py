@@ -91,9 +91,17 @@ class _Worker:
     async def memory(self) -> int:
         """KiB."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(b"\n")
-        return int(await self.process.stdout.readline())
+        return (await _said(self.process, "kib"))["kib"]
+
+
+async def _said(process: asyncio.subprocess.Process, what: str) -> dict[str, Any]:
+    """The next line of JSON that says ``what``; the SDK writes its warnings between."""
+    assert process.stdout is not None
+    async for line in process.stdout:
+        if line.startswith(f'{{"{what}"'.encode()):
+            return json.loads(line)
+    raise RuntimeError(f"the worker ended before it said {what}")
 
 
 @asynccontextmanager
@@ -102,9 +110,8 @@ async def _worker(address: str, cached: int) -> AsyncGenerator[_Worker]:
     pipe = subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=ROOT)
     assert process.stdin is not None
-    assert process.stdout is not None
     try:
-        yield _Worker(process, **json.loads(await process.stdout.readline()))
+        yield _Worker(process, **await _said(process, "metrics"))
     finally:
         process.stdin.close()
         await process.wait()

@@ -1,7 +1,7 @@
 """A worker in a process of its own, so that its memory is its own: ``python -m benchmarks.open_worker ADDRESS CACHED``.
 
-Says ``{"metrics": …}`` on standard output once it takes tasks; answers each line of its standard input with the KiB
-that it holds after a collection, and ends with it.
+Says ``{"metrics": …}`` on standard output once it takes tasks; answers each line of its standard input with
+``{"kib": …}``, what it holds after a collection, and ends with it. The SDK's own warnings stand between.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
-from benchmarks.shapes import planned_steps
+from benchmarks.shapes import Living, planned_steps
 from cli.ending import end
 from records.plugin import parley_plugin
 from settings.ports import free_port
@@ -51,12 +51,13 @@ async def serve(address: str, cached: int) -> None:
         task_queue=QUEUE,
         workflows=[ConversationWorkflow],
         activities=steps.activities(),
+        interceptors=[Living()],
         max_cached_workflows=cached,
     )
     async with worker:
         print(json.dumps({"metrics": f"http://127.0.0.1:{port}/metrics"}), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
-            print(_memory(), flush=True)
+            print(json.dumps({"kib": _memory()}), flush=True)
 
 
 def _memory() -> int:

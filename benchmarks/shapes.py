@@ -12,12 +12,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, Worker
 
+from activities.heartbeats import living
 from activities.turn_plan import TurnPlanner
 from benchmarks.floor import BareStepsWorkflow, FloorWorkflow, floor_step
 from dialogue.messages import Say
@@ -33,7 +35,7 @@ from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
 from workflows.names import INTENT, MODEL, SNAPSHOT, TENANT, VARIANT, VERDICT
 
-__all__ = ["CACHED", "QUESTION", "ROOT", "Shape", "file_server", "planned_steps", "serving"]
+__all__ = ["CACHED", "QUESTION", "ROOT", "Living", "Shape", "file_server", "planned_steps", "serving"]
 
 ROOT = Path(__file__).resolve().parent.parent
 # As `parley up` starts it: the file database's own defaults wait for the disk at every commit.
@@ -41,6 +43,20 @@ PRAGMAS = ("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronou
 ATTRIBUTES = (TENANT, INTENT, VARIANT, VERDICT, MODEL, SNAPSHOT)
 QUESTION = "How long do I have to send something back?"
 CACHED = 1000  # pools.dialogue.max_cached_workflows, as temporal.yaml has it
+
+
+class Living(Interceptor):
+    """The part of the product's interceptor that tells Temporal that a step's worker lives: a step is taken for dead
+    after two seconds without it, and a busy machine is slow."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 (the SDK's name)
+        return _LivingInbound(next)
+
+
+class _LivingInbound(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002 (the SDK's name)
+        async with living():
+            return await super().execute_activity(input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +127,11 @@ async def _turn(client: Client, stack: AsyncExitStack, name: str, *, pools: int)
             activities=[*beside, *generate] if pools == 1 else beside,
             max_cached_workflows=CACHED,
             max_heartbeat_throttle_interval=timedelta(seconds=0.2),
+            interceptors=[Living()],
         )
     ]
     if pools == 2:
-        workers.append(Worker(client, task_queue=f"{queue}-gpu", activities=generate))
+        workers.append(Worker(client, task_queue=f"{queue}-gpu", activities=generate, interceptors=[Living()]))
     for worker in workers:
         await stack.enter_async_context(worker)
     conversations = Conversations(client, task_queue=queue, web_ui="http://127.0.0.1:8233")
