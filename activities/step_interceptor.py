@@ -3,7 +3,9 @@ the sign that its worker lives."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -58,6 +60,9 @@ class _StepInbound(ActivityInboundInterceptor):
             try:
                 async with living():
                     result = await super().execute_activity(input)
+            except asyncio.CancelledError:
+                log.info("step cancelled", why=_why_cancelled())
+                raise
             except ParleyFault as fault:
                 log.warning("step failed", fault=fault.type, reason=fault.message)
                 # Without its causes: with SQLAlchemy's, the server keeps "Failure exceeds size limit" (4 kB) and
@@ -74,3 +79,9 @@ class _StepInbound(ActivityInboundInterceptor):
             )
             return result.model_copy(update={"done": done})
         return result
+
+
+def _why_cancelled() -> str:
+    """``cancel_requested``, ``not_found`` (another attempt took its place), ``worker_shutdown`` and their like."""
+    details = activity.cancellation_details()
+    return ", ".join(name for name, holds in asdict(details).items() if holds) if details else ""

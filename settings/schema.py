@@ -89,7 +89,7 @@ class Settings(Section):
     pools: dict[Identifier, PoolSettings] = Field(
         default_factory=lambda: {
             "dialogue": PoolSettings(serves=tuple(s for s in SERVICES if s != "generate_answer")),
-            "gpu": PoolSettings(serves=("generate_answer",), slots=16),
+            "gpu": PoolSettings(serves=("generate_answer",), slots=16, shutdown_seconds=30),
         }
     )
     """The worker pools by name."""

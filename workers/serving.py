@@ -75,7 +75,7 @@ async def worker(settings: Settings, pool: str, engines: Engines | None, timelin
             task_queue=options.task_queue or pool,
             workflows=[ConversationWorkflow, DialogueWorkflow] if "workflows" in options.serves else [],
             activities=activities,
-            build_id=await asyncio.to_thread(build_id),
+            build_id=None if options.version else await asyncio.to_thread(build_id),  # a version names its build itself
             max_cached_workflows=options.max_cached_workflows,
             max_concurrent_activities=options.slots,
             max_concurrent_activity_task_polls=options.pollers,

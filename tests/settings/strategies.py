@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from settings.schema import SERVICES, GenerationSettings, PoolSettings, Settings, StepSettings, TemporalSettings
+from settings.schema import (
+    SERVICES,
+    GenerationSettings,
+    PoolSettings,
+    Settings,
+    StepSettings,
+    TemporalSettings,
+    VersionSettings,
+)
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,12}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -73,6 +81,9 @@ def of_type(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
 @cache
 def section(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
     """Each field is either left out or given; what must fit together is made to fit below."""
+    if model is VersionSettings:  # patterns are not read here
+        plain = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,12}", fullmatch=True)
+        return st.builds(VersionSettings, build=plain, deployment=plain)
     fields = {name: of_field(name, field) for name, field in model.model_fields.items()}
     required = {name: fields.pop(name) for name, field in model.model_fields.items() if field.is_required()}
     return st.fixed_dictionaries(required, optional=fields).map(lambda given: model(**given))
