@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import get_args
 
 import httpx
 import pytest
 
 from dialogue.faults import MessageIdReused
 from dialogue.messages import CancelTurn, DialogueStart
+from dialogue.plan import StepName
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
 
 SHOES = "How long do I have to send back shoes I bought online?"
-STEPS = (
-    "receive_input",
-    "recognise_intent",
-    "retrieve_knowledge",
-    "generate_answer",
-    "review_answer",
-    "return_answer",
-)
+STEPS: tuple[StepName, ...] = get_args(StepName)
 
 
 async def test_an_english_question_is_generated_from_the_knowledge_base(site: Site) -> None:

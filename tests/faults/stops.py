@@ -13,7 +13,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
@@ -21,6 +21,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from activities.step_interceptor import StepInterceptor
 from activities.stream_events import StreamEvents
 from dialogue.messages import TurnKey
+from dialogue.plan import StepName
 from records.audit import AuditLog
 from records.token_log_sqlite import SqliteTokenLog
 
@@ -28,14 +29,7 @@ __all__ = ["DESK", "STEPS", "TENTH", "WHENS", "install"]
 
 DESK = "FAULT_DESK"
 """The environment's name of the driver's Unix socket."""
-STEPS = (
-    "receive_input",
-    "recognise_intent",
-    "retrieve_knowledge",
-    "generate_answer",
-    "review_answer",
-    "return_answer",
-)
+STEPS: tuple[StepName, ...] = get_args(StepName)
 WHENS = ("before", "middle", "after")
 TENTH = 10
 """The token after which a generation is in its middle."""

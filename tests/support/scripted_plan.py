@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from dialogue.plan import (
     GenerationPlan,
@@ -20,14 +21,7 @@ from dialogue.steps import Passage, ReceiveInput
 
 __all__ = ["FAULTS", "PASSAGE", "scripted_plan"]
 
-STEPS = (
-    "receive_input",
-    "recognise_intent",
-    "retrieve_knowledge",
-    "generate_answer",
-    "review_answer",
-    "return_answer",
-)
+STEPS: tuple[StepName, ...] = get_args(StepName)
 TEXTS = ("refusal", "fallback", "blocked", "failed", "cancelled", "waiting")
 PASSAGE = Passage(
     id="p1",
