@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -201,9 +202,15 @@ class Conversations:
         try:
             async with asyncio.timeout(seconds):
                 return await sending
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-            _go_on_if_cancelled()
-            return None
+        except RPCError:
+            await _hear(operation)
+            raise
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            await _hear(operation)
+        except TimeoutError:
+            pass  # before the SDK came to send it
+        _go_on_if_cancelled()
+        return None
 
     async def _accepted(
         self, conversation: str, message: Say, operation: WithStartWorkflowOperation[Any, Any]
@@ -358,6 +365,13 @@ class Conversations:
             transcript = await self.transcript(execution.id, owner)
             if transcript.waiting:
                 yield execution.id, transcript
+
+
+async def _hear(operation: WithStartWorkflowOperation[Any, Any]) -> None:
+    """Of a call that failed, the operation holds the error too, for who asks it for the workflow; nobody does, and
+    asyncio would log it as forgotten."""
+    with contextlib.suppress(asyncio.CancelledError, RPCError, WorkflowAlreadyStartedError):
+        await operation.workflow_handle()
 
 
 def _go_on_if_cancelled() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from typing import Any
 
@@ -26,6 +27,16 @@ async def test_without_a_worker_saying_ends_in_time(unserved: Conversations) -> 
     """The message is not accepted, and that is said: sending it again is safe."""
     with pytest.raises(RecordsUnavailable, match=f"no worker of task queue {unserved.task_queue} took the message"):
         await unserved.say("c-" + uuid.uuid4().hex, Say(message_id="m1", text="Hello"), wait_seconds=0.3)
+
+
+async def test_an_error_that_was_told_is_not_logged_as_forgotten(
+    unserved: Conversations, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The SDK keeps each failed call's error in a future of its own as well."""
+    with pytest.raises(RecordsUnavailable):
+        await unserved.say("c-" + uuid.uuid4().hex, Say(message_id="m1", text="Hello"), wait_seconds=0.3)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_without_a_worker_a_question_is_kept(unserved: Conversations) -> None:
