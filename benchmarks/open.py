@@ -114,7 +114,7 @@ async def _worker(address: str, cached: int) -> AsyncGenerator[_Worker]:
         yield _Worker(process, **await _said(process, "metrics"))
     finally:
         process.stdin.close()
-        await process.wait()
+        await process.communicate()  # reads what is left, or a full pipe would keep the process for ever
 
 
 async def _open(conversations: Conversations, names: Sequence[str]) -> None:

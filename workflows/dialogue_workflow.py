@@ -53,7 +53,8 @@ class DialogueWorkflow:
             raise
         finally:
             watch.cancel()
-            visible.show(self._memory, turn)
+            if workflow.in_workflow():  # and not a garbage collector that closes a run which was thrown away
+                visible.show(self._memory, turn)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return turn.reply()
 

@@ -55,12 +55,17 @@ class Rollout:
             stdout=PIPE,
             stderr=DEVNULL,
         )
+        assert process.stdout is not None
+        first = await process.stdout.readline()
+        # The SDK's core warns there of each task that fails; unread, the pipe fills up and the process never ends.
+        reading = asyncio.create_task(process.stdout.read())
         try:
-            assert process.stdout is not None
-            assert await process.stdout.readline() == b"ready\n"
+            assert first == b"ready\n"
             yield
         finally:
-            process.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await reading
             await process.wait()
 
     async def make_current(self, build: str) -> None:
