@@ -28,6 +28,15 @@ class Layout:
         """The folder of a prepared model."""
         return self.models / f"{model.name}-{model.quantization}"
 
+    def registry(self, location: str | None) -> Path:
+        """The registry's folder, where ``registry.location`` is none of HTTP."""
+        return self.data / "registry" if location is None else Path(location)
+
+    @property
+    def checkpoints(self) -> Path:
+        """What was pulled and models are built from."""
+        return self.data / "checkpoints"
+
     @property
     def knowledge(self) -> Path:
         return self.data / "knowledge"

@@ -130,6 +130,10 @@ def _anchored(settings: Settings, origins: Origins) -> Settings:
         server = anchored.temporal.dev_server.model_copy(update={"database": below})
         temporal = anchored.temporal.model_copy(update={"dev_server": server})
         anchored = anchored.model_copy(update={"temporal": temporal})
+    location = settings.registry.location
+    if location is not None and "://" not in location:
+        registry = anchored.registry.model_copy(update={"location": str(_absolute(Path(location), origins.root))})
+        anchored = anchored.model_copy(update={"registry": registry})
     anchored._origins = origins
     return anchored
 
