@@ -9,6 +9,7 @@ __all__ = ["app"]
 app = App(name="model", help="Bring in, build, promote and roll back models.")
 
 _COMMANDS = (
+    ("pull", "cli.model_pull:pull", "Bring a model in from an address or a hub."),
     ("build", "cli.model_build:build", "Build a model and publish it to the registry."),
     ("list", "cli.model_versions:list_", "List the versions and their aliases."),
     ("show", "cli.model_versions:show", "Show one version, or a model with its history."),

@@ -26,6 +26,7 @@ from model_runtime.model_store import (
     MANIFEST,
     FileRecord,
     ModelManifest,
+    load_manifest,
     parse_manifest,
     publish_folder,
     verify,
@@ -41,7 +42,7 @@ from model_runtime.registry_index import (
 )
 from model_runtime.registry_store import Document, Store
 from model_runtime.room import check_room
-from model_runtime.safe_files import check_names
+from model_runtime.safe_files import check_names, check_weights
 
 __all__ = ["Published", "Registry", "folder_of", "now"]
 
@@ -98,8 +99,10 @@ class Registry:
         another content, :class:`~dialogue.faults.UnsafeModel`, :class:`ModelCorrupt`, and
         :class:`~dialogue.faults.ModelMissing` where the folder holds no prepared model.
         """
-        manifest = verify(folder)
-        check_names(manifest.files, str(folder / MANIFEST))
+        manifest = load_manifest(folder)
+        check_names(manifest.files, str(folder / MANIFEST))  # before any of them is opened
+        verify(folder)
+        check_weights(folder, manifest.files)
         where = folder_of(check_name(name), manifest.digest)
         if self._there(name, manifest, self._read()[0]):
             return Published(name, manifest.digest, new=False)

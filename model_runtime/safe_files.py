@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 from dialogue.faults import UnsafeModel
 
-__all__ = ["Kind", "check_names", "kind_of"]
+__all__ = ["Kind", "check_names", "check_weights", "kind_of"]
 
 Kind = Literal["taken", "refused", "left out"]
 
@@ -39,3 +40,19 @@ def check_names(names: Iterable[str], where: str) -> None:
                 f"{where}: its manifest names {name!r}. A model is safetensors, JSON, a tokenizer and a chat template, "
                 "all in one folder; build it again from a checkpoint that has these."
             )
+
+
+def check_weights(folder: Path, names: Iterable[str]) -> None:
+    """Raises :class:`UnsafeModel` where a file is called safetensors and is something else, such as a pickle."""
+    from safetensors import SafetensorError, safe_open
+
+    for name in names:
+        if not name.endswith(".safetensors"):
+            continue
+        try:
+            with safe_open(folder / name, framework="numpy"):  # reads the header alone
+                pass
+        except SafetensorError as error:
+            raise UnsafeModel(
+                f"{folder / name} is no safetensors file ({error}): take the weights from who publishes them as such."
+            ) from error

@@ -18,6 +18,7 @@ from records.database import connect_database, migrate
 from tests.model_runtime.conftest import model_folder, tiny_checkpoint
 from tests.model_runtime.registries import prepared
 from tests.records.rows import a_row
+from tests.support.file_server import Served, file_server
 
 __all__ = ["model_folder", "tiny_checkpoint"]
 
@@ -165,3 +166,54 @@ def test_a_model_is_built_and_published(
     assert not [path for path in (data_folder / "cache" / "builds").iterdir() if path.is_dir()]
     assert run(line) == 0
     assert "was there already" in capsys.readouterr().out
+
+
+def test_a_prepared_model_is_pulled_into_the_registry(
+    registry: Registry,
+    data_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the token of the environment, which is no setting and in no message; a hub's token is not shown to it."""
+    made = prepared(tmp_path / "made")
+    monkeypatch.setenv("HF_TOKEN", "hub-secret")
+    with file_server() as server:
+        server.files = {f"/tiny/{file.name}": Served(file.read_bytes()) for file in made.iterdir()}
+        server.token = "model-secret"
+        line = ["model", "pull", f"{server.url}/tiny"]
+        assert run(line) == 1
+        assert "PARLEY_MODEL_TOKEN" in (told := capsys.readouterr().err)
+        assert "hub-secret" not in told
+        assert [asked for asked in server.asked if "authorization" in asked.headers] == []
+        monkeypatch.setenv("PARLEY_MODEL_TOKEN", "model-secret")
+        assert run([*line, "--by", "ann", "--name", "mine"]) == 0
+        told = capsys.readouterr()
+        assert "secret" not in told.out + told.err
+        assert run([*line, "--name", "mine", "--json"]) == 0
+    digest = load_manifest(made).digest
+    assert json.loads(capsys.readouterr().out) == {"name": "mine", "digest": digest, "new": False}
+    registry.verify("mine", digest)
+    assert not [path for path in (data_folder / "checkpoints").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("held", [None, "", "two tokens", b"\xff"])
+def test_a_token_file_that_holds_no_token_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str | bytes | None
+) -> None:
+    """By its setting, without what it holds."""
+    file = tmp_path / "token"
+    if held is not None:
+        file.write_bytes(held if isinstance(held, bytes) else held.encode())
+    with (tmp_path / "temporal.yaml").open("a") as settings:
+        settings.write("pull: {token_file: token}\n")
+    assert run(["model", "pull", "http://127.0.0.1:9/tiny"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("pull.token_file: ")
+    assert "two tokens" not in told
+
+
+def test_what_is_no_source_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With both that are."""
+    assert run(["model", "pull", "lab/tiny"]) == 2
+    assert "owner/name@revision" in capsys.readouterr().err

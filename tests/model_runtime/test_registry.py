@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +22,12 @@ from dialogue.faults import (
     UnsafeModel,
 )
 from model_runtime.build_record import BuildRecord
-from model_runtime.model_store import MANIFEST, FileRecord, load_manifest, overall_digest, verify
+from model_runtime.model_store import MANIFEST, FileRecord, file_digest, load_manifest, overall_digest, verify
 from model_runtime.registry import Registry, folder_of, now
 from model_runtime.registry_gc import collect
 from model_runtime.registry_index import Reference, parse_reference
 from model_runtime.registry_store import FolderStore, Store
-from tests.model_runtime.registries import prepared
+from tests.model_runtime.registries import prepared, safetensors
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_another_content_under_the_same_digest_is_refused(registry: Registry, tm
     with pytest.raises(RegistryConflict, match=rf"tiny@{digest[:12]} .* another languages, reasoning"):
         registry.publish("tiny", prepared(tmp_path / "b", languages=("zh",), reasoning="r1"), by="ann")
     damaged = prepared(tmp_path / "c")
-    (damaged / "weights-001.safetensors").write_bytes(b"WEIGHTS")
+    (damaged / "weights-001.safetensors").write_bytes(safetensors(b"WEIGHTS"))
     with pytest.raises(ModelCorrupt, match=r"weights-001\.safetensors differs"):
         registry.publish("tiny", damaged, by="ann")
     assert registry.manifest("tiny", digest).languages == ("en",)
@@ -108,6 +109,19 @@ def test_pickles_code_and_paths_are_never_taken(registry: Registry, tmp_path: Pa
     with pytest.raises(UnsafeModel, match="safetensors, JSON"):
         registry.publish("tiny", folder, by="ann")
     assert registry.index().models == {}
+
+
+def test_a_pickle_called_safetensors_is_refused(registry: Registry, tmp_path: Path) -> None:
+    """The name alone convinces nobody."""
+    folder = prepared(tmp_path / "made")
+    (folder / "weights-001.safetensors").write_bytes(pickle.dumps({"w": 1}))
+    manifest = load_manifest(folder)
+    weights = folder / "weights-001.safetensors"
+    files = {**manifest.files, weights.name: FileRecord(file_digest(weights), weights.stat().st_size)}
+    changed = replace(manifest, files=files, digest=overall_digest(files, manifest.method))
+    (folder / MANIFEST).write_text(changed.to_json())
+    with pytest.raises(UnsafeModel, match="is no safetensors file"):
+        registry.publish("tiny", folder, by="ann")
 
 
 @pytest.mark.parametrize("file", ["chat_template.jinja", "tokenizer.json"])
