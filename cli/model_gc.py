@@ -79,7 +79,7 @@ def _set(settings: Settings, registry: Registry) -> dict[str, str]:
     for model in all_models(settings):
         if model.source.startswith("registry:"):
             try:
-                found[registry.resolve(parse(model.source))] = f"{settings.origins.file} names it"
+                found[registry.resolve(parse(model.source))] = "this site's model.source names it"
             except NoSuchVersion:  # told by `parley prepare`; there is nothing to keep
                 continue
     return found

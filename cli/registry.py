@@ -26,7 +26,10 @@ def open_registry(settings: Settings) -> Registry:
     from model_runtime.registry_store import FolderStore
     from settings.layout import Layout
 
-    return Registry(FolderStore(Layout.of(settings).registry(settings.registry.location)))
+    location = settings.registry.location
+    if not location:
+        return Registry(FolderStore(Layout.of(settings).registry))
+    return Registry(FolderStore(settings.resolve(Path(location).expanduser())))
 
 
 def token(file: Path | None, setting: str, *variables: str) -> str | None:

@@ -13,10 +13,22 @@ from typing import Any, Literal
 
 from dialogue.faults import InvalidRequest, NoSuchVersion, RegistryFault
 
-__all__ = ["Alias", "Index", "Model", "Move", "Reference", "Version", "check_alias", "check_name", "parse_reference"]
+__all__ = [
+    "SCHEME",
+    "Alias",
+    "Index",
+    "Model",
+    "Move",
+    "Reference",
+    "Version",
+    "check_alias",
+    "check_name",
+    "parse_reference",
+]
 
 FORMAT = 1
 SCHEME = "registry:"
+"""Before a reference, where other sources may stand: in ``model.source``."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _ALIAS = re.compile(r"(?![0-9a-f]{8,}$)[a-z][a-z0-9-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")

@@ -28,9 +28,10 @@ class Layout:
         """The folder of a prepared model."""
         return self.models / f"{model.name}-{model.quantization}"
 
-    def registry(self, location: str | None) -> Path:
-        """The registry's folder, where ``registry.location`` is none of HTTP."""
-        return self.data / "registry" if location is None else Path(location)
+    @property
+    def registry(self) -> Path:
+        """The registry of models, where ``registry.location`` names no other place."""
+        return self.data / "registry"
 
     @property
     def checkpoints(self) -> Path:

@@ -130,10 +130,6 @@ def _anchored(settings: Settings, origins: Origins) -> Settings:
         server = anchored.temporal.dev_server.model_copy(update={"database": below})
         temporal = anchored.temporal.model_copy(update={"dev_server": server})
         anchored = anchored.model_copy(update={"temporal": temporal})
-    location = settings.registry.location
-    if location is not None and "://" not in location:
-        registry = anchored.registry.model_copy(update={"location": str(_absolute(Path(location), origins.root))})
-        anchored = anchored.model_copy(update={"registry": registry})
     anchored._origins = origins
     return anchored
 
@@ -151,7 +147,7 @@ def _absolute(value: Any, root: Path) -> Any:
     for name, field in type(value).model_fields.items():
         given = getattr(value, name)
         if any(isinstance(mark, Reference) for mark in field.metadata):
-            changed[name] = given if given.startswith("wheel:") else str(_absolute(Path(given), root))
+            changed[name] = given if given.startswith(("wheel:", "registry:")) else str(_absolute(Path(given), root))
         else:
             changed[name] = _absolute(given, root)
     return value.model_copy(update={name: new for name, new in changed.items() if new is not getattr(value, name)})

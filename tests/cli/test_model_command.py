@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from cli.main import run
+from cli.prepared import prepared as prepared_of
 from model_runtime.build_record import BuildRecord
-from model_runtime.model_store import load_manifest
+from model_runtime.model_store import load_manifest, verify
 from model_runtime.registry import Registry, folder_of, now
 from model_runtime.registry_store import FolderStore
 from records.audit import AuditLog
 from records.database import connect_database, migrate
+from settings.load import load
 from tests.model_runtime.conftest import model_folder, tiny_checkpoint
 from tests.model_runtime.registries import prepared
 from tests.records.rows import a_row
@@ -217,3 +219,24 @@ def test_what_is_no_source_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     """With both that are."""
     assert run(["model", "pull", "lab/tiny"]) == 2
     assert "owner/name@revision" in capsys.readouterr().err
+
+
+def test_prepare_fetches_what_the_settings_name(
+    versions: list[str], data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it was published; then it stands there for `parley up`, and gc leaves it alone."""
+    one, _ = versions
+    with (tmp_path / "temporal.yaml").open("a") as settings:
+        settings.write(f"model: {{source: 'registry:tiny@{one[:8]}', name: mine}}\n")
+        settings.write("knowledge: {embedding: {languages: []}}\n")
+    assert run(["prepare", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert next(line["text"] for line in lines if line.get("done")).startswith("fetched 0 s · ")
+    assert verify(data_folder / "models" / "mine-int8").digest == one
+    found = prepared_of(load())
+    assert found is not None
+    assert found.models[0].startswith("ready · ")
+    assert run(["model", "gc"]) == 0
+    shown = capsys.readouterr().out
+    assert "this site's model.source names it" in shown
+    assert "1 stay · 1 of" in shown
