@@ -29,6 +29,11 @@ def open_registry(settings: Settings) -> Registry:
     location = settings.registry.location
     if not location:
         return Registry(FolderStore(Layout.of(settings).registry))
+    if location.startswith(("http://", "https://")):
+        from model_runtime.registry_http import HttpStore
+
+        secret = token(settings.registry.token_file, "registry.token_file", "PARLEY_REGISTRY_TOKEN")
+        return Registry(HttpStore(location, user=settings.registry.user, token=secret, parallel=settings.pull.parallel))
     return Registry(FolderStore(settings.resolve(Path(location).expanduser())))
 
 

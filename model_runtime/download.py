@@ -133,11 +133,7 @@ class _File:
                     break
                 self._told(-part.size)
         else:
-            self._forget()
-            raise ModelCorrupt(
-                f"{self._wanted.url} is not the file that its manifest promises (the digest differs, twice): tell who "
-                "publishes it; nothing of it was kept."
-            )
+            raise self._not_it("the digest differs, twice")
         self._part.rename(self._target)
         self._etag.unlink(missing_ok=True)
         return Downloaded(self._wanted.name, part.sha256)
@@ -156,6 +152,14 @@ class _File:
     def _forget(self) -> None:
         self._part.unlink(missing_ok=True)
         self._etag.unlink(missing_ok=True)
+
+    def _not_it(self, why: str) -> ModelCorrupt:
+        """The server says that this is all and well, and it is another file."""
+        self._forget()
+        return ModelCorrupt(
+            f"{self._wanted.url} is not the file that its manifest promises ({why}): tell who publishes it; nothing of "
+            "it was kept."
+        )
 
     async def _fill(self, part: _Part) -> None:
         """Asks until all bytes are there. An attempt that brings some does not count."""
@@ -178,10 +182,7 @@ class _File:
             if part.size == self._wanted.bytes or not fruitless:
                 continue
             if fruitless >= self._patience.attempts:
-                raise failed or DownloadFailed(
-                    f"{self._wanted.url} ends after {part.size} of {self._wanted.bytes} bytes, again and again: do it "
-                    "again; what came is kept."
-                )
+                raise failed or self._not_it(f"it ends after {part.size} of {self._wanted.bytes} bytes")
             await asyncio.sleep(max(wait, self._patience.seconds * 2 ** (fruitless - 1)))
 
     async def _ask(self, part: _Part) -> tuple[DownloadFailed | None, float]:

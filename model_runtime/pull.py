@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from model_runtime.safe_files import check_names, check_weights
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["PULLED", "Pulled", "Source", "http_client", "parse_source", "pull"]
+__all__ = ["PULLED", "Pulled", "Source", "parse_source", "pull"]
 
 PULLED = "pulled.json"
 _HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
@@ -85,32 +85,6 @@ def parse_source(text: str, hub: str) -> Source:
     )
 
 
-def http_client(origin: str, token: str | None) -> httpx.AsyncClient:
-    """A client that shows the token to ``origin`` alone, wherever it is led. Proxies are those of the environment."""
-    import httpx
-
-    class Bearer(httpx.Auth):
-        """httpx drops the header when it follows a redirect to elsewhere; this keeps it from being set there."""
-
-        def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-            if token is not None and _origin(str(request.url)) == _origin(origin):
-                request.headers["Authorization"] = f"Bearer {token}"
-            yield request
-
-    return httpx.AsyncClient(
-        auth=Bearer(),
-        follow_redirects=True,
-        max_redirects=5,
-        timeout=httpx.Timeout(30, connect=10, pool=None),
-        headers={"User-Agent": "parley"},
-    )
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
 def pull(
     source: Source,
     folder: Path,
@@ -132,7 +106,9 @@ def pull(
 async def _pull(
     source: Source, folder: Path, token: str | None, parallel: int, told: Share, patience: Patience
 ) -> Pulled:
-    async with http_client(source.url, token) as client:
+    from model_runtime.http_client import async_client
+
+    async with async_client(source.url, token) as client:
         plan = await (_plan_hub(client, source) if source.repo else _plan_url(client, source))
         target, done = folder / plan.name, 0
         pulling, total = folder / f".{plan.name}.pulling", sum(file.bytes for file in plan.wanted)

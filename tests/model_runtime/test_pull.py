@@ -141,12 +141,11 @@ def test_what_differs_from_the_manifest_is_refused(server: FileServer, made: Pat
     body = server.files[FILE].body
     wrong = {"flip": bytes([body[0] ^ 1]) + body[1:], "longer": b"x" + body, "shorter": body[:-1]}[change]
     server.files[FILE] = Served(wrong)
-    fault = DownloadFailed if change == "shorter" else ModelCorrupt
-    with pytest.raises(fault, match=r"weights-001\.safetensors"):
+    with pytest.raises(ModelCorrupt, match=r"weights-001\.safetensors"):
         bring(server, tmp_path)
     (pulling,) = [path for path in (tmp_path / "in").iterdir() if path.is_dir()]
     assert pulling.name.endswith(".pulling")
-    assert change == "shorter" or not list(pulling.glob("weights*"))
+    assert not list(pulling.glob("weights*"))
 
 
 @pytest.mark.parametrize(
@@ -362,7 +361,7 @@ def test_a_killed_pull_goes_on_where_it_was(server: FileServer, tmp_path: Path) 
     line = [sys.executable, "-m", "cli.main", "model", "pull", f"{server.url}/tiny"]
     served, chance = server.files[FILE], random.Random()
     kept: list[int] = []
-    for _ in range(4):
+    for _ in range(3):
         served.holds_at = chance.randrange(100_000, 1_400_000)
         wanted = (kept[-1] if kept else 0) + chance.randrange(1, served.holds_at // PIECE * PIECE)
         server.holding, server.go_on = threading.Event(), threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,15 @@ from dialogue.faults import (
     UnsafeModel,
 )
 from model_runtime.build_record import BuildRecord
+from model_runtime.download import Patience
 from model_runtime.model_store import MANIFEST, FileRecord, file_digest, load_manifest, overall_digest, verify
 from model_runtime.registry import Registry, folder_of, now
 from model_runtime.registry_gc import collect
+from model_runtime.registry_http import HttpStore
 from model_runtime.registry_index import Reference, parse_reference
 from model_runtime.registry_store import FolderStore, Store
 from tests.model_runtime.registries import prepared, safetensors
+from tests.support.raw_store import raw_store
 
 
 @pytest.fixture
@@ -36,9 +40,13 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-@pytest.fixture(params=["folder"])
-def store(request: pytest.FixtureRequest, root: Path) -> Store:
-    return FolderStore(root)
+@pytest.fixture(params=["folder", "http"])
+def store(request: pytest.FixtureRequest, root: Path) -> Iterator[Store]:
+    if request.param == "folder":
+        yield FolderStore(root)
+        return
+    with raw_store(root, token="secret") as server:
+        yield HttpStore(f"{server.url}/", token="secret", patience=Patience(3, 0.001))
 
 
 @pytest.fixture
@@ -90,7 +98,7 @@ def test_another_content_under_the_same_digest_is_refused(registry: Registry, tm
         registry.publish("tiny", prepared(tmp_path / "b", languages=("zh",), reasoning="r1"), by="ann")
     damaged = prepared(tmp_path / "c")
     (damaged / "weights-001.safetensors").write_bytes(safetensors(b"WEIGHTS"))
-    with pytest.raises(ModelCorrupt, match=r"weights-001\.safetensors differs"):
+    with pytest.raises(ModelCorrupt, match=r"weights-001\.safetensors (differs|is not the file)"):
         registry.publish("tiny", damaged, by="ann")
     assert registry.manifest("tiny", digest).languages == ("en",)
 
@@ -205,12 +213,12 @@ def test_every_byte_is_verified(registry: Registry, root: Path, tmp_path: Path) 
     (digest,) = publish(registry, tmp_path, b"12345678")
     registry.verify("tiny", digest)
     weights = root / folder_of("tiny", digest) / "weights-001.safetensors"
-    weights.write_bytes(b"12345679")
+    weights.write_bytes(safetensors(b"12345679"))
     for act in (
         lambda: registry.verify("tiny", digest),
         lambda: registry.fetch("tiny", digest, tmp_path / "models" / "tiny"),
     ):
-        with pytest.raises(ModelCorrupt, match=r"weights-001\.safetensors differs"):
+        with pytest.raises(ModelCorrupt, match=r"weights-001\.safetensors (differs|is not the file)"):
             act()
     assert not (tmp_path / "models" / "tiny").exists()
     weights.unlink()
