@@ -13,6 +13,7 @@ from cli.prepared import prepared as prepared_of
 from model_runtime.build_record import BuildRecord
 from model_runtime.model_store import load_manifest, verify
 from model_runtime.registry import Registry, folder_of, now
+from model_runtime.registry_http import HttpStore
 from model_runtime.registry_store import FolderStore
 from records.audit import AuditLog
 from records.database import connect_database, migrate
@@ -21,6 +22,8 @@ from tests.model_runtime.conftest import model_folder, tiny_checkpoint
 from tests.model_runtime.registries import prepared
 from tests.records.rows import a_row
 from tests.support.file_server import Served, file_server
+from tests.support.hub import serve_hub
+from tests.support.raw_store import raw_store
 
 __all__ = ["model_folder", "tiny_checkpoint"]
 
@@ -213,6 +216,47 @@ def test_a_token_file_that_holds_no_token_is_named(
     told = capsys.readouterr().err
     assert told.startswith("pull.token_file: ")
     assert "two tokens" not in told
+
+
+def test_a_checkpoint_is_pulled_from_a_hub_and_built(
+    tiny_checkpoint: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the pull says that it is to be built; what was left out is told with the reason."""
+    files = {file.name: file.read_bytes() for file in tiny_checkpoint.iterdir()} | {"old.bin": b"pickle"}
+    with file_server() as server:
+        serve_hub(server, "lab/tiny", "v1", files)
+        server.token = "hub-secret"
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_TOKEN", "hub-secret")
+        assert run(["model", "pull", "lab/tiny@v1"]) == 0
+        told = capsys.readouterr().out
+        assert run(["model", "pull", "lab/tiny@v2"]) == 1
+        assert "404" in capsys.readouterr().err
+    assert "left out  old.bin: refused: it runs code when it is read" in told
+    (line,) = [line for line in told.splitlines() if line.startswith("Build it: parley ")]
+    assert run(line.removeprefix("Build it: parley ").split()) == 0
+    assert "is published" in capsys.readouterr().out
+
+
+def test_a_registry_can_be_an_address(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the token of the environment; without it, the message names the variable."""
+    with raw_store(tmp_path / "store", token="store-secret") as server:
+        with (tmp_path / "temporal.yaml").open("a") as settings:
+            settings.write(f"registry: {{location: '{server.url}'}}\n")
+        assert run(["model", "list"]) == 1
+        assert "PARLEY_REGISTRY_TOKEN" in capsys.readouterr().err
+        monkeypatch.setenv("PARLEY_REGISTRY_TOKEN", "store-secret")
+        registry = Registry(HttpStore(server.url, token="store-secret"))
+        digest = registry.publish("tiny", prepared(tmp_path / "made"), by="ann").digest
+        for line in (f"promote tiny@{digest} prod", "show tiny@prod", "verify", "list", "gc --yes"):
+            assert run(["model", *line.split()]) == 0
+        assert "prod is set to it" in capsys.readouterr().out
 
 
 def test_what_is_no_source_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

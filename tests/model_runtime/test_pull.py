@@ -24,6 +24,7 @@ from model_runtime.model_store import MANIFEST, FileRecord, load_manifest, overa
 from model_runtime.pull import PULLED, Pulled, Source, parse_source, pull
 from tests.model_runtime.registries import prepared, safetensors
 from tests.support.file_server import PIECE, FileServer, Served, file_server
+from tests.support.hub import COMMIT, serve_hub
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = random.Random(1).randbytes(1 << 20)
@@ -66,6 +67,26 @@ def test_a_prepared_model_comes_whole(server: FileServer, made: Path, tmp_path: 
     server.asked.clear()
     assert bring(server, tmp_path) == pulled
     assert [asked.path for asked in server.asked] == [f"/tiny/{MANIFEST}"]
+
+
+def test_files_come_several_at_once(server: FileServer, made: Path, tmp_path: Path) -> None:
+    """As many as is said: neither of these two ends before the other has begun."""
+    both = threading.Barrier(2)
+    for name in ("config.json", "weights-001.safetensors"):
+        server.files[f"/tiny/{name}"].together = both
+    verify(bring(server, tmp_path, parallel=4).folder)
+    assert not both.broken
+
+
+def test_the_proxy_of_the_environment_is_used(
+    server: FileServer, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For an address that nobody here could reach."""
+    server.files = {f"http://models.invalid{path}": served for path, served in server.files.items()}
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    pulled = pull(Source("http://models.invalid/tiny"), tmp_path / "in", patience=QUICK)
+    verify(pulled.folder)
 
 
 def test_a_connection_that_drops_is_gone_on_with(server: FileServer, made: Path, tmp_path: Path) -> None:
@@ -245,11 +266,6 @@ def test_a_pickle_under_another_name_is_refused(server: FileServer, tmp_path: Pa
         bring(server, tmp_path)
 
 
-def _sha1(body: bytes) -> str:
-    return hashlib.sha1(body, usedforsecurity=False).hexdigest()
-
-
-COMMIT = "c" * 40
 HUB_FILES = {
     "model.safetensors": safetensors(WEIGHTS[:100_000]),
     "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
@@ -265,21 +281,8 @@ HUB_FILES = {
 
 @pytest.fixture
 def hub(server: FileServer) -> FileServer:
-    """``lab/tiny`` with a revision ``main``, its list of files on two pages, its weights on another address."""
-    entries: list[dict[str, Any]] = [{"type": "directory", "oid": "0" * 40, "size": 0, "path": "onnx"}]
-    for path, body in HUB_FILES.items():
-        blob = b"blob %d\0" % len(body) + body
-        entry: dict[str, Any] = {"type": "file", "oid": _sha1(blob), "size": len(body), "path": path}
-        if path.endswith(".safetensors"):
-            entry["lfs"] = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}
-        entries.append(entry)
-        server.files[f"/lab/tiny/resolve/{COMMIT}/{path}"] = Served(body)
-    api = "/api/models/lab/tiny"
-    server.files[f"{api}/revision/main"] = Served(json.dumps({"sha": COMMIT}).encode())
-    tree = f"{api}/tree/{COMMIT}"
-    first, second = (json.dumps(part).encode() for part in (entries[:3], entries[3:]))
-    server.files[f"{tree}?recursive=true"] = Served(first, link=f'<{server.url}{tree}?cursor=2>; rel="next"')
-    server.files[f"{tree}?cursor=2"] = Served(second)
+    """``lab/tiny`` with a revision ``main``."""
+    serve_hub(server, "lab/tiny", "main", HUB_FILES)
     return server
 
 

@@ -32,6 +32,8 @@ class Served:
     redirect: str = ""
     retry_after: str = ""
     link: str = ""
+    together: threading.Barrier | None = None
+    """Nothing is sent before as many requests as this waits for are there."""
     holds_at: int | None = None
     """Once this many bytes of the whole server's files were sent, nothing more is until ``go_on`` is set."""
 
@@ -118,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, served: Served, body: bytes) -> None:
         count = 0
+        if served.together is not None:
+            served.together.wait(20)
         try:
             for place in range(0, len(body), PIECE):
                 if served.holds_at is not None and place >= served.holds_at:
