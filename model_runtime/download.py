@@ -124,11 +124,11 @@ class _File:
         for fresh in (False, True):
             if fresh:
                 self._forget()
-            with _Part(self._part, self._wanted.bytes) as part:
+            with _Part(self._part, self._wanted) as part:
                 await asyncio.to_thread(part.read_back)
                 self._told(part.size)
                 await self._fill(part)
-                if part.has(self._wanted):
+                if part.is_right:
                     part.to_disk()
                     break
                 self._told(-part.size)
@@ -145,9 +145,9 @@ class _File:
         if self._wanted.sha256 is not None:
             found = file_digest(self._target)
             return found if found == self._wanted.sha256 else None
-        with _Part(self._target, self._wanted.bytes) as part:
+        with _Part(self._target, self._wanted) as part:
             part.read_back()
-            return part.sha256 if part.has(self._wanted) else None
+            return part.sha256 if part.is_right else None
 
     def _forget(self) -> None:
         self._part.unlink(missing_ok=True)
@@ -229,8 +229,8 @@ class _File:
 class _Part:
     """What has come of a file, hashed as it comes. Closed at the end of its ``with``."""
 
-    def __init__(self, path: Path, total: int) -> None:
-        self._path, self._total = path, total
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        self._path, self._wanted = path, wanted
         self._file: BinaryIO
         self.size = 0
 
@@ -245,19 +245,21 @@ class _Part:
 
     def _new_digests(self) -> None:
         self._sha256 = hashlib.sha256()
-        # that of git: `git hash-object` of the file
-        self._sha1 = hashlib.sha1(b"blob %d\0" % self._total, usedforsecurity=False)
+        # that of git, `git hash-object` of the file; only where it is asked for, as it costs as much again
+        header = b"blob %d\0" % self._wanted.bytes
+        self._sha1 = hashlib.sha1(header, usedforsecurity=False) if self._wanted.git_sha1 else None
 
     def read_back(self) -> None:
         """Takes over what an earlier process wrote. More than the whole is of another file."""
-        if os.fstat(self._file.fileno()).st_size > self._total:
+        if os.fstat(self._file.fileno()).st_size > self._wanted.bytes:
             self.restart()
         while chunk := self._file.read(1 << 20):
             self._hash(chunk)
 
     def _hash(self, chunk: bytes) -> None:
         self._sha256.update(chunk)
-        self._sha1.update(chunk)
+        if self._sha1 is not None:
+            self._sha1.update(chunk)
         self.size += len(chunk)
 
     def add(self, chunk: bytes) -> None:
@@ -279,12 +281,13 @@ class _Part:
     def sha256(self) -> str:
         return self._sha256.hexdigest()
 
-    def has(self, wanted: Wanted) -> bool:
+    @property
+    def is_right(self) -> bool:
         """Whether it is the file that was wanted. Where both digests are known both must be right."""
         return (
-            self.size == wanted.bytes
-            and wanted.sha256 in (None, self._sha256.hexdigest())
-            and wanted.git_sha1 in (None, self._sha1.hexdigest())
+            self.size == self._wanted.bytes
+            and self._wanted.sha256 in (None, self._sha256.hexdigest())
+            and (self._sha1 is None or self._sha1.hexdigest() == self._wanted.git_sha1)
         )
 
 
