@@ -148,7 +148,8 @@ class HttpStore:
             try:
                 response = self._once(method, path, content, file, headers or {})
             except httpx.RequestError as error:
-                if attempt == attempts:
+                # one that cannot be connected to in time is not waited for again: a site waits for this to start
+                if attempt == attempts or isinstance(error, httpx.ConnectTimeout):
                     raise self._unavailable(error) from error
                 continue
             expected = (*(_GONE if gone else ()), *(_CHANGED if changed else ()))

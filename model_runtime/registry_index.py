@@ -32,6 +32,7 @@ SCHEME = "registry:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _ALIAS = re.compile(r"(?![0-9a-f]{8,}$)[a-z][a-z0-9-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
+_WHOLE = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Reference:
     @property
     def digest(self) -> str | None:
         """Where it is given whole: then the reference always means the same."""
-        return self.version if len(self.version) == 64 and _DIGEST.fullmatch(self.version) else None
+        return self.version if _WHOLE.fullmatch(self.version) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Index:
             raw: dict[str, Any] = json.loads(body)
             if raw["format"] != FORMAT:
                 raise ValueError(f"its format is {raw['format']}, this Parley reads {FORMAT}")
-            return cls({name: _model(model) for name, model in raw["models"].items()})
+            return cls({_matching(_NAME, name): _model(model) for name, model in raw["models"].items()})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RegistryFault(
                 f"{where} cannot be read ({error}): put back a copy of it, or use a registry of its own."
@@ -153,10 +154,25 @@ class Index:
 
 
 def _model(raw: dict[str, Any]) -> Model:
-    return Model(
-        {digest: Version(**version) for digest, version in raw["versions"].items()},
-        {name: Alias([Move(**move) for move in alias["moves"]]) for name, alias in raw["aliases"].items()},
-    )
+    versions = {_matching(_WHOLE, digest): Version(**version) for digest, version in raw["versions"].items()}
+    aliases = {_matching(_ALIAS, name): _alias(alias) for name, alias in raw["aliases"].items()}
+    return Model(versions, aliases)
+
+
+def _alias(raw: dict[str, Any]) -> Alias:
+    moves = [Move(**move) for move in raw["moves"]]
+    if not moves:
+        raise ValueError("an alias that was never set")
+    for move in moves:
+        _matching(_WHOLE, move.digest)
+    return Alias(moves)
+
+
+def _matching(pattern: re.Pattern[str], text: str) -> str:
+    """Names and digests become paths: what is written there by hand or by others must not lead elsewhere."""
+    if not pattern.fullmatch(text):
+        raise ValueError(f"{text!r} is neither a name nor a digest")
+    return text
 
 
 def check_name(name: str) -> str:

@@ -239,9 +239,18 @@ def test_a_manifest_of_another_version_is_not_believed(registry: Registry, root:
 
 
 def test_an_index_that_cannot_be_read_is_left_alone(registry: Registry, root: Path, tmp_path: Path) -> None:
-    """Nobody writes over it, for it may be mended."""
+    """Nobody writes over it, for it may be mended; names in it that lead elsewhere are none."""
     publish(registry, tmp_path, b"1")
-    for number, body in enumerate(('{"format": 1, "models": []}', "{", json.dumps({"format": 2, "models": {}}))):
+    version = {"method": "int8", "bytes": 1, "by": "eve", "at": "now"}
+    bodies = (
+        '{"format": 1, "models": []}',
+        "{",
+        json.dumps({"format": 2, "models": {}}),
+        json.dumps({"format": 1, "models": {"../x": {"versions": {}, "aliases": {}}}}),
+        json.dumps({"format": 1, "models": {"x": {"versions": {"../../x": version}, "aliases": {}}}}),
+        json.dumps({"format": 1, "models": {"x": {"versions": {}, "aliases": {"prod": {"moves": []}}}}}),
+    )
+    for number, body in enumerate(bodies):
         (root / "index.json").write_text(body)
         with pytest.raises(RegistryFault, match=r"index\.json cannot be read"):
             publish(registry, tmp_path / "again" / str(number), b"2")
