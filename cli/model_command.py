@@ -12,7 +12,7 @@ _COMMANDS = (
     ("pull", "cli.model_pull:pull", "Bring a model in from an address or a hub."),
     ("build", "cli.model_build:build", "Build a model and publish it to the registry."),
     ("list", "cli.model_versions:list_", "List the versions and their aliases."),
-    ("show", "cli.model_versions:show", "Show one version, or a model with its history."),
+    ("show", "cli.model_versions:show", "Show one version, and the history of the aliases."),
     ("verify", "cli.model_versions:verify", "Read every byte of a version, or of all."),
     ("promote", "cli.model_aliases:promote", "Set an alias to a version."),
     ("rollback", "cli.model_aliases:rollback", "Put an alias to where it was before."),

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING
 
 from dialogue.faults import DownloadFailed, DownloadRefused, ModelCorrupt
+from model_runtime.download_part import Part, Wanted
 from model_runtime.model_store import file_digest
 
 if TYPE_CHECKING:
@@ -32,17 +30,6 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0
 """Seconds; a server that wants to be left alone for longer is asked again after these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file to be there: its size in bytes, and its SHA-256, or where that is not known the SHA-1 git gives it."""
-
-    name: str
-    url: str
-    bytes: int
-    sha256: str | None = None
-    git_sha1: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +111,7 @@ class _File:
         for fresh in (False, True):
             if fresh:
                 self._forget()
-            with _Part(self._part, self._wanted) as part:
+            with Part(self._part, self._wanted) as part:
                 await asyncio.to_thread(part.read_back)
                 self._told(part.size)
                 await self._fill(part)
@@ -145,7 +132,7 @@ class _File:
         if self._wanted.sha256 is not None:
             found = file_digest(self._target)
             return found if found == self._wanted.sha256 else None
-        with _Part(self._target, self._wanted) as part:
+        with Part(self._target, self._wanted) as part:
             part.read_back()
             return part.sha256 if part.is_right else None
 
@@ -161,7 +148,7 @@ class _File:
             "it was kept."
         )
 
-    async def _fill(self, part: _Part) -> None:
+    async def _fill(self, part: Part) -> None:
         """Asks until all bytes are there. An attempt that brings some does not count."""
         import httpx
 
@@ -185,7 +172,7 @@ class _File:
                 raise failed or self._not_it(f"it ends after {part.size} of {self._wanted.bytes} bytes")
             await asyncio.sleep(max(wait, self._patience.seconds * 2 ** (fruitless - 1)))
 
-    async def _ask(self, part: _Part) -> tuple[DownloadFailed | None, float]:
+    async def _ask(self, part: Part) -> tuple[DownloadFailed | None, float]:
         """One request. Gives why it brought nothing, and how long the server wants to be left alone, in seconds."""
         headers = {"Accept-Encoding": "identity"}  # the digest is that of the file, not of a packed one
         etag = self._etag.read_text() if self._etag.is_file() else None
@@ -211,7 +198,7 @@ class _File:
                     break  # a server that sends more than was promised is not read on; the digest decides
         return None, 0.0
 
-    def _begin(self, part: _Part, response: httpx.Response, known: str | None) -> None:
+    def _begin(self, part: Part, response: httpx.Response, known: str | None) -> None:
         """Is what comes the rest of what is there? A server may ignore the range, or hold another file by now."""
         etag = response.headers.get("ETag", "")
         strong = etag if etag.startswith('"') else ""
@@ -224,71 +211,6 @@ class _File:
             part.restart()
         if strong != (known or ""):
             self._etag.write_text(strong)
-
-
-class _Part:
-    """What has come of a file, hashed as it comes. Closed at the end of its ``with``."""
-
-    def __init__(self, path: Path, wanted: Wanted) -> None:
-        self._path, self._wanted = path, wanted
-        self._file: BinaryIO
-        self.size = 0
-
-    def __enter__(self) -> Self:
-        # unbuffered: what was written is the operating system's, and outlives this process
-        self._file = self._path.open("r+b" if self._path.exists() else "w+b", buffering=0)
-        self._new_digests()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
-
-    def _new_digests(self) -> None:
-        self._sha256 = hashlib.sha256()
-        # that of git, `git hash-object` of the file; only where it is asked for, as it costs as much again
-        header = b"blob %d\0" % self._wanted.bytes
-        self._sha1 = hashlib.sha1(header, usedforsecurity=False) if self._wanted.git_sha1 else None
-
-    def read_back(self) -> None:
-        """Takes over what an earlier process wrote. More than the whole is of another file."""
-        if os.fstat(self._file.fileno()).st_size > self._wanted.bytes:
-            self.restart()
-        while chunk := self._file.read(1 << 20):
-            self._hash(chunk)
-
-    def _hash(self, chunk: bytes) -> None:
-        self._sha256.update(chunk)
-        if self._sha1 is not None:
-            self._sha1.update(chunk)
-        self.size += len(chunk)
-
-    def add(self, chunk: bytes) -> None:
-        rest = memoryview(chunk)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        self._hash(chunk)
-
-    def restart(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
-        self.size = 0
-        self._new_digests()
-
-    def to_disk(self) -> None:
-        os.fsync(self._file.fileno())
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
-
-    @property
-    def is_right(self) -> bool:
-        """Whether it is the file that was wanted. Where both digests are known both must be right."""
-        return (
-            self.size == self._wanted.bytes
-            and self._wanted.sha256 in (None, self._sha256.hexdigest())
-            and (self._sha1 is None or self._sha1.hexdigest() == self._wanted.git_sha1)
-        )
 
 
 def _retry_after(given: str | None) -> float:
