@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("Talk", "feedback", "cli.feedback_command:feedback", "Say what you thought of an answer."),
     ("Look after", "reviews", "cli.reviews_command:app", "Decide on turns that wait for a person."),
     ("Look after", "kb", "cli.kb_command:app", "Add, list, search and remove documents."),
+    ("Look after", "model", "cli.model_command:app", "Bring in, build, promote and roll back models."),
     ("Look after", "intents", "cli.intents_command:app", "Check an intents file."),
     ("Look after", "config", "cli.config_command:app", "Check, show and describe temporal.yaml."),
     ("Look after", "doctor", "cli.doctor_command:app", "Check this installation: each line ok, or what to do."),

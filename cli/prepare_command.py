@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from model_runtime.fetched import Standing
+    from model_runtime.model_store import ModelManifest
     from settings.schema import ModelSettings, Settings
 
 __all__ = ["prepare"]
@@ -64,19 +66,43 @@ def _prepare_in_lines() -> int:
 
 
 def _prepare_model(settings: Settings, model: ModelSettings, update: Update) -> str:
-    """What came of it, in one line."""
+    """What came of it, in one line: fetched from the registry, or built."""
     from cli.prepared import model_line
+
+    started, worked = time.monotonic(), False
+
+    def progress(text: str, share: float) -> None:
+        nonlocal worked
+        worked = True
+        update(f"{share:.0%} · {text}")
+
+    if model.source.startswith("registry:"):
+        found = _fetched(settings, model, progress)
+        manifest, how, note = found.manifest, "fetched", found.note
+    else:
+        manifest, how, note = _built(settings, model, progress), "built", ""
+    return model_line(manifest, time.monotonic() - started if worked else None, how=how, note=note)
+
+
+def _fetched(settings: Settings, model: ModelSettings, progress: Callable[[str, float], None]) -> Standing:
+    from cli.registry import open_registry
+    from model_runtime.fetched import fetch_model
+    from settings.layout import Layout
+
+    return fetch_model(
+        open_registry(settings),
+        model.source,
+        target=Layout.of(settings).model(model),
+        method=model.quantization,
+        progress=progress,
+    )
+
+
+def _built(settings: Settings, model: ModelSettings, progress: Callable[[str, float], None]) -> ModelManifest:
     from model_runtime.prepare import prepare_model
     from settings.layout import Layout
 
-    started, built = time.monotonic(), False
-
-    def progress(text: str, share: float) -> None:
-        nonlocal built
-        built = True
-        update(f"{share:.0%} · {text}")
-
-    manifest = prepare_model(
+    return prepare_model(
         model.source,
         name=model.name,
         method=model.quantization,
@@ -85,7 +111,6 @@ def _prepare_model(settings: Settings, model: ModelSettings, update: Update) -> 
         reasoning=model.reasoning,
         progress=progress,
     )
-    return model_line(manifest, time.monotonic() - started if built else None)
 
 
 def _prepare_knowledge(settings: Settings, update: Update) -> str:

@@ -30,28 +30,44 @@ def prepared(settings: Settings) -> Prepared | None:
     `parley prepare` does it. Whoever loads weights compares those.
     """
     from cli.knowledge import open_knowledge
-    from model_runtime.prepare import standing
-    from settings.layout import Layout
 
-    layout = Layout.of(settings)
-    manifests = [standing(layout.model(model), model.source) for model in all_models(settings)]
-    lines = [model_line(manifest) for manifest in manifests if manifest is not None]
-    if len(lines) < len(manifests):
+    lines = [_standing(settings, model) for model in all_models(settings)]
+    models = tuple(line for line in lines if line is not None)
+    if len(models) < len(lines):
         return None
     try:
         info = open_knowledge(settings).standing()
     except ParleyFault:
         return None
-    return None if info is None and settings.knowledge.sources else Prepared(tuple(lines), knowledge_line(info))
+    return None if info is None and settings.knowledge.sources else Prepared(models, knowledge_line(info))
+
+
+def _standing(settings: Settings, model: ModelSettings) -> str | None:
+    """The line on a model that is there and is what its source names."""
+    from settings.layout import Layout
+
+    target = Layout.of(settings).model(model)
+    if model.source.startswith("registry:"):
+        from cli.registry import open_registry
+        from model_runtime.fetched import standing_version
+
+        found = standing_version(open_registry(settings), model.source, target, model.quantization)
+        return None if found is None else model_line(found.manifest, note=found.note)
+    from model_runtime.prepare import standing
+
+    manifest = standing(target, model.source)
+    return None if manifest is None else model_line(manifest)
 
 
 def all_models(settings: Settings) -> tuple[ModelSettings, ...]:
     return (settings.model, *settings.models.values())
 
 
-def model_line(manifest: ModelManifest, built_seconds: float | None = None) -> str:
-    took = "ready" if built_seconds is None else f"built {built_seconds:.0f} s"
-    return f"{took} · {manifest.bytes_after / 1e6:.0f} MB · sha256 {manifest.digest[:4]}…"
+def model_line(manifest: ModelManifest, seconds: float | None = None, *, how: str = "built", note: str = "") -> str:
+    """``seconds``: how long it took, just now, to do what ``how`` says."""
+    took = "ready" if seconds is None else f"{how} {seconds:.0f} s"
+    told = f"{took} · {manifest.bytes_after / 1e6:.0f} MB · sha256 {manifest.digest[:4]}…"
+    return f"{told} · {note}" if note else told
 
 
 def knowledge_line(info: SnapshotInfo | None, refused: int = 0) -> str:

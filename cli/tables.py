@@ -41,7 +41,7 @@ def rows(header: Sequence[str], lines: Iterable[Sequence[str | Text]], *, right:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(header))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=any(header))
     for place, name in enumerate(header):
         last = place == len(header) - 1
         table.add_column(

@@ -23,7 +23,15 @@
     │   ├── OutOfMemory           503  no memory for this sequence: the ladder decides
     │   ├── EngineLost            503  the engine's process died: another attempt
     │   ├── EngineHung            503  no token in time: replaced, another attempt
-    │   └── GenerationTimedOut    504  the try took longer than its plan allows
+    │   ├── GenerationTimedOut    504  the try took longer than its plan allows
+    │   ├── UnsafeModel           422  brings pickles, code or paths: never taken
+    │   ├── DownloadFailed        503  the source cannot be reached or broke off: another attempt
+    │   ├── DownloadRefused       502  the source says no: a token, an address or a revision is wrong
+    │   └── RegistryFault         the registry of models
+    │       ├── RegistryUnavailable 503  its store cannot be reached, read or written
+    │       ├── RegistryConflict  409  another content under the same digest
+    │       ├── NoSuchVersion     404  no such model, version or alias
+    │       └── PromotionRefused  409  the version did not pass its gate
     ├── KnowledgeFault            the knowledge base
     │   ├── KnowledgeMissing      503  no snapshot is current
     │   ├── KnowledgeCorrupt      500  a snapshot's files differ from its name
@@ -51,6 +59,8 @@ __all__ = [
     "ConversationBusy",
     "ConversationClosed",
     "DocumentUnreadable",
+    "DownloadFailed",
+    "DownloadRefused",
     "EngineHung",
     "EngineLost",
     "GenerationTimedOut",
@@ -66,20 +76,26 @@ __all__ = [
     "ModelFault",
     "ModelMissing",
     "NoSuchReview",
+    "NoSuchVersion",
     "NothingToCancel",
     "OutOfMemory",
     "ParleyFault",
     "PolicyFault",
+    "PromotionRefused",
     "PromptTooLong",
     "RecordsConflict",
     "RecordsFault",
     "RecordsUnavailable",
+    "RegistryConflict",
+    "RegistryFault",
+    "RegistryUnavailable",
     "SettingsFault",
     "TokenLogFenced",
     "TokenLogUnavailable",
     "UnknownConversation",
     "UnknownModel",
     "UnknownTenant",
+    "UnsafeModel",
     "all_faults",
     "fault_named",
     "unknown_conversation",
@@ -187,6 +203,38 @@ class EngineHung(ModelFault):
 
 class GenerationTimedOut(ModelFault):
     type, title, status = "generation-timed-out", "The generation took too long", 504
+
+
+class UnsafeModel(ModelFault):
+    type, title, status = "unsafe-model", "The model brings what is never taken", 422
+
+
+class DownloadFailed(ModelFault):
+    type, title, status, retryable = "download-failed", "The download broke off", 503, True
+
+
+class DownloadRefused(ModelFault):
+    type, title, status = "download-refused", "The source refuses the download", 502
+
+
+class RegistryFault(ModelFault):
+    type, title, status = "registry", "The registry of models cannot be used", 500
+
+
+class RegistryUnavailable(RegistryFault):
+    type, title, status, retryable = "registry-unavailable", "The registry is unavailable", 503, True
+
+
+class RegistryConflict(RegistryFault):
+    type, title, status = "registry-conflict", "Another content under this digest", 409
+
+
+class NoSuchVersion(RegistryFault):
+    type, title, status = "no-such-version", "No such version of a model", 404
+
+
+class PromotionRefused(RegistryFault):
+    type, title, status = "promotion-refused", "The version did not pass its gate", 409
 
 
 class KnowledgeFault(ParleyFault):

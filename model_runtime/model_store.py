@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ __all__ = [
     "file_digest",
     "load_manifest",
     "overall_digest",
+    "parse_manifest",
+    "publish_folder",
     "verify",
     "verify_file",
 ]
@@ -75,14 +78,19 @@ def load_manifest(folder: Path) -> ModelManifest:
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise ModelMissing(f"{path} is missing: this model was not prepared; run `parley prepare`")
+    return parse_manifest(path.read_bytes(), str(path), _way_out(Path(folder)))
+
+
+def parse_manifest(body: bytes, where: str, way_out: str) -> ModelManifest:
+    """Raises :class:`ModelCorrupt` where it cannot be read or does not hold together, saying ``way_out``."""
     try:
-        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        raw: dict[str, Any] = json.loads(body)
         files = {name: FileRecord(**record) for name, record in raw.pop("files").items()}
         manifest = ModelManifest(**{**raw, "files": files, "languages": tuple(raw["languages"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelCorrupt(f"{path} cannot be read ({error}): {_way_out(Path(folder))}") from error
+        raise ModelCorrupt(f"{where} cannot be read ({error}): {way_out}") from error
     if manifest.digest != overall_digest(files, manifest.method):
-        raise ModelCorrupt(f"{path} does not match its own digest: {_way_out(Path(folder))}")
+        raise ModelCorrupt(f"{where} does not match its own digest: {way_out}")
     return manifest
 
 
@@ -107,6 +115,16 @@ def verify_file(path: Path, record: FileRecord, *, full: bool = True) -> None:
         raise ModelCorrupt(f"{path} has {size} bytes where its manifest says {record.bytes}: {_way_out(path.parent)}")
     if (full or size <= _SMALL) and file_digest(path) != record.sha256:
         raise ModelCorrupt(f"{path} differs from its manifest (SHA-256): {_way_out(path.parent)}")
+
+
+def publish_folder(building: Path, target: Path) -> None:
+    """One rename, so that nobody sees half of it; what stood there before goes."""
+    aside = target.with_name(f".{target.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if target.exists():
+        target.rename(aside)
+    building.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _way_out(folder: Path) -> str:

@@ -26,6 +26,7 @@ from model_runtime.model_store import (
     ModelManifest,
     file_digest,
     overall_digest,
+    publish_folder,
     verify,
 )
 
@@ -79,7 +80,7 @@ def prepare_model(
             manifest = _build(
                 source, building, progress, name=name, method=method, languages=languages, reasoning=reasoning
             )
-            _publish(building, target)
+            publish_folder(building, target)
         finally:
             shutil.rmtree(building, ignore_errors=True)
     progress(f"{name} is ready", 1.0)
@@ -295,13 +296,3 @@ class _Shards:
             path.chmod(0o644)  # written readable by its owner alone
             self.written += self._bytes
             self._held, self._bytes = {}, 0
-
-
-def _publish(building: Path, target: Path) -> None:
-    """One rename; what stood there before is damaged or of another source, and goes."""
-    aside = target.with_name(f".{target.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if target.exists():
-        target.rename(aside)
-    building.rename(target)
-    shutil.rmtree(aside, ignore_errors=True)

@@ -104,6 +104,13 @@ class AuditLog:
         async with reading(self._engine) as connection:
             return (await connection.execute(query)).scalar_one()
 
+    async def model_digests(self) -> dict[str, int]:
+        """The digests of the models that answers were made with, and how many answers each."""
+        query = select(logs.model_digest, func.count()).where(logs.model_digest.is_not(None))
+        async with reading(self._engine) as connection:
+            found = (await connection.execute(query.group_by(logs.model_digest))).all()
+        return {digest: count for digest, count in found if digest}
+
     async def keep_feedback(
         self, *, conversation: str, turn: int, tenant: str, user: str, score: int, comment: str = ""
     ) -> None:

