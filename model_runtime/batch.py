@@ -43,6 +43,10 @@ class Sequence:
     reported: int = 0
     row: int = -1
 
+    def __post_init__(self) -> None:
+        self.made = list(self.request.prefix_ids)
+        self.reported = len(self.made)
+
     @property
     def tokens(self) -> list[int]:
         return [*self.request.prompt_ids, *self.made]
@@ -64,6 +68,7 @@ class Counters:
     tokens: int = 0
     prefill_tokens: int = 0
     rows_in_steps: Counter[int] = field(default_factory=Counter)
+    put_back: int = 0
     finished: Counter[str] = field(default_factory=Counter)
 
 
@@ -79,6 +84,8 @@ class Batch:
         self._extents_equal, self._closes = extents_equal, closes
         self._entering: list[Sequence] = []
         self.rows: list[Sequence | None] = [None] * cache.rows
+        self.put_back: list[Sequence] = []
+        """Those that gave their row back for want of memory, to join again later; whoever takes them empties this."""
         self.counters = Counters()
 
     @property
@@ -91,19 +98,31 @@ class Batch:
             return False
         sequence.row = self.rows.index(None)
         self.rows[sequence.row] = sequence
-        sequence.made = list(sequence.request.prefix_ids)
-        sequence.reported = len(sequence.made)
         self._entering.append(sequence)
         return True
 
     def leave(self, sequence: Sequence, finish: Finish) -> TokenEvent:
         """Frees the row at once and gives the last event."""
+        self._free(sequence)
+        self.counters.finished[finish] += 1
+        return sequence.event(finish)
+
+    def _free(self, sequence: Sequence) -> None:
         self._cache.release(sequence.row)
         self.rows[sequence.row] = None
         if sequence in self._entering:
             self._entering.remove(sequence)
-        self.counters.finished[finish] += 1
-        return sequence.event(finish)
+
+    def _give_way(self, sequence: Sequence) -> list[TokenEvent]:
+        """There is no memory for this sequence. Beside others it gives its row back and keeps what it made; alone
+        it ends, for nobody will make room."""
+        if self.busy == 1:
+            return [self.leave(sequence, "out_of_memory")]
+        self._free(sequence)
+        sequence.row, sequence.held, sequence.entered = -1, 0, False
+        self.put_back.append(sequence)
+        self.counters.put_back += 1
+        return []
 
     def step(self) -> list[TokenEvent]:
         """One chunk of the next prompt, then one token of every row that is ready."""
@@ -130,7 +149,7 @@ class Batch:
         except Exception as error:
             if not is_memory_error(error):
                 raise
-            return [self.leave(sequence, "out_of_memory")]
+            return self._give_way(sequence)
         if sequence.held < sequence.length:
             return []
         sequence.entered = True
@@ -171,7 +190,7 @@ class Batch:
             except Exception as error:
                 if not is_memory_error(error):
                     raise
-                events.append(self.leave(sequence, "out_of_memory"))
+                events += self._give_way(sequence)
         ready = [s for s in self.rows if s is not None and s.row in pools]
         if not ready:
             return events
@@ -181,7 +200,7 @@ class Batch:
             if not is_memory_error(error):
                 raise
             # the step itself found no memory: the longest row makes room, the others go on in the next step
-            return [*events, self.leave(max(ready, key=lambda s: s.length), "out_of_memory")]
+            return [*events, *self._give_way(max(ready, key=lambda s: s.length))]
         self.counters.rows_in_steps[len(ready)] += 1
         for sequence in ready:
             sequence.held += 1

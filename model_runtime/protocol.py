@@ -64,11 +64,13 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Room at this moment. ``longest_width`` bounds prompt and answer together, in tokens; ``free_bytes`` is what
-    the key-value cache may still take."""
+    """Room at this moment. ``rows_limit`` is how many rows may be in use for now, fewer than ``rows`` after memory ran
+    short. ``longest_width`` bounds prompt and answer together, in tokens; ``free_bytes`` is what the key-value cache
+    may still take; ``waiting`` are requests without a row."""
 
     rows: int
     rows_busy: int
+    rows_limit: int
     longest_width: int
     free_bytes: int
     waiting: int
@@ -129,7 +131,8 @@ class Engine(Protocol):
 
     async def stats(self) -> dict[str, Any]:
         """Counters since the start: ``steps``, ``max_rows_in_a_step``, ``rows_in_steps`` (how many steps had how
-        many rows), ``tokens``, ``prefill_tokens``, ``requests``, ``finished`` by reason, ``cancelled``."""
+        many rows), ``tokens``, ``prefill_tokens``, ``requests``, ``finished`` by reason, ``cancelled``, ``put_back``
+        (how often a sequence gave its row back for want of memory), ``rows_limit``."""
         ...
 
     async def close(self) -> None:

@@ -27,6 +27,7 @@ from model_runtime.cache import Cache
 from model_runtime.loading import Loaded, load
 from model_runtime.probe import kept_extents_equal
 from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
+from model_runtime.row_limit import RowLimit
 from model_runtime.tokenizer import Tokenizer
 
 __all__ = ["MAX_WAITING", "SlotEngine"]
@@ -62,6 +63,7 @@ class SlotEngine:
         self._threads, self._device, self._cache_bytes = threads, torch.device(device), cache_bytes
         self._max_waiting, self._cache_folder = max_waiting, cache_folder
         self._waiting: deque[Sequence] = deque()
+        self._limit = RowLimit(rows)
         self._streams: dict[str, asyncio.Queue[_Item]] = {}
         self._cancelled: set[str] = set()
         self._wake = asyncio.Event()
@@ -187,6 +189,7 @@ class SlotEngine:
         return Capacity(
             rows=self._rows,
             rows_busy=self._batch.busy,
+            rows_limit=self._limit.now,
             longest_width=self._widths[-1],
             free_bytes=max(0, self._cache.free_bytes),
             waiting=len(self._waiting),
@@ -206,6 +209,8 @@ class SlotEngine:
             "max_rows_in_a_step": max(counters.rows_in_steps, default=0),
             "finished": dict(counters.finished),
             "cancelled": counters.finished["cancelled"],
+            "put_back": counters.put_back,
+            "rows_limit": self._limit.now,
             "cache_bytes": self._cache.nbytes,
         }
 
@@ -236,6 +241,9 @@ class SlotEngine:
                     continue
                 for event in await loop.run_in_executor(self._executor, self._batch.step):
                     self._tell(event)
+                self._limit.step(short=bool(self._batch.put_back))
+                self._waiting.extendleft(reversed(self._batch.put_back))
+                self._batch.put_back.clear()
         except Exception as error:
             _log.exception("the engine's step failed")
             self._fail(EngineLost(f"the engine's step failed: {error}"))
@@ -247,11 +255,11 @@ class SlotEngine:
                 if sequence.row < 0:
                     self._waiting.remove(sequence)
                     self._batch.counters.finished["cancelled"] += 1
-                    self._tell(TokenEvent(sequence.request.id, len(sequence.request.prefix_ids), (), "cancelled"))
+                    self._tell(sequence.event("cancelled"))
                 else:
                     self._tell(self._batch.leave(sequence, "cancelled"))
         self._cancelled.clear()
-        while self._waiting and self._batch.join(self._waiting[0]):
+        while self._waiting and self._batch.busy < self._limit.now and self._batch.join(self._waiting[0]):
             self._waiting.popleft()
 
     def _tell(self, event: TokenEvent) -> None:
