@@ -72,6 +72,22 @@ class Decoder:
     @torch.inference_mode()
     def prefill(self, ids: list[int], start: int, row: int, pool: Pool) -> Tensor:
         """Takes ``ids`` in at positions ``start``...; gives the logits after the last one, [vocabulary]."""
+        return self._head(self._normed(self._take_in(ids, start, row, pool)[-1:], self._norm))[0]
+
+    @torch.inference_mode()
+    def score(self, ids: list[int]) -> Tensor:
+        """How likely each token is after those before it: natural logarithms, [len(ids) - 1], float32."""
+        logits = self._head(self._normed(self._take_in(ids, 0, 0, self.pool(len(ids)))[:-1], self._norm))
+        following = torch.tensor(ids[1:], device=self.device)[:, None]
+        return logits.float().log_softmax(-1).gather(-1, following)[:, 0]
+
+    def pool(self, width: int) -> Pool:
+        """One row for a sequence alone, beside any cache."""
+        shape = (self.shape.layers, 1, self.shape.kv_heads, width, self.shape.head_dim)
+        return Pool(width, *(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2)))
+
+    def _take_in(self, ids: list[int], start: int, row: int, pool: Pool) -> Tensor:
+        """The last layer's output, [len(ids), hidden]."""
         end = start + len(ids)
         x = self._table.rows(torch.tensor(ids, device=self.device))
         turn = self._rotation(end)[start:end]
@@ -94,7 +110,7 @@ class Decoder:
             )
             x = x + layer.out(attended[0].transpose(0, 1).reshape(len(ids), -1))
             x = x + self._mlp(layer, x)
-        return self._head(self._normed(x[-1:], self._norm))[0]
+        return x
 
     @torch.inference_mode()
     def decode(self, ids: list[int], lengths: list[int], pools: list[Pool | None]) -> Tensor:
