@@ -28,9 +28,9 @@ class Sequence:
     """One answer in the making.
 
     ``made`` holds all its tokens, those of earlier attempts included; ``held`` is how many tokens of prompt and
-    answer the cache holds; ``entered`` that the prompt is in and the first token drawn; ``reported`` how many of
-    ``made`` were told. ``closing`` are the ids put in when the thinking budget is spent, ``thinking`` whether
-    reasoning was still open at that moment.
+    answer the cache holds, ``reused`` how many of these another sequence had taken in; ``entered`` that the prompt is
+    in and the first token drawn; ``reported`` how many of ``made`` were told. ``closing`` are the ids put in when the
+    thinking budget is spent, ``thinking`` whether reasoning was still open at that moment.
     """
 
     request: GenerationRequest
@@ -39,6 +39,7 @@ class Sequence:
     thinking: bool | None = None
     made: list[int] = field(default_factory=list)
     held: int = 0
+    reused: int = 0
     entered: bool = False
     reported: int = 0
     row: int = -1
@@ -58,7 +59,7 @@ class Sequence:
     def event(self, finish: Finish | None) -> TokenEvent:
         """What was made since the last event."""
         start, self.reported = self.reported, len(self.made)
-        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish)
+        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish, self.reused)
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Counters:
     steps: int = 0
     tokens: int = 0
     prefill_tokens: int = 0
+    reused_tokens: int = 0
     rows_in_steps: Counter[int] = field(default_factory=Counter)
     put_back: int = 0
     finished: Counter[str] = field(default_factory=Counter)
@@ -84,6 +86,8 @@ class Batch:
         self._extents_equal, self._closes = extents_equal, closes
         self._entering: list[Sequence] = []
         self.rows: list[Sequence | None] = [None] * cache.rows
+        self._prompts: list[tuple[int, ...]] = [()] * cache.rows
+        """By row, the part of a prompt that the cache holds there, also after its sequence left."""
         self.put_back: list[Sequence] = []
         """Those that gave their row back for want of memory, to join again later; whoever takes them empties this."""
         self.counters = Counters()
@@ -143,6 +147,8 @@ class Batch:
 
     def _enter(self, sequence: Sequence) -> list[TokenEvent]:
         """Takes in the next part of the prompt, or of what an earlier attempt made of the answer."""
+        if sequence.held == 0:
+            self._reuse(sequence)
         in_prompt = sequence.held < len(sequence.request.prompt_ids)
         try:
             logits = self._prefill(sequence) if in_prompt else self._replay(sequence)
@@ -156,12 +162,35 @@ class Batch:
         self._entering.remove(sequence)
         return [self._take(sequence, logits)]
 
+    def _reuse(self, sequence: Sequence) -> None:
+        """Copies whole chunks of the prompt that another row holds, or held: several candidates of one question, the
+        next try, the next turn. They were computed just as this sequence would, so no token changes."""
+        prompt = sequence.request.prompt_ids
+        common, donor = max((_common_chunks(prompt, held), row) for row, held in enumerate(self._prompts))
+        source = self._cache.held_by(donor)
+        self._prompts[sequence.row] = ()
+        if not common or source is None:
+            return
+        try:
+            pool = self._cache.hold(sequence.row, common)
+        except Exception as error:
+            if not is_memory_error(error):
+                raise
+            return  # taking it in tells
+        if (pool, sequence.row) != (source, donor):
+            pool.keys[:, sequence.row, :, :common] = source.keys[:, donor, :, :common]
+            pool.values[:, sequence.row, :, :common] = source.values[:, donor, :, :common]
+        self._prompts[sequence.row] = prompt[:common]
+        sequence.held = sequence.reused = common
+        self.counters.reused_tokens += common
+
     def _prefill(self, sequence: Sequence) -> Tensor:
         start = sequence.held
         chunk = list(sequence.request.prompt_ids[start : start + PREFILL_CHUNK])
         pool = self._cache.hold(sequence.row, start + len(chunk))
         logits = self._decoder.prefill(chunk, start, sequence.row, pool)
         sequence.held += len(chunk)
+        self._prompts[sequence.row] = sequence.request.prompt_ids[: sequence.held]
         self.counters.prefill_tokens += len(chunk)
         return logits
 
@@ -249,6 +278,15 @@ class Batch:
         if len(sequence.made) >= sampling.max_new_tokens or sequence.length >= self._cache.widths[-1]:
             return "length"
         return "repetition" if sampling.watch and repeats(sequence.made) else None
+
+
+def _common_chunks(prompt: tuple[int, ...], held: tuple[int, ...]) -> int:
+    """How many tokens both begin with, in whole chunks; the last chunk of ``prompt`` is never among them, for its
+    logits are needed."""
+    common = 0
+    while (end := common + PREFILL_CHUNK) < len(prompt) and prompt[common:end] == held[common:end]:
+        common = end
+    return common
 
 
 def is_memory_error(error: Exception) -> bool:

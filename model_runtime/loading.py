@@ -47,9 +47,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype, *, compiled: bo
                 each.result()
 
 
-def _read(
-    folder: Path, manifest: ModelManifest, device: torch.device, dtype: torch.dtype, *, compiled: bool
-) -> Loaded:
+def _read(folder: Path, manifest: ModelManifest, device: torch.device, dtype: torch.dtype, *, compiled: bool) -> Loaded:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -59,12 +59,14 @@ class GenerationRequest:
 class TokenEvent:
     """New tokens of one answer. ``start`` is the index of the first of them within the answer, so that a log can
     be appended to at exactly that place. The stop token itself is never among them. The last event of an answer
-    has a ``finish`` and may hold no token."""
+    has a ``finish`` and may hold no token. ``reused``: how many of the prompt's tokens were not taken in anew, because
+    the cache held them for another answer."""
 
     id: str
     start: int
     token_ids: tuple[int, ...]
     finish: Finish | None = None
+    reused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,9 +114,11 @@ class SlotEngine:
         """Compiles or probes; gives the model again (another one where it cannot be compiled) and whether a step may
         cover fewer rows."""
         if self._mode == "compiled":
+            from torch._dynamo.exc import TorchDynamoException  # slow to import
+
             try:
                 warm_up(loaded.decoder, self._rows, self._widths)
-            except torch._dynamo.exc.TorchDynamoException as error:
+            except TorchDynamoException as error:
                 _log.warning("cannot compile (%s): going on in eager mode", str(error).splitlines()[0])
                 self._mode, loaded = "eager", load(self._folder, self._device, torch.bfloat16)
             else:
@@ -222,6 +224,7 @@ class SlotEngine:
             "steps": counters.steps,
             "tokens": counters.tokens,
             "prefill_tokens": counters.prefill_tokens,
+            "reused_tokens": counters.reused_tokens,
             "rows_in_steps": {str(rows): steps for rows, steps in sorted(counters.rows_in_steps.items())},
             "max_rows_in_a_step": max(counters.rows_in_steps, default=0),
             "finished": dict(counters.finished),
