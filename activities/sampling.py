@@ -37,6 +37,7 @@ class CandidateSampler:
     show: bool
     ids: list[int] = field(default_factory=list[int])
     resumed_at: int = 0
+    reused: int = 0
     finish: Finish = "none"
     reasoning_tokens: int = 0
     first_token_at: float | None = None
@@ -56,6 +57,7 @@ class CandidateSampler:
             sampling=self.sampling,
         )
         async for event in engine.submit(request):
+            self.reused = event.reused
             if event.token_ids and self.first_token_at is None:
                 self.first_token_at = clock()
             pieces = self._take(parser.feed(detokenizer.feed(event.token_ids)), parser, len(event.token_ids))

@@ -28,9 +28,9 @@ class Sequence:
     """One answer in the making.
 
     ``made`` holds all its tokens, those of earlier attempts included; ``held`` is how many tokens of prompt and
-    answer the cache holds; ``entered`` that the prompt is in and the first token drawn; ``reported`` how many of
-    ``made`` were told. ``closing`` are the ids put in when the thinking budget is spent, ``thinking`` whether
-    reasoning was still open at that moment.
+    answer the cache holds, ``reused`` how many of these another sequence had taken in; ``entered`` that the prompt is
+    in and the first token drawn; ``reported`` how many of ``made`` were told. ``closing`` are the ids put in when the
+    thinking budget is spent, ``thinking`` whether reasoning was still open at that moment.
     """
 
     request: GenerationRequest
@@ -39,9 +39,14 @@ class Sequence:
     thinking: bool | None = None
     made: list[int] = field(default_factory=list)
     held: int = 0
+    reused: int = 0
     entered: bool = False
     reported: int = 0
     row: int = -1
+
+    def __post_init__(self) -> None:
+        self.made = list(self.request.prefix_ids)
+        self.reported = len(self.made)
 
     @property
     def tokens(self) -> list[int]:
@@ -54,7 +59,7 @@ class Sequence:
     def event(self, finish: Finish | None) -> TokenEvent:
         """What was made since the last event."""
         start, self.reported = self.reported, len(self.made)
-        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish)
+        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish, self.reused)
 
 
 @dataclass(slots=True)
@@ -63,7 +68,9 @@ class Counters:
     steps: int = 0
     tokens: int = 0
     prefill_tokens: int = 0
+    reused_tokens: int = 0
     rows_in_steps: Counter[int] = field(default_factory=Counter)
+    put_back: int = 0
     finished: Counter[str] = field(default_factory=Counter)
 
 
@@ -79,6 +86,10 @@ class Batch:
         self._extents_equal, self._closes = extents_equal, closes
         self._entering: list[Sequence] = []
         self.rows: list[Sequence | None] = [None] * cache.rows
+        self._prompts: list[tuple[int, ...]] = [()] * cache.rows
+        """By row, the part of a prompt that the cache holds there, also after its sequence left."""
+        self.put_back: list[Sequence] = []
+        """Those that gave their row back for want of memory, to join again later; whoever takes them empties this."""
         self.counters = Counters()
 
     @property
@@ -91,19 +102,31 @@ class Batch:
             return False
         sequence.row = self.rows.index(None)
         self.rows[sequence.row] = sequence
-        sequence.made = list(sequence.request.prefix_ids)
-        sequence.reported = len(sequence.made)
         self._entering.append(sequence)
         return True
 
     def leave(self, sequence: Sequence, finish: Finish) -> TokenEvent:
         """Frees the row at once and gives the last event."""
+        self._free(sequence)
+        self.counters.finished[finish] += 1
+        return sequence.event(finish)
+
+    def _free(self, sequence: Sequence) -> None:
         self._cache.release(sequence.row)
         self.rows[sequence.row] = None
         if sequence in self._entering:
             self._entering.remove(sequence)
-        self.counters.finished[finish] += 1
-        return sequence.event(finish)
+
+    def _give_way(self, sequence: Sequence) -> list[TokenEvent]:
+        """There is no memory for this sequence. Beside others it gives its row back and keeps what it made; alone
+        it ends, for nobody will make room."""
+        if self.busy == 1:
+            return [self.leave(sequence, "out_of_memory")]
+        self._free(sequence)
+        sequence.row, sequence.held, sequence.entered = -1, 0, False
+        self.put_back.append(sequence)
+        self.counters.put_back += 1
+        return []
 
     def step(self) -> list[TokenEvent]:
         """One chunk of the next prompt, then one token of every row that is ready."""
@@ -124,18 +147,42 @@ class Batch:
 
     def _enter(self, sequence: Sequence) -> list[TokenEvent]:
         """Takes in the next part of the prompt, or of what an earlier attempt made of the answer."""
+        if sequence.held == 0:
+            self._reuse(sequence)
         in_prompt = sequence.held < len(sequence.request.prompt_ids)
         try:
             logits = self._prefill(sequence) if in_prompt else self._replay(sequence)
         except Exception as error:
             if not is_memory_error(error):
                 raise
-            return [self.leave(sequence, "out_of_memory")]
+            return self._give_way(sequence)
         if sequence.held < sequence.length:
             return []
         sequence.entered = True
         self._entering.remove(sequence)
         return [self._take(sequence, logits)]
+
+    def _reuse(self, sequence: Sequence) -> None:
+        """Copies whole chunks of the prompt that another row holds, or held: several candidates of one question, the
+        next try, the next turn. They were computed just as this sequence would, so no token changes."""
+        prompt = sequence.request.prompt_ids
+        common, donor = max((_common_chunks(prompt, held), row) for row, held in enumerate(self._prompts))
+        source = self._cache.held_by(donor)
+        self._prompts[sequence.row] = ()
+        if not common or source is None:
+            return
+        try:
+            pool = self._cache.hold(sequence.row, common)
+        except Exception as error:
+            if not is_memory_error(error):
+                raise
+            return  # taking it in tells
+        if (pool, sequence.row) != (source, donor):
+            pool.keys[:, sequence.row, :, :common] = source.keys[:, donor, :, :common]
+            pool.values[:, sequence.row, :, :common] = source.values[:, donor, :, :common]
+        self._prompts[sequence.row] = prompt[:common]
+        sequence.held = sequence.reused = common
+        self.counters.reused_tokens += common
 
     def _prefill(self, sequence: Sequence) -> Tensor:
         start = sequence.held
@@ -143,6 +190,7 @@ class Batch:
         pool = self._cache.hold(sequence.row, start + len(chunk))
         logits = self._decoder.prefill(chunk, start, sequence.row, pool)
         sequence.held += len(chunk)
+        self._prompts[sequence.row] = sequence.request.prompt_ids[: sequence.held]
         self.counters.prefill_tokens += len(chunk)
         return logits
 
@@ -171,7 +219,7 @@ class Batch:
             except Exception as error:
                 if not is_memory_error(error):
                     raise
-                events.append(self.leave(sequence, "out_of_memory"))
+                events += self._give_way(sequence)
         ready = [s for s in self.rows if s is not None and s.row in pools]
         if not ready:
             return events
@@ -181,7 +229,7 @@ class Batch:
             if not is_memory_error(error):
                 raise
             # the step itself found no memory: the longest row makes room, the others go on in the next step
-            return [*events, self.leave(max(ready, key=lambda s: s.length), "out_of_memory")]
+            return [*events, *self._give_way(max(ready, key=lambda s: s.length))]
         self.counters.rows_in_steps[len(ready)] += 1
         for sequence in ready:
             sequence.held += 1
@@ -230,6 +278,15 @@ class Batch:
         if len(sequence.made) >= sampling.max_new_tokens or sequence.length >= self._cache.widths[-1]:
             return "length"
         return "repetition" if sampling.watch and repeats(sequence.made) else None
+
+
+def _common_chunks(prompt: tuple[int, ...], held: tuple[int, ...]) -> int:
+    """How many tokens both begin with, in whole chunks; the last chunk of ``prompt`` is never among them, for its
+    logits are needed."""
+    common = 0
+    while (end := common + PREFILL_CHUNK) < len(prompt) and prompt[common:end] == held[common:end]:
+        common = end
+    return common
 
 
 def is_memory_error(error: Exception) -> bool:

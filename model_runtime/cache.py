@@ -7,6 +7,7 @@ memory is short and nobody is in it.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from model_runtime.architecture import Architecture
 __all__ = ["Cache", "Pool"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Pool:
     """``keys`` and ``values``: [layers, rows, kv heads, width, head dim]."""
 
@@ -45,6 +46,7 @@ class Cache:
         self._shape, self._dtype, self._device, self._budget = shape, dtype, device, budget
         self._pools: dict[int, Pool] = {}
         self._width_of: list[int | None] = [None] * rows
+        self._left: list[weakref.ref[Pool] | None] = [None] * rows
 
     def width_for(self, length: int) -> int | None:
         """The least width that holds ``length`` tokens; ``None`` beyond the widest."""
@@ -54,6 +56,11 @@ class Cache:
         """Where the row stands; ``None`` while it holds no sequence."""
         width = self._width_of[row]
         return None if width is None else self._pools[width]
+
+    def held_by(self, row: int) -> Pool | None:
+        """Where the row stands, or last stood, if that memory was not given back since: what it held is there still."""
+        left = self._left[row]
+        return self.pool_of(row) or (None if left is None else left())
 
     def hold(self, row: int, length: int) -> Pool:
         """The pool in which ``row`` has room for ``length`` tokens; what it held so far moves along.
@@ -75,6 +82,8 @@ class Cache:
 
     def release(self, row: int) -> None:
         """Gives the row's place back. What stood there is overwritten before anyone attends to it."""
+        pool = self.pool_of(row)
+        self._left[row] = None if pool is None else weakref.ref(pool)
         self._width_of[row] = None
 
     @property

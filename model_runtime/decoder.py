@@ -9,7 +9,11 @@ grouped by key-value head: fused attention is made for long queries and is sever
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,10 +40,19 @@ class _Layer:
 
 class Decoder:
     """``weights`` by their names in the prepared file, already on their device. All of them are copied: they may be a
-    mapping of that file, and what becomes of it later must not reach a running engine."""
+    mapping of that file, and what becomes of it later must not reach a running engine.
 
-    def __init__(self, shape: Architecture, weights: dict[str, Tensor], dtype: torch.dtype) -> None:
+    ``compiled``: what ``decode`` does of a layer goes through ``torch.compile``, once for each number of rows and each
+    width, which takes seconds; all layers share what is compiled.
+    """
+
+    def __init__(
+        self, shape: Architecture, weights: dict[str, Tensor], dtype: torch.dtype, *, compiled: bool = False
+    ) -> None:
         self.shape, self.dtype = shape, dtype
+        run = partial(torch.compile, dynamic=False, fullgraph=True) if compiled else _as_it_is
+        self._before, self._over = run(self._qkv), run(self._attention)
+        self._between, self._end = run(self._after_and_qkv), run(self._after)
         table = load_linear(weights, ["model.embed_tokens"], dtype)
         if isinstance(table, Int4):
             raise TypeError("an int4 table cannot be looked up in")
@@ -72,6 +85,22 @@ class Decoder:
     @torch.inference_mode()
     def prefill(self, ids: list[int], start: int, row: int, pool: Pool) -> Tensor:
         """Takes ``ids`` in at positions ``start``...; gives the logits after the last one, [vocabulary]."""
+        return self._head(self._normed(self._take_in(ids, start, row, pool)[-1:], self._norm))[0]
+
+    @torch.inference_mode()
+    def score(self, ids: list[int]) -> Tensor:
+        """How likely each token is after those before it: natural logarithms, [len(ids) - 1], float32."""
+        logits = self._head(self._normed(self._take_in(ids, 0, 0, self.pool(len(ids)))[:-1], self._norm))
+        following = torch.tensor(ids[1:], device=self.device)[:, None]
+        return logits.float().log_softmax(-1).gather(-1, following)[:, 0]
+
+    def pool(self, width: int) -> Pool:
+        """One row for a sequence alone, beside any cache."""
+        shape = (self.shape.layers, 1, self.shape.kv_heads, width, self.shape.head_dim)
+        return Pool(width, *(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2)))
+
+    def _take_in(self, ids: list[int], start: int, row: int, pool: Pool) -> Tensor:
+        """The last layer's output, [len(ids), hidden]."""
         end = start + len(ids)
         x = self._table.rows(torch.tensor(ids, device=self.device))
         turn = self._rotation(end)[start:end]
@@ -94,7 +123,7 @@ class Decoder:
             )
             x = x + layer.out(attended[0].transpose(0, 1).reshape(len(ids), -1))
             x = x + self._mlp(layer, x)
-        return self._head(self._normed(x[-1:], self._norm))[0]
+        return x
 
     @torch.inference_mode()
     def decode(self, ids: list[int], lengths: list[int], pools: list[Pool | None]) -> Tensor:
@@ -106,14 +135,14 @@ class Decoder:
         groups = [self._group(pool, lengths, pools) for pool in _distinct(pools)]
         x = self._table.rows(torch.tensor(ids, device=self.device))
         turn = self._rotation(max(lengths) + 1)[torch.tensor(lengths, device=self.device)]
-        for index, layer in enumerate(self._layers):
-            q, k, v = self._qkv(layer, x, turn)
+
+        def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             attended = torch.zeros_like(q) if len(groups) > 1 else q
             for group in groups:
                 attended = self._attend(index, group, q, k, v, attended)
-            x = x + layer.out(attended.reshape(len(ids), -1))
-            x = x + self._mlp(layer, x)
-        return self._head(self._normed(x, self._norm))
+            return attended
+
+        return self._head(self._normed(self._through(x, turn, attend), self._norm))
 
     @torch.inference_mode()
     def replay(self, ids: list[int], start: int, row: int, pool: Pool, extent: int) -> Tensor:
@@ -126,17 +155,23 @@ class Decoder:
         bias = self._bias(held, pool.width)
         x = self._table.rows(torch.tensor([*ids, *[0] * (extent - count)], device=self.device))
         turn = self._rotation(start + count)[held]
-        for index, layer in enumerate(self._layers):
-            q, k, v = self._qkv(layer, x, turn)
+
+        def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = pool.keys[index, row], pool.values[index, row]
             keys[:, start : start + count] = k[:count].transpose(0, 1)
             values[:, start : start + count] = v[:count].transpose(0, 1)
             # copies, so that the products meet the very layout they meet in decode
             each = (extent, shape.kv_heads, pool.width, shape.head_dim)
-            attended = self._attention(q, keys.expand(each).contiguous(), values.expand(each).contiguous(), bias)
-            x = x + layer.out(attended.reshape(extent, -1))
-            x = x + self._mlp(layer, x)
-        return self._head(self._normed(x, self._norm))[count - 1]
+            return self._over(q, keys.expand(each).contiguous(), values.expand(each).contiguous(), bias)
+
+        return self._head(self._normed(self._through(x, turn, attend), self._norm))[count - 1]
+
+    def _through(self, x: Tensor, turn: Tensor, attend: Callable[[int, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """All layers over x [rows, hidden]; ``attend`` keeps a layer's keys and values and gives its attention."""
+        q, k, v = self._before(self._layers[0], x, turn)
+        for index, (layer, following) in enumerate(pairwise(self._layers)):
+            x, q, k, v = self._between(layer, following, x, attend(index, q, k, v), turn)
+        return self._end(self._layers[-1], x, attend(len(self._layers) - 1, q, k, v))
 
     def _group(self, pool: Pool, lengths: list[int], pools: list[Pool | None]) -> _Group:
         mine = [row for row, its in enumerate(pools) if its is pool]
@@ -160,7 +195,7 @@ class Decoder:
         keys, values = group.pool.keys[index], group.pool.values[index]
         keys[group.rows, :, group.positions] = k[group.rows]
         values[group.rows, :, group.positions] = v[group.rows]
-        attended = self._attention(q, keys[: group.extent], values[: group.extent], group.bias)
+        attended = self._over(q, keys[: group.extent], values[: group.extent], group.bias)
         if out is q:
             return attended
         out[group.rows] = attended[group.rows]
@@ -187,6 +222,18 @@ class Decoder:
         q, k = qk.split((shape.heads, shape.kv_heads), 1)
         return q.contiguous(), k, v
 
+    def _after(self, layer: _Layer, x: Tensor, attended: Tensor) -> Tensor:
+        """What a layer does after its attention."""
+        x = x + layer.out(attended.reshape(x.shape[0], -1))
+        return x + self._mlp(layer, x)
+
+    def _after_and_qkv(
+        self, layer: _Layer, following: _Layer, x: Tensor, attended: Tensor, turn: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """From one layer's attention to the next one's: in one piece, for each compiled call has its price."""
+        x = self._after(layer, x, attended)
+        return x, *self._qkv(following, x, turn)
+
     def _mlp(self, layer: _Layer, x: Tensor) -> Tensor:
         gate, up = layer.gate_up(self._normed(x, layer.output_norm)).chunk(2, -1)
         return layer.down(functional.silu(gate) * up)
@@ -204,6 +251,10 @@ class Decoder:
             angles = torch.cat([angles, angles], -1)
             self._turned = torch.stack([angles.cos(), angles.sin()], 1).to(self.dtype)
         return self._turned
+
+
+def _as_it_is(function: Any) -> Any:
+    return function
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 from dialogue.faults import EngineHung, EngineLost, ParleyFault, fault_named
 from model_runtime import framing
-from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
+from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, Mode, TokenEvent
 
 __all__ = ["ProcessEngine"]
 
@@ -35,9 +35,9 @@ class ProcessEngine:
     ``python`` is the interpreter to start, which may be of another environment. ``widths`` are the cache lengths
     of a row in tokens, ``threads`` torch's threads (``None``: as many as there are cores), ``cache_bytes`` a bound
     of the key-value cache. With answers in flight, ``hang_seconds`` without a step end the process;
-    ``start_seconds`` bound loading and warming up, of which ``cache_folder`` keeps what need not be done again. The
-    child's log goes to ``log_file``, or to this process's
-    stderr.
+    ``start_seconds`` bound loading and warming up, of which ``cache_folder`` keeps what need not be done again. For
+    ``mode`` see :class:`~model_runtime.slot_engine.SlotEngine`. The child's log goes to ``log_file``, or to this
+    process's stderr.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class ProcessEngine:
         cache_bytes: int | None = None,
         log_file: Path | None = None,
         cache_folder: Path | None = None,
+        mode: Mode = "eager",
     ) -> None:
         self._python, self._threads, self._log_file = str(python), threads, log_file
         self._hang_seconds, self._start_seconds = hang_seconds, start_seconds
@@ -65,7 +66,9 @@ class ProcessEngine:
             "device": device,
             "cache_bytes": cache_bytes,
             "cache_folder": cache_folder and str(cache_folder),
+            "mode": mode,
         }
+        self._compiled = cache_folder / "compiled" if cache_folder is not None and mode == "compiled" else None
         self._process: asyncio.subprocess.Process | None = None
         self._description: EngineDescription | None = None
         self._streams: dict[str, asyncio.Queue[_Item]] = {}
@@ -116,6 +119,8 @@ class ProcessEngine:
         }
         # threads that spin at a barrier wait for one that has no core: beside other work that costs a factor of ten
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        if self._compiled is not None:
+            environment["TORCHINDUCTOR_CACHE_DIR"] = str(self._compiled)
         if self._threads is not None:
             environment["OMP_NUM_THREADS"] = str(self._threads)
         command = [self._python, "-m", "model_runtime.engine_process", json.dumps(self._options)]

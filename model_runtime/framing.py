@@ -50,9 +50,9 @@ def unpack_request(raw: dict[str, Any]) -> GenerationRequest:
 
 
 def pack_event(event: TokenEvent) -> list[Any]:
-    return [event.id, event.start, event.token_ids, event.finish]
+    return [event.id, event.start, event.token_ids, event.finish, event.reused]
 
 
 def unpack_event(raw: list[Any]) -> TokenEvent:
-    id_, start, token_ids, finish = raw
-    return TokenEvent(id_, start, tuple(token_ids), cast("Finish | None", finish))
+    id_, start, token_ids, finish, reused = raw
+    return TokenEvent(id_, start, tuple(token_ids), cast("Finish | None", finish), reused)

@@ -12,6 +12,7 @@ __all__ = [
     "EngineDescription",
     "Finish",
     "GenerationRequest",
+    "Mode",
     "Sampling",
     "TokenEvent",
 ]
@@ -19,6 +20,10 @@ __all__ = [
 Finish = Literal["stop", "length", "repetition", "cancelled", "out_of_memory"]
 """Why an answer ended: it said so, it reached its bound or the widest row, it went in circles, it was
 cancelled, or there was no memory to go on."""
+
+
+Mode = Literal["eager", "compiled"]
+"""How the decode step runs: as written, or through ``torch.compile``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +59,25 @@ class GenerationRequest:
 class TokenEvent:
     """New tokens of one answer. ``start`` is the index of the first of them within the answer, so that a log can
     be appended to at exactly that place. The stop token itself is never among them. The last event of an answer
-    has a ``finish`` and may hold no token."""
+    has a ``finish`` and may hold no token. ``reused``: how many of the prompt's tokens were not taken in anew, because
+    the cache held them for another answer."""
 
     id: str
     start: int
     token_ids: tuple[int, ...]
     finish: Finish | None = None
+    reused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Room at this moment. ``longest_width`` bounds prompt and answer together, in tokens; ``free_bytes`` is what
-    the key-value cache may still take."""
+    """Room at this moment. ``rows_limit`` is how many rows may be in use for now, fewer than ``rows`` after memory ran
+    short. ``longest_width`` bounds prompt and answer together, in tokens; ``free_bytes`` is what the key-value cache
+    may still take; ``waiting`` are requests without a row."""
 
     rows: int
     rows_busy: int
+    rows_limit: int
     longest_width: int
     free_bytes: int
     waiting: int
@@ -83,7 +92,7 @@ class EngineDescription:
     model: str
     model_digest: str
     engine_digest: str
-    mode: Literal["eager", "compiled"]
+    mode: Mode
     rows: int
     widths: tuple[int, ...]
     dtype: str
@@ -129,7 +138,8 @@ class Engine(Protocol):
 
     async def stats(self) -> dict[str, Any]:
         """Counters since the start: ``steps``, ``max_rows_in_a_step``, ``rows_in_steps`` (how many steps had how
-        many rows), ``tokens``, ``prefill_tokens``, ``requests``, ``finished`` by reason, ``cancelled``."""
+        many rows), ``tokens``, ``prefill_tokens``, ``requests``, ``finished`` by reason, ``cancelled``, ``put_back``
+        (how often a sequence gave its row back for want of memory), ``rows_limit``."""
         ...
 
     async def close(self) -> None:

@@ -25,8 +25,9 @@ from dialogue.faults import EngineLost, OutOfMemory, ParleyFault, PromptTooLong
 from model_runtime.batch import Batch, Sequence
 from model_runtime.cache import Cache
 from model_runtime.loading import Loaded, load
-from model_runtime.probe import kept_extents_equal
-from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
+from model_runtime.probe import kept_extents_equal, warm_up
+from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, Mode, TokenEvent
+from model_runtime.row_limit import RowLimit
 from model_runtime.tokenizer import Tokenizer
 
 __all__ = ["MAX_WAITING", "SlotEngine"]
@@ -43,7 +44,8 @@ class SlotEngine:
 
     ``widths`` beyond the model's context are left out. ``threads`` bounds torch's threads for the steps, which run
     in a thread of their own. ``cache_bytes`` bounds the key-value cache. ``cache_folder``: where the outcome of the
-    probe is kept for the next start.
+    probe is kept for the next start. ``mode`` ``compiled``: the decode step goes through ``torch.compile`` and always
+    covers all rows, which pays where most of them are in use; where there is no compiler it stays ``eager``.
     """
 
     def __init__(
@@ -57,11 +59,14 @@ class SlotEngine:
         cache_bytes: int | None = None,
         max_waiting: int = MAX_WAITING,
         cache_folder: Path | None = None,
+        mode: Mode = "eager",
     ) -> None:
+        self._mode: Mode = mode
         self._folder, self._rows, self._widths = Path(model_folder), rows, tuple(sorted(widths))
         self._threads, self._device, self._cache_bytes = threads, torch.device(device), cache_bytes
         self._max_waiting, self._cache_folder = max_waiting, cache_folder
         self._waiting: deque[Sequence] = deque()
+        self._limit = RowLimit(rows)
         self._streams: dict[str, asyncio.Queue[_Item]] = {}
         self._cancelled: set[str] = set()
         self._wake = asyncio.Event()
@@ -86,14 +91,13 @@ class SlotEngine:
 
     def _load(self) -> None:
         began = time.monotonic()
-        loaded = load(self._folder, self._device, torch.bfloat16)
+        loaded = load(self._folder, self._device, torch.bfloat16, compiled=self._mode == "compiled")
         read = time.monotonic()
         shape = loaded.decoder.shape
         self._widths = tuple(w for w in self._widths if w <= shape.context) or (shape.context,)
         self._tokenizer = Tokenizer.load(self._folder)
         self._eos = loaded.eos_token_ids
-        decisive = [loaded.manifest.digest, self._kernels(), torch.get_num_threads(), str(self._device)]
-        equal = kept_extents_equal(loaded.decoder, self._rows, self._widths, self._cache_folder, decisive)
+        loaded, equal = self._warm(loaded)
         self._cache = Cache(
             shape,
             rows=self._rows,
@@ -106,6 +110,22 @@ class SlotEngine:
         self.seconds = {"weights": round(read - began, 3), "warm-up": round(time.monotonic() - read, 3)}
         self._description = self._described(loaded, equal)
 
+    def _warm(self, loaded: Loaded) -> tuple[Loaded, bool]:
+        """Compiles or probes; gives the model again (another one where it cannot be compiled) and whether a step may
+        cover fewer rows."""
+        if self._mode == "compiled":
+            from torch._dynamo.exc import TorchDynamoException  # slow to import
+
+            try:
+                warm_up(loaded.decoder, self._rows, self._widths)
+            except TorchDynamoException as error:
+                _log.warning("cannot compile (%s): going on in eager mode", str(error).splitlines()[0])
+                self._mode, loaded = "eager", load(self._folder, self._device, torch.bfloat16)
+            else:
+                return loaded, False
+        decisive = [loaded.manifest.digest, self._kernels(), torch.get_num_threads(), str(self._device)]
+        return loaded, kept_extents_equal(loaded.decoder, self._rows, self._widths, self._cache_folder, decisive)
+
     def _closes(self, ids: list[int]) -> bool:
         return "</think>" in self._tokenizer.decode(ids, skip_special=False)
 
@@ -117,12 +137,13 @@ class SlotEngine:
     def _described(self, loaded: Loaded, equal: bool) -> EngineDescription:
         manifest, threads = loaded.manifest, torch.get_num_threads()
         decisive = [1, manifest.digest, self._kernels(), threads, self._rows, self._widths, equal, str(self._device)]
+        decisive += [self._mode] if self._mode == "compiled" else []
         return EngineDescription(
             engine="transformers",
             model=manifest.name,
             model_digest=manifest.digest,
             engine_digest=hashlib.sha256(json.dumps(decisive).encode()).hexdigest(),
-            mode="eager",
+            mode=self._mode,
             rows=self._rows,
             widths=self._widths,
             dtype="bfloat16",
@@ -187,6 +208,7 @@ class SlotEngine:
         return Capacity(
             rows=self._rows,
             rows_busy=self._batch.busy,
+            rows_limit=self._limit.now,
             longest_width=self._widths[-1],
             free_bytes=max(0, self._cache.free_bytes),
             waiting=len(self._waiting),
@@ -202,10 +224,13 @@ class SlotEngine:
             "steps": counters.steps,
             "tokens": counters.tokens,
             "prefill_tokens": counters.prefill_tokens,
+            "reused_tokens": counters.reused_tokens,
             "rows_in_steps": {str(rows): steps for rows, steps in sorted(counters.rows_in_steps.items())},
             "max_rows_in_a_step": max(counters.rows_in_steps, default=0),
             "finished": dict(counters.finished),
             "cancelled": counters.finished["cancelled"],
+            "put_back": counters.put_back,
+            "rows_limit": self._limit.now,
             "cache_bytes": self._cache.nbytes,
         }
 
@@ -236,6 +261,9 @@ class SlotEngine:
                     continue
                 for event in await loop.run_in_executor(self._executor, self._batch.step):
                     self._tell(event)
+                self._limit.step(short=bool(self._batch.put_back))
+                self._waiting.extendleft(reversed(self._batch.put_back))
+                self._batch.put_back.clear()
         except Exception as error:
             _log.exception("the engine's step failed")
             self._fail(EngineLost(f"the engine's step failed: {error}"))
@@ -247,11 +275,11 @@ class SlotEngine:
                 if sequence.row < 0:
                     self._waiting.remove(sequence)
                     self._batch.counters.finished["cancelled"] += 1
-                    self._tell(TokenEvent(sequence.request.id, len(sequence.request.prefix_ids), (), "cancelled"))
+                    self._tell(sequence.event("cancelled"))
                 else:
                     self._tell(self._batch.leave(sequence, "cancelled"))
         self._cancelled.clear()
-        while self._waiting and self._batch.join(self._waiting[0]):
+        while self._waiting and self._batch.busy < self._limit.now and self._batch.join(self._waiting[0]):
             self._waiting.popleft()
 
     def _tell(self, event: TokenEvent) -> None:

@@ -38,6 +38,8 @@ class ModelSettings(Section):
     """``r1``: thinks before it answers, prompted as DeepSeek's authors advise."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """``cpu``, ``cuda`` or ``cuda:N``."""
+    mode: Literal["eager", "compiled"] = "eager"
+    """``compiled``: the decode step goes through torch.compile: faster with many rows in use, slower to start."""
     rows: int = Field(default=8, ge=1, le=256)
     """Places in the batch; fixed, so that an answer never depends on its neighbours."""
     widths: tuple[int, ...] = (256, 512, 1024)

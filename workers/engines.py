@@ -28,7 +28,7 @@ class Engines:
         self.models = {model.name: model for model in models if model.task_queue in (None, queue)}
         self._layout, self._timeline = Layout.of(settings), timeline
         self._engines = {name: self._engine(model) for name, model in self.models.items()}
-        self._keepers = {name: EngineKeeper(engine) for name, engine in self._engines.items()}
+        self.keepers = {name: EngineKeeper(engine) for name, engine in self._engines.items()}
         self._starts = {name: asyncio.create_task(self._start(name)) for name in self.models}
         for name in self.models:
             stack.push_async_callback(self._close, name)
@@ -46,17 +46,18 @@ class Engines:
             hang_seconds=model.hang_seconds,
             log_file=logs / f"engine-{model.name}.log",
             cache_folder=self._layout.cache / "engine",
+            mode=model.mode,
         )
 
     async def _start(self, name: str) -> None:
         with self._timeline.step(f"engine {name}"):
-            await self._keepers[name].start()
+            await self.keepers[name].start()
         self._timeline.split(f"engine {name}", self._engines[name].seconds)
 
     async def ready(self, name: str) -> EngineKeeper:
         """Loaded and warm. Raises what the engine's own start raises."""
         await self._starts[name]
-        return self._keepers[name]
+        return self.keepers[name]
 
     async def _close(self, name: str) -> None:
         start = self._starts[name]
@@ -64,4 +65,4 @@ class Engines:
         # what it raised, someone was told, or something else went wrong before
         with suppress(asyncio.CancelledError, Exception):
             await start
-        await self._keepers[name].close()
+        await self.keepers[name].close()

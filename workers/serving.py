@@ -24,6 +24,7 @@ from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.ports import free_port
 from settings.schema import PoolSettings, Settings
+from workers.admission import row_tuner
 from workers.build import build_id
 from workers.engines import Engines
 from workers.parts import Parts
@@ -70,6 +71,9 @@ async def worker(settings: Settings, pool: str, engines: Engines | None, timelin
             )
             if "workflows" in options.serves:
                 await _register_search_attributes(client)
+        tuner = None
+        if engines is not None and set(options.serves) == {"generate_answer"}:
+            tuner = row_tuner(list(engines.keepers.values()), options.slots)
         serving = Worker(
             client,
             task_queue=options.task_queue or pool,
@@ -77,7 +81,8 @@ async def worker(settings: Settings, pool: str, engines: Engines | None, timelin
             activities=activities,
             build_id=None if options.version else await asyncio.to_thread(build_id),  # a version names its build itself
             max_cached_workflows=options.max_cached_workflows,
-            max_concurrent_activities=options.slots,
+            max_concurrent_activities=None if tuner else options.slots,
+            tuner=tuner,
             max_concurrent_activity_task_polls=options.pollers,
             max_concurrent_workflow_task_polls=max(2, options.pollers),
             max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
