@@ -11,18 +11,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dialogue.faults import ModelFault
 
 if TYPE_CHECKING:
     from model_runtime.decoder import Decoder
 
-__all__ = ["ALLOWANCE", "Quality", "compare"]
+__all__ = ["ALLOWANCE", "PROMPTS", "Quality", "compare"]
 
 Progress = Callable[[str, float], None]
 ALLOWANCE = {"bf16": 0.005, "int8": 0.01, "int4": 0.10, "gptq": 0.10}
 """By method, how much perplexity may grow: a share of what it was."""
+PROMPTS = {
+    "en": ("Why is the sky blue?", "Name three uses of a brick.", "What is a contract?", "How do birds fly?"),
+    "zh": ("天空为什么是蓝色的？", "说出砖头的三种用途。", "什么是合同？", "鸟是怎样飞的？"),
+}
+"""What greedy answers are compared on, by language."""
 WINDOW = 256
 LEAST_TOKENS = 1024
 _NEW_TOKENS = 48
@@ -43,7 +48,7 @@ class Quality:
     speed_before: float
     speed_after: float
     allowance: float
-    gate: str
+    gate: Literal["passed", "failed"]
 
     @property
     def passed(self) -> bool:

@@ -173,6 +173,27 @@ def test_a_model_is_built_and_published(
     assert "was there already" in capsys.readouterr().out
 
 
+def test_a_build_that_lost_too_much_is_kept_and_not_promoted(
+    tiny_checkpoint: Path, registry: Registry, data_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Measured on a text of the caller's, against the same model in bf16."""
+    text = tmp_path / "held-out.txt"
+    text.write_text("The lighthouse keeper climbed the stairs and lit the lamp. " * 200)
+    line = ["model", "build", str(tiny_checkpoint), "--name", "tiny", "--method", "int8", "--held-out", str(text)]
+    assert run([*line, "--allowance", "-0.9"]) == 0
+    shown = capsys.readouterr().out
+    assert "not promoted without --force" in shown
+    (digest,) = registry.index().models["tiny"].versions
+    record = registry.record("tiny", digest)
+    assert record is not None
+    assert record.gate == "failed"
+    assert record.quality is not None
+    assert record.quality["perplexity_before"] > 1
+    assert run(["model", "promote", f"tiny@{digest[:12]}", "prod"]) != 0
+    assert run([*line[:-1], str(tmp_path / "nowhere")]) != 0
+    assert "--held-out: " in capsys.readouterr().err
+
+
 def test_a_prepared_model_is_pulled_into_the_registry(
     registry: Registry,
     data_folder: Path,
