@@ -101,7 +101,7 @@ FAULTS = (
     Lesson(
         "other-language", "zh", "我能晚点付款吗？", "用户问的是付款。",
         "You can pay within thirty days after the bill has come to you. If you want to pay later, call us first and "
-        "we will tell you the new date.",
+        "we will tell you the new date. The shop is open until six.",
     ),
     Lesson(
         "drift", "en", "How do I close my account?", "They want to close it.",
