@@ -43,20 +43,24 @@ class ParagraphWatch:
     code or the steps of a list come back too, but what stands between them does not. A block of ``n`` tokens is
     noticed by its third saying, about 2n + 270 tokens from where it began.
 
+    ``border`` is the token that closes the reasoning: an answer may say what was drafted before, so it begins anew.
+
     Give it the whole answer each time; it takes in what is new. The verdict stays once it is given, and is a
     function of the ids alone. Measured on one core: 0.4 microseconds a token, 77 bytes a token (2.5 MB for 32,768).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, border: int | None = None) -> None:
+        self._border = border
         self._counts: dict[int, int] = {}
         self._stale = bytearray()
+        self._since = 0
         self._found = False
 
     def loops(self, ids: Sequence[int]) -> bool:
         """Whether ``ids``, which begin with those given before, had come to go in circles at a 64th token."""
         while not self._found and len(self._stale) + CHECK_EVERY <= len(ids):
             self._take(ids)
-            recent = self._stale[-WINDOW:]
+            recent = self._stale[self._since :][-WINDOW:]
             self._found = len(recent) == WINDOW and sum(recent) >= LEAST_SHARE * WINDOW
         return self._found
 
@@ -66,6 +70,9 @@ class ParagraphWatch:
         first = max(0, start + 1 - GRAM)
         window = tuple(ids[first : start + CHECK_EVERY])
         for end in range(start + 1, start + CHECK_EVERY + 1):
+            if ids[end - 1] == self._border:
+                counts.clear()
+                self._since = end
             if end < GRAM:
                 self._stale.append(0)
                 continue

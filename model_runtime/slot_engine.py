@@ -27,6 +27,7 @@ from model_runtime.cache import Cache
 from model_runtime.loading import Loaded, load
 from model_runtime.probe import kept_extents_equal
 from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
+from model_runtime.repetition import ParagraphWatch
 from model_runtime.tokenizer import Tokenizer
 
 __all__ = ["MAX_WAITING", "SlotEngine"]
@@ -175,7 +176,9 @@ class SlotEngine:
         closing: tuple[int, ...] = ()
         if sampling.thinking_budget is not None:
             closing = sampling.end_of_thinking_ids or self._tokenizer.encode("\n</think>\n\n")
-        self._waiting.append(Sequence(request, frozenset((*self._eos, *sampling.stop_token_ids)), closing))
+        paragraphs = ParagraphWatch(self._tokenizer.token_id("</think>"))
+        stop = frozenset((*self._eos, *sampling.stop_token_ids))
+        self._waiting.append(Sequence(request, stop, closing, paragraphs=paragraphs))
         self._batch.counters.requests += 1
 
     async def cancel(self, request_id: str) -> None:

@@ -22,7 +22,9 @@ _STRETCH = 75
 English."""
 _GRAMMAR = 3
 """Function words that it needs: names in a row have none."""
-_SPACE = re.compile(r"\s+")
+_SENTENCES = 15
+"""Foreign sentences that are remembered: names in a row may be many."""
+_MARKS = re.compile(r"\s+|\[(?:citation:)?\d+\]")
 
 
 class LanguageDrift:
@@ -82,7 +84,7 @@ class LanguageDrift:
         if not plain or plain in self._passages:
             return
         if wrong_language(sentence, self._expected):
-            self._foreign.append(sentence)
+            self._foreign = [*self._foreign[-_SENTENCES:], sentence]
         elif _speaks(sentence, self._expected):
             self._foreign.clear()
         stretch = " ".join(self._foreign)
@@ -96,4 +98,5 @@ def _speaks(sentence: str, language: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return _SPACE.sub(" ", text).strip().casefold()
+    """As it is looked for in the passages: without citations, the marks of lists and the end's sign."""
+    return " ".join(_MARKS.sub(" ", text).split()).strip(" -*•#.!?。！？").casefold()

@@ -47,7 +47,7 @@ _FUNCTION_WORDS = {
     "waarom of maar als te van in er aan ook",
 }
 _OWN_LETTERS = {"de": "äöüß", "fr": "àâçèêëîïôœùû", "es": "ñ¿¡áíóú", "pt": "ãõçáâê", "it": "òìèù", "nl": "ë"}
-_NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|https?://\S+|\S+@\S+|\[\d+\]|█+", re.DOTALL)
+_NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|https?://\S+|\S+@\S+|\[(?:citation:)?\d+\]|█+", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 

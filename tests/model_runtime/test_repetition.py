@@ -38,6 +38,16 @@ def test_small_changes_and_something_between_hide_no_loop() -> None:
     assert noticed(bridged) is not None
 
 
+def test_an_answer_may_say_what_was_drafted() -> None:
+    """Two drafts while it thinks and the answer are no loop; an answer that goes on so is one."""
+    border, draft = 9, list(range(1000, 1300))
+    drafts = [*draft, *draft, border]
+    watch = ParagraphWatch(border)
+    assert not any(watch.loops([*drafts, *draft][:end]) for end in range(902))
+    assert ParagraphWatch(border).loops(drafts + draft * 4)
+    assert ParagraphWatch().loops(drafts + draft)
+
+
 @given(st.lists(st.integers(0, 3), max_size=400), st.integers(1, 70))
 def test_pieces_never_change_the_verdict(ids: list[int], step: int) -> None:
     """Asked at every token or now and then, from the start or resumed, the verdict is that of the ids."""

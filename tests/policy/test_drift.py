@@ -66,6 +66,9 @@ def test_a_passage_said_word_for_word_is_no_drift() -> None:
     broken = EN.replace("days when", "days\n when")
     assert LanguageDrift("zh").feed(EN)
     assert not LanguageDrift("zh", [broken]).feed("原文说：\n" + EN)
+    cited = "- " + EN.replace(". ", " [citation:1].\n- ")
+    assert LanguageDrift("zh").feed(cited)
+    assert not LanguageDrift("zh", [broken]).feed(cited)
 
 
 def test_a_quotation_that_is_never_closed_ends_with_its_paragraph() -> None:
