@@ -19,6 +19,8 @@ from records.token_log_sqlite import SqliteTokenLog
 from tests.model_runtime.conftest import TinyR1, until
 from tests.support.tiny_r1_texts import Lesson, lesson
 
+pytestmark = pytest.mark.timeout(600)  # the first to come trains the tiny model
+
 
 @pytest.fixture
 async def log(tmp_path: Path) -> AsyncIterator[TokenLog]:

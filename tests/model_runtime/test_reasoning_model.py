@@ -12,6 +12,8 @@ from model_runtime.slot_engine import SlotEngine
 from tests.model_runtime.conftest import TinyR1, collect
 from tests.support.tiny_r1_texts import FAULTS, LESSONS, PARAGRAPHS, Lesson, lesson
 
+pytestmark = pytest.mark.timeout(600)  # the first to come trains the tiny model
+
 WIDEST = 1024
 ENDING = [each for each in LESSONS if not each.ring]
 
@@ -120,15 +122,16 @@ RESUMED = [lesson("capital-France"), lesson("capital-法国", "zh"), lesson("byp
 
 
 @pytest.mark.parametrize("each", RESUMED, ids=by_name)
-@pytest.mark.parametrize("budget", [None, 7])
+@pytest.mark.parametrize(("budget", "temperature"), [(None, 0.0), (7, 0.0), (None, 0.6)])
 async def test_it_goes_on_from_every_token(
-    reasoning_engine: SlotEngine, tiny_r1: TinyR1, each: Lesson, budget: int | None
+    reasoning_engine: SlotEngine, tiny_r1: TinyR1, each: Lesson, budget: int | None, temperature: float
 ) -> None:
     """Resumed anywhere, within the forced closing too, the tokens and the end are the same."""
-    whole = await collect(reasoning_engine, ask(tiny_r1, each, thinking_budget=budget))
+    how = {"thinking_budget": budget, "temperature": temperature, "top_p": 0.95, "seed": 3}
+    whole = await collect(reasoning_engine, ask(tiny_r1, each, **how))
     for cut in range(1, len(whole[0]) + 1):
         prefix = tuple(whole[0][:cut])
-        assert await collect(reasoning_engine, ask(tiny_r1, each, prefix, thinking_budget=budget)) == whole
+        assert await collect(reasoning_engine, ask(tiny_r1, each, prefix, **how)) == whole
 
 
 async def test_a_resumed_loop_of_paragraphs_ends_where_it_did(reasoning_engine: SlotEngine, tiny_r1: TinyR1) -> None:

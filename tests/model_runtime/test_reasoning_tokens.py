@@ -12,6 +12,8 @@ from model_runtime.reasoning import ReasoningParser, split_reasoning
 from tests.model_runtime.conftest import TinyR1
 from tests.support.tiny_r1_texts import CLOSE, LESSONS
 
+pytestmark = pytest.mark.timeout(600)  # the first to come trains the tiny model
+
 TEXTS = sorted(
     {each.thinking + CLOSE + each.answer for each in LESSONS} | {each.opening + each.ring for each in LESSONS}
 )

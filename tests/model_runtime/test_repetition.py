@@ -11,6 +11,8 @@ from model_runtime.tokenizer import Tokenizer
 from tests.model_runtime.conftest import TinyR1
 from tests.support.tiny_r1_texts import PARAGRAPHS
 
+pytestmark = pytest.mark.timeout(600)  # the first to come trains the tiny model
+
 
 def noticed(ids: list[int] | tuple[int, ...]) -> int | None:
     """The length at which the watch ends it, token by token."""
