@@ -35,6 +35,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
 _POOR_FINISH: dict[str, Poor] = {
     "out_of_memory": "out_of_memory",
     "repetition": "repetition",
+    "wrong_language": "wrong_language",
     "timed_out": "timed_out",
 }
 
@@ -164,7 +165,10 @@ class GenerateAnswerStep:
 
     def _result(self, request: GenerateAnswer, state: _Try, record: str, seconds: float) -> GeneratedAnswer:
         candidates = tuple(sampler.candidate() for sampler in state.samplers)
-        poors: list[Poor | None] = [_poor(request, candidate) for candidate in candidates]
+        poors: list[Poor | None] = [
+            _poor(request, candidate, closed=sampler.reader.closed)
+            for candidate, sampler in zip(candidates, state.samplers, strict=True)
+        ]
         kept = next((index for index, poor in enumerate(poors) if poor is None), 0)
         best, sampler = candidates[kept], state.samplers[kept]
         prompt, engine = state.prompt, state.engine
@@ -174,6 +178,8 @@ class GenerateAnswerStep:
         return GeneratedAnswer(
             answer=best.answer,
             reasoning=best.reasoning,
+            reasoning_truncated=best.reasoning_truncated,
+            reasoning_bypassed=best.reasoning_bypassed,
             finish_reason=best.finish_reason,
             poor=poors[kept],
             usage=Usage(
@@ -217,6 +223,8 @@ class GenerateAnswerStep:
                     "resumed_at": sampler.resumed_at,
                     "reused_prompt_tokens": sampler.reused,
                     "finish": sampler.finish,
+                    "reasoning_truncated": sampler.reader.truncated,
+                    "reasoning_bypassed": sampler.reader.bypassed,
                 }
                 for sampler in state.samplers
             ],
@@ -290,16 +298,18 @@ def _sampling(request: GenerateAnswer, index: int) -> Sampling:
         top_p=request.top_p,
         seed=request.seed + index,
         max_new_tokens=request.max_new_tokens,
-        thinking_budget=request.thinking_budget,
+        # a model that does not reason would get the closing tag of nothing into its answer
+        thinking_budget=request.thinking_budget if request.reasoning == "r1" else None,
     )
 
 
-def _poor(request: GenerateAnswer, candidate: Candidate) -> Poor | None:
-    """What is wrong with a sample by itself; what it says is for the review."""
+def _poor(request: GenerateAnswer, candidate: Candidate, *, closed: bool) -> Poor | None:
+    """What is wrong with a sample by itself; what it says is for the review. ``closed``: its reasoning was."""
     if candidate.finish_reason in _POOR_FINISH:
         return _POOR_FINISH[candidate.finish_reason]
     if not candidate.answer:
-        return "unclosed_reasoning" if candidate.reasoning else "empty"
+        used_up = not closed or candidate.finish_reason == "length"
+        return "unclosed_reasoning" if candidate.reasoning and used_up else "empty"
     if wrong_language(candidate.answer, request.language):
         return "wrong_language"
     return None

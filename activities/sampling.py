@@ -1,24 +1,22 @@
-"""One candidate while it is sampled: from the engine's token events to the token log, text and reasoning apart."""
+"""One candidate while it is sampled: from the engine's token events to the token log."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import structlog
 
+from activities.reading import AnswerReader, Piece
 from dialogue.faults import RecordsFault, TokenLogFenced
-from dialogue.steps import Candidate, GenerateAnswer
-from model_runtime.protocol import Engine, GenerationRequest, Sampling
-from model_runtime.reasoning import Channel, ReasoningParser
+from dialogue.steps import Candidate, CandidateFinish, GenerateAnswer
+from model_runtime.protocol import Engine, GenerationRequest, Sampling, TokenEvent
 from model_runtime.tokenizer import Tokenizer
 from records.token_log import TokenLog
 
 __all__ = ["CandidateSampler"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
-Finish = Literal["stop", "length", "repetition", "cancelled", "out_of_memory", "timed_out", "none"]
 
 
 @dataclass(slots=True)
@@ -38,42 +36,51 @@ class CandidateSampler:
     ids: list[int] = field(default_factory=list[int])
     resumed_at: int = 0
     reused: int = 0
-    finish: Finish = "none"
-    reasoning_tokens: int = 0
+    finish: CandidateFinish = "none"
     first_token_at: float | None = None
+    reader: AnswerReader = field(init=False)
     _logging: bool = True
-    _texts: dict[Channel, list[str]] = field(default_factory=lambda: {"reasoning": [], "answer": []})
+
+    def __post_init__(self) -> None:
+        self.reader = AnswerReader(self.request, self.tokenizer, self.sampling.thinking_budget)
 
     async def run(self, engine: Engine, prompt_ids: tuple[int, ...], clock: Callable[[], float]) -> None:
-        """Until the engine says that it is finished. Raises EngineLost, EngineHung, PromptTooLong, TokenLogFenced."""
-        parser = ReasoningParser(self.request.reasoning)
-        detokenizer = self.tokenizer.detokenizer()
+        """Until the engine says that it is finished, or the answer drifts into another language: then it is stopped.
+
+        Raises EngineLost, EngineHung, PromptTooLong, TokenLogFenced.
+        """
         await self._resume()
-        self._take(parser.feed(detokenizer.feed(self.ids)), parser, len(self.ids))
+        if self.reader.drifted:
+            self.finish = "wrong_language"
+            return
         request = GenerationRequest(
             id=f"{self.request.turn.stream}/{self.request.try_number}/{self.index}/{self.attempt}",
             prompt_ids=prompt_ids,
             prefix_ids=tuple(self.ids),
             sampling=self.sampling,
         )
-        async for event in engine.submit(request):
+        events = engine.submit(request)
+        async for event in events:
             self.reused = event.reused
             if event.token_ids and self.first_token_at is None:
                 self.first_token_at = clock()
-            pieces = self._take(parser.feed(detokenizer.feed(event.token_ids)), parser, len(event.token_ids))
-            if event.finish is not None:
-                self.finish = event.finish
-                pieces += self._take(parser.feed(detokenizer.flush()) + parser.close(), parser, 0)
-            await self._append(event.token_ids, pieces)
+            await self._take(event)
+            if self.reader.drifted:
+                await engine.cancel(request.id)
+                break
+        async for _ in events:  # until the row is free; what was made in the meantime does not count
+            pass
 
-    def _take(
-        self, pieces: list[tuple[Channel, str]], parser: ReasoningParser, tokens: int
-    ) -> list[tuple[Channel, str]]:
-        if not parser.closed:
-            self.reasoning_tokens += tokens
-        for channel, text in pieces:
-            self._texts[channel].append(text)
-        return pieces
+    async def _take(self, event: TokenEvent) -> None:
+        before = self.reader.read
+        pieces = self.reader.feed(event.token_ids)
+        if self.reader.drifted:
+            self.finish = "wrong_language"
+        elif event.finish is not None:
+            self.finish = event.finish
+        if self.finish != "none":
+            pieces += self.reader.end()
+        await self._append(event.token_ids[: self.reader.read - before], pieces)
 
     async def _resume(self) -> None:
         """Takes over what earlier attempts logged, and fences them."""
@@ -86,10 +93,11 @@ class CandidateSampler:
         except RecordsFault as fault:
             self._lose_log(fault)
             return
-        self.ids = list(resume.token_ids)
+        self.reader.feed(resume.token_ids)
+        self.ids = list(resume.token_ids[: self.reader.read])
         self.resumed_at = len(self.ids)
 
-    async def _append(self, token_ids: tuple[int, ...], pieces: list[tuple[Channel, str]]) -> None:
+    async def _append(self, token_ids: tuple[int, ...], pieces: list[Piece]) -> None:
         offset = len(self.ids)
         self.ids.extend(token_ids)
         if not self._logging or not (token_ids or pieces):
@@ -118,15 +126,15 @@ class CandidateSampler:
         self._logging = False
         log.warning("token log lost", fault=fault.type, reason=fault.message)
 
-    def text(self, channel: Channel) -> str:
-        return "".join(self._texts[channel]).strip()
-
     def candidate(self) -> Candidate:
+        reader = self.reader
         return Candidate(
-            answer=self.text("answer"),
-            reasoning=self.text("reasoning"),
+            answer=reader.text("answer"),
+            reasoning=reader.text("reasoning"),
             finish_reason=self.finish,
             tokens=len(self.ids),
-            reasoning_tokens=self.reasoning_tokens,
+            reasoning_tokens=reader.reasoning_tokens,
+            reasoning_truncated=reader.truncated,
+            reasoning_bypassed=reader.bypassed,
             seed=self.sampling.seed,
         )

@@ -25,9 +25,11 @@ app = cyclopts.App(name="config", help="Check, show and describe temporal.yaml."
 def check(*, json: Json = False) -> int:
     """Check everything: keys, values, pairs, policies with their word lists, files that are named.
 
-    Exit code 0 when all is right, 2 when not; each problem is one line with its place and the way out.
+    Exit code 0 when all is right, 2 when not; each problem is one line with its place and the way out. What is
+    allowed and not advised is a warning.
     """
     from dialogue.faults import ParleyFault
+    from settings.advice import advice
     from settings.load import fault_of, load
 
     try:
@@ -38,13 +40,18 @@ def check(*, json: Json = False) -> int:
     except ParleyFault as fault:
         lines = fault.message.splitlines()
         if json:
-            print(json_text.dumps({"ok": False, "problems": lines}, ensure_ascii=False, indent=2))
+            print(json_text.dumps({"ok": False, "problems": lines, "warnings": []}, ensure_ascii=False, indent=2))
         else:
             print("\n".join(lines), file=sys.stderr)
         return UNUSABLE
+    advised = list(advice(settings))
+    warnings = fault_of(advised, settings.origins).message.splitlines() if advised else []
     if json:
-        print(json_text.dumps({"ok": True, "problems": []}, indent=2))
+        told = {"ok": True, "problems": [], "warnings": warnings}
+        print(json_text.dumps(told, ensure_ascii=False, indent=2))
     else:
+        for line in warnings:
+            print(f"warning: {line}", file=sys.stderr)
         print(f"{settings.origins.file}: everything is right.")
     return 0
 

@@ -30,12 +30,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a check found. ``do`` is the way out where something is not ``ok``."""
+    """What a check found. ``do`` is the way out where something is not ``ok``; a ``warning`` is ok and not advised."""
 
     check: str
     ok: bool
     found: str
     do: str = ""
+    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,16 @@ async def references(site: Site) -> list[Line]:
         for problem in missing(site.settings)
     ]
     return lines or [Line("settings", ok=True, found=origins.file)]
+
+
+async def sampling(site: Site) -> list[Line]:
+    """A model that reasons is sampled as its authors advise."""
+    from settings.advice import advice
+
+    if site.settings.model.reasoning != "r1":
+        return []
+    lines = [Line(problem.setting, ok=True, found=problem.message, warning=True) for problem in advice(site.settings)]
+    return lines or [Line("sampling", ok=True, found="as R1's authors advise")]
 
 
 async def device(site: Site) -> list[Line]:
@@ -340,6 +351,7 @@ def _free(there: int, wanted: int) -> str:
 CHECKS: tuple[Check, ...] = (
     Check("versions", versions),
     Check("settings", references),
+    Check("sampling", sampling),
     Check("device", device, seconds=60),
     Check("gateway.port", gateway_port),
     Check("temporal.address", temporal_ports),

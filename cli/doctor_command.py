@@ -61,5 +61,6 @@ async def _guarded(check: Check, site: Site) -> list[Line]:
 
 
 def _shown(line: Line) -> str:
-    text = f"{'ok' if line.ok else 'NOT OK':<7} {line.check:<28} {line.found}"
+    mark = "warning" if line.warning else "ok" if line.ok else "NOT OK"
+    text = f"{mark:<7} {line.check:<28} {line.found}"
     return f"{text}\n{'':<7} {'':<28} → {line.do}" if line.do and not line.ok else text

@@ -14,6 +14,7 @@ __all__ = [
     "Action",
     "Attempt",
     "Candidate",
+    "CandidateFinish",
     "Citation",
     "ContextCut",
     "Finding",
@@ -44,6 +45,12 @@ Action = Literal["pass", "mask", "regenerate", "template", "human", "refuse", "b
 
 Verdict = Literal["pass", "mask", "regenerate", "template", "human", "block", "refused", "cancelled", "failed"]
 """How a turn's answer was judged; the last three are turns that never came to a review."""
+
+CandidateFinish = Literal[
+    "stop", "length", "repetition", "wrong_language", "cancelled", "out_of_memory", "timed_out", "none"
+]
+"""Why a sample ended: the engine's reasons, ``wrong_language`` where the answer drifted into another language and was
+stopped, ``timed_out`` where the step's time was over, ``none`` where it never came to an end."""
 
 Route = Literal["retrieve", "generate", "template", "human", "refuse"]
 
@@ -221,13 +228,19 @@ class ContextCut(Value):
 
 
 class Candidate(Value):
-    """One sample. ``reasoning`` and ``answer`` are apart; ``support`` is the share of its sentences that hold."""
+    """One sample. ``reasoning`` and ``answer`` are apart; ``support`` is the share of its sentences that hold.
+
+    ``reasoning_truncated``: the thinking budget was spent and the closing tag put in. ``reasoning_bypassed``: the
+    thinking was closed without a word, though its beginning was written for the model.
+    """
 
     answer: str
     reasoning: str = ""
-    finish_reason: Literal["stop", "length", "repetition", "cancelled", "out_of_memory", "timed_out", "none"]
+    finish_reason: CandidateFinish
     tokens: int = 0
     reasoning_tokens: int = 0
+    reasoning_truncated: bool = False
+    reasoning_bypassed: bool = False
     seed: int = 0
     support: float | None = None
 
@@ -240,6 +253,8 @@ class GeneratedAnswer(StepResult):
 
     answer: str
     reasoning: str = ""
+    reasoning_truncated: bool = False
+    reasoning_bypassed: bool = False
     finish_reason: str
     poor: Poor | None = None
     usage: Usage

@@ -12,7 +12,7 @@ from torch import Tensor
 from model_runtime.cache import Cache, Pool
 from model_runtime.decoder import Decoder
 from model_runtime.protocol import Finish, GenerationRequest, TokenEvent
-from model_runtime.repetition import repeats
+from model_runtime.repetition import ParagraphWatch, repeats
 from model_runtime.sampler import sample
 
 __all__ = ["Batch", "Counters", "Sequence", "is_memory_error"]
@@ -37,6 +37,7 @@ class Sequence:
     stop: frozenset[int]
     closing: tuple[int, ...] = ()
     thinking: bool | None = None
+    paragraphs: ParagraphWatch = field(default_factory=ParagraphWatch)
     made: list[int] = field(default_factory=list)
     held: int = 0
     reused: int = 0
@@ -277,7 +278,8 @@ class Batch:
         sampling = sequence.request.sampling
         if len(sequence.made) >= sampling.max_new_tokens or sequence.length >= self._cache.widths[-1]:
             return "length"
-        return "repetition" if sampling.watch and repeats(sequence.made) else None
+        circles = sampling.watch and (repeats(sequence.made) or sequence.paragraphs.loops(sequence.made))
+        return "repetition" if circles else None
 
 
 def _common_chunks(prompt: tuple[int, ...], held: tuple[int, ...]) -> int:

@@ -27,6 +27,7 @@ from model_runtime.cache import Cache
 from model_runtime.loading import Loaded, load
 from model_runtime.probe import kept_extents_equal, warm_up
 from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, Mode, TokenEvent
+from model_runtime.repetition import ParagraphWatch
 from model_runtime.row_limit import RowLimit
 from model_runtime.tokenizer import Tokenizer
 
@@ -196,7 +197,9 @@ class SlotEngine:
         closing: tuple[int, ...] = ()
         if sampling.thinking_budget is not None:
             closing = sampling.end_of_thinking_ids or self._tokenizer.encode("\n</think>\n\n")
-        self._waiting.append(Sequence(request, frozenset((*self._eos, *sampling.stop_token_ids)), closing))
+        paragraphs = ParagraphWatch(self._tokenizer.token_id("</think>"))
+        stop = frozenset((*self._eos, *sampling.stop_token_ids))
+        self._waiting.append(Sequence(request, stop, closing, paragraphs=paragraphs))
         self._batch.counters.requests += 1
 
     async def cancel(self, request_id: str) -> None:

@@ -43,7 +43,7 @@ def whole_answer(
         yield about("repetition", repetition.sign.replace("_", " "), repetition.start, repetition.end)
     elif finish_reason == "repetition":
         yield about("repetition", "stopped while repeating")
-    if wrong_language(answer, expected_language):
+    if finish_reason == "wrong_language" or wrong_language(answer, expected_language):
         yield about("wrong_language", f"not {expected_language}")
 
 

@@ -12,7 +12,7 @@ from functools import cache
 
 from policy.folding import is_ideograph
 
-__all__ = ["UNDETERMINED", "detect", "wrong_language"]
+__all__ = ["UNDETERMINED", "detect", "function_words_in", "wrong_language"]
 
 UNDETERMINED = "und"
 
@@ -47,7 +47,7 @@ _FUNCTION_WORDS = {
     "waarom of maar als te van in er aan ook",
 }
 _OWN_LETTERS = {"de": "äöüß", "fr": "àâçèêëîïôœùû", "es": "ñ¿¡áíóú", "pt": "ãõçáâê", "it": "òìèù", "nl": "ë"}
-_NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|https?://\S+|\S+@\S+|\[\d+\]|█+", re.DOTALL)
+_NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|https?://\S+|\S+@\S+|\[(?:citation:)?\d+\]|█+", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
@@ -89,6 +89,20 @@ def wrong_language(answer: str, expected: str) -> bool:
     if set(units) == {"latin"} and units["latin"] <= 3:
         return False
     return not (found in _FUNCTION_WORDS and expected in _FUNCTION_WORDS and units["latin"] < 5)
+
+
+def function_words_in(text: str) -> int:
+    """How many of its words are grammar: particles of Chinese, function words of the Latin language it is most like.
+
+    Names and numbers have none. A script that belongs to one language (Hangul, kana, Cyrillic …) counts by its words.
+    """
+    language = detect(text)
+    if language == "zh":
+        return len(_ZH_PARTICLES.findall(text.replace("有限", "")))  # 有限公司 is a name's end
+    if language in _FUNCTION_WORDS:
+        known = _function_words(language)
+        return sum(word.replace("’", "'").partition("'")[0] in known for word in _WORD.findall(text.casefold()))
+    return len(_WORD.findall(text))
 
 
 def _units(text: str) -> dict[str, float]:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from dialogue.messages import Identifier
 from dialogue.plan import StepName
 from settings import pairs
+from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
 from settings.origins import Origins, Place
 from settings.sections import (
@@ -135,6 +136,11 @@ class Settings(Section):
             **{name: _over(step, given.get(name, {})) for name, step in _STEPS.items()},
             **{name: step for name, step in given.items() if name not in _STEPS},
         }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sampled_as_the_model_wants(cls, given: Any) -> Any:
+        return with_r1_sampling(given)
 
     @model_validator(mode="after")
     def _possible_together(self) -> Settings:

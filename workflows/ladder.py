@@ -136,7 +136,14 @@ def _with_kept(draft: GeneratedAnswer, kept: int) -> GeneratedAnswer:
     if len(draft.candidates) <= kept:
         return draft
     best = draft.candidates[kept]
-    return draft.model_copy(update={"answer": best.answer, "reasoning": best.reasoning, "kept": kept})
+    of_the_best = {
+        "answer": best.answer,
+        "reasoning": best.reasoning,
+        "reasoning_truncated": best.reasoning_truncated,
+        "reasoning_bypassed": best.reasoning_bypassed,
+        "kept": kept,
+    }
+    return draft.model_copy(update=of_the_best)
 
 
 def _end(turn: TurnInProgress, rung: Rung, poor: Poor | None) -> None:

@@ -57,7 +57,10 @@ def describe_draft(draft: GeneratedAnswer, changed: str) -> str:
         speed = f"{tokens / draft.seconds:.0f} tok/s" if draft.seconds > 0 and tokens else ""
         resumed = f"resumed at token {draft.resumed_at}" if draft.resumed_at else ""
         several = f"{len(draft.candidates)} candidates" if len(draft.candidates) > 1 else ""
-        parts = [resumed, several, f"{tokens} tokens", words(draft.poor) if draft.poor else draft.finish_reason, speed]
+        ended = words(draft.poor) if draft.poor else draft.finish_reason
+        reasoning = "reasoning truncated" if draft.reasoning_truncated else ""
+        reasoning = "reasoning bypassed" if draft.reasoning_bypassed else reasoning
+        parts = [resumed, several, f"{tokens} tokens", ended, reasoning, speed]
     return " · ".join(filter(None, [changed, *parts]))
 
 

@@ -71,7 +71,7 @@ async def test_a_log_that_forgot_costs_the_stream_and_not_the_answer(log: TokenL
 
     await sampler.run(OneByOne(forget), (1,), lambda: 0.0)  # type: ignore[arg-type]
     assert tuple(sampler.ids) == IDS
-    assert sampler.text("answer") == "5 6 7 8"
+    assert sampler.reader.text("answer") == "5 6 7 8"
     assert sampler.finish == "stop"
     assert await log.tokens(TURN.stream, 1, 0) == ()
 

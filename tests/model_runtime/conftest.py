@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from model_runtime.prepare import prepare_model
 from model_runtime.protocol import Engine, Finish, GenerationRequest, Sampling
 from model_runtime.slot_engine import SlotEngine
 from model_runtime.tokenizer import Tokenizer
@@ -31,6 +33,41 @@ def model_folder(repository: Path) -> Path:
     cache = Path(os.environ.get("PARLEY_TEST_CACHE", repository / "var" / "test-cache")) / "models"
     subprocess.run([sys.executable, "-c", _PREPARE, str(cache)], check=True, cwd=repository, capture_output=True)
     return cache / "smollm2-135m-instruct-int8"
+
+
+@dataclass(frozen=True, slots=True)
+class TinyR1:
+    """The tiny reasoning model: its checkpoint, and what ``prepare`` made of it, by method."""
+
+    checkpoint: Path
+    folders: dict[str, Path]
+    tokenizer: Tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_r1(repository: Path) -> TinyR1:
+    """A model that reasons, with its faults, in bf16 and int8. Trained once, in a process of its own."""
+    cache = Path(os.environ.get("PARLEY_TEST_CACHE", repository / "var" / "test-cache")) / "models"
+    command = [sys.executable, "-m", "tests.support.tiny_r1", str(cache)]
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    built = subprocess.run(command, check=True, cwd=repository, capture_output=True, text=True, env=environment)
+    checkpoint = Path(built.stdout.splitlines()[-1])
+    folders = {}
+    for method in ("bf16", "int8"):
+        prepare_model(
+            str(checkpoint), name=checkpoint.name, method=method, folder=cache, languages=("en", "zh"), reasoning="r1"
+        )
+        folders[method] = cache / f"{checkpoint.name}-{method}"
+    return TinyR1(checkpoint, folders, Tokenizer.load(folders["bf16"]))
+
+
+@pytest.fixture(scope="session", params=["bf16", "int8"])
+async def reasoning_engine(tiny_r1: TinyR1, request: pytest.FixtureRequest) -> AsyncIterator[SlotEngine]:
+    """A running engine of the tiny reasoning model, in both forms of its weights."""
+    engine = SlotEngine(tiny_r1.folders[request.param], rows=4, widths=(128, 256, 512, 1024), threads=1)
+    await engine.start()
+    yield engine
+    await engine.close()
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,7 @@ def test_the_language_of_a_message(text: str, language: str) -> None:
         ("The clause 「七天无理由退货」 applies to your order in this case.", "en", False),
         ("退货", "en", True),
         ("42", "zh", False),
+        ("可以。[citation:1][citation:2][citation:3]", "zh", False),
         ("```python\nprint('hello to all of you')\n```\n这样写就可以。", "zh", False),
         ("Sie haben dreißig Tage Zeit, um die Ware zurückzugeben.", "en", True),
         ("You can return it within the time.", "de", True),

@@ -129,6 +129,7 @@ def test_a_good_answer_has_no_findings(policy: Policy) -> None:
         ("Call us now. " * 9, {}, "repetition"),
         ("One two three.", {"finish_reason": "repetition"}, "repetition"),
         ("您有三十天时间。", {}, "wrong_language"),
+        ("You have 30 days. 您有三", {"finish_reason": "wrong_language"}, "wrong_language"),
         ("You have 30 days.<|im_end|>", {}, "template_tokens"),
         ("You have 30 days.<reponame>", {"template_tokens": ["<reponame>"]}, "template_tokens"),
         ("I think so.</think>You have 30 days.", {}, "reasoning_leak"),

@@ -1,0 +1,39 @@
+"""What stands in a turn's table of steps about a draft."""
+
+from __future__ import annotations
+
+import pytest
+
+from dialogue.steps import Candidate, GeneratedAnswer, Usage
+from workflows.ladder import _with_kept
+from workflows.wording import describe_draft
+
+
+def draft(**given: object) -> GeneratedAnswer:
+    usual = {"answer": "a", "finish_reason": "stop", "usage": Usage(completion_tokens=9), "model": "m"}
+    return GeneratedAnswer.model_validate({**usual, "model_digest": "d", **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "9 tokens · stop"),
+        ({"reasoning_truncated": True}, "9 tokens · stop · reasoning truncated"),
+        ({"reasoning_bypassed": True}, "9 tokens · stop · reasoning bypassed"),
+        ({"finish_reason": "wrong_language", "poor": "wrong_language"}, "9 tokens · wrong language"),
+        ({"resumed_at": 4, "reasoning_truncated": True}, "resumed at token 4 · 9 tokens · stop · reasoning truncated"),
+    ],
+)
+def test_a_draft_says_how_it_ended_and_how_it_thought(given: dict[str, object], told: str) -> None:
+    """The finish, or what was poor; whether the thinking was cut short or left out."""
+    assert describe_draft(draft(**given), "") == told
+
+
+def test_the_kept_candidate_brings_its_own_marks() -> None:
+    """When the review keeps another candidate, the draft tells of that one's thinking."""
+    candidates = (
+        Candidate(answer="a", finish_reason="stop", reasoning_bypassed=True),
+        Candidate(answer="b", finish_reason="stop", reasoning_truncated=True),
+    )
+    kept = _with_kept(draft(candidates=candidates, reasoning_bypassed=True), 1)
+    assert (kept.answer, kept.reasoning_truncated, kept.reasoning_bypassed) == ("b", True, False)
