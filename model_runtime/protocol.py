@@ -113,7 +113,8 @@ class Engine(Protocol):
         """The events of one answer, in order; the last one has a ``finish``. Leaving the iteration early cancels.
 
         Several candidates are several submits. Raises, at the first event asked for,
-        :class:`~dialogue.faults.PromptTooLong` when prompt and prefix do not fit the widest row, and
+        :class:`~dialogue.faults.InvalidRequest` for a value that cannot be used or an id that runs already (see
+        ``admission``), :class:`~dialogue.faults.PromptTooLong` when the prompt leaves no room in the widest row, and
         :class:`~dialogue.faults.OutOfMemory` when too many requests wait already; later
         :class:`~dialogue.faults.EngineLost` or :class:`~dialogue.faults.EngineHung`.
         """
