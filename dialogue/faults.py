@@ -22,6 +22,7 @@
     │   ├── PromptTooLong         413  does not fit the model's context even when cut
     │   ├── OutOfMemory           503  no memory for this sequence: the ladder decides
     │   ├── EngineLost            503  the engine's process died: another attempt
+    │   ├── EngineBusy            503  a server has no room now: another attempt
     │   ├── EngineHung            503  no token in time: replaced, another attempt
     │   └── GenerationTimedOut    504  the try took longer than its plan allows
     ├── KnowledgeFault            the knowledge base
@@ -51,6 +52,7 @@ __all__ = [
     "ConversationBusy",
     "ConversationClosed",
     "DocumentUnreadable",
+    "EngineBusy",
     "EngineHung",
     "EngineLost",
     "GenerationTimedOut",
@@ -179,6 +181,10 @@ class OutOfMemory(ModelFault):
 
 class EngineLost(ModelFault):
     type, title, status, retryable = "engine-lost", "The engine's process died", 503, True
+
+
+class EngineBusy(ModelFault):
+    type, title, status, retryable = "engine-busy", "The engine has no room now", 503, True
 
 
 class EngineHung(ModelFault):

@@ -65,7 +65,7 @@ class TokenEvent:
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """Room at this moment. ``longest_width`` bounds prompt and answer together, in tokens; ``free_bytes`` is what
-    the key-value cache may still take."""
+    the key-value cache may still take, 0 where it is another's."""
 
     rows: int
     rows_busy: int
@@ -77,13 +77,15 @@ class Capacity:
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
     """What exactly computes. ``engine_digest`` covers all that may change a token: weights, quantization, kernels'
-    library version, mode, rows, widths, dtype, device and threads."""
+    library version, mode, rows, widths, dtype, device and threads; of a server that others run (``remote``), what it
+    says of itself. ``token_ids`` of kind ``text`` were made from the text that such a server gave, by the tokenizer
+    here: they read the same, and need not be those that were drawn."""
 
     engine: str
     model: str
     model_digest: str
     engine_digest: str
-    mode: Literal["eager", "compiled"]
+    mode: Literal["eager", "compiled", "remote"]
     rows: int
     widths: tuple[int, ...]
     dtype: str
@@ -96,6 +98,7 @@ class EngineDescription:
     eos_token_ids: tuple[int, ...]
     vocabulary: int
     weight_bytes: int
+    token_ids: Literal["drawn", "text"] = "drawn"  # noqa: S105 tokens, no password
 
 
 class Engine(Protocol):
@@ -116,7 +119,8 @@ class Engine(Protocol):
         :class:`~dialogue.faults.InvalidRequest` for a value that cannot be used or an id that runs already (see
         ``admission``), :class:`~dialogue.faults.PromptTooLong` when the prompt leaves no room in the widest row, and
         :class:`~dialogue.faults.OutOfMemory` when too many requests wait already; later
-        :class:`~dialogue.faults.EngineLost` or :class:`~dialogue.faults.EngineHung`.
+        :class:`~dialogue.faults.EngineLost` or :class:`~dialogue.faults.EngineHung`, and where a server computes
+        also :class:`~dialogue.faults.EngineBusy`. A loss whose details say ``alone`` is that of one stream.
         """
         ...
 

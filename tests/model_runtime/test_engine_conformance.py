@@ -13,11 +13,13 @@ import pytest
 
 from dialogue.faults import EngineLost, InvalidRequest, PromptTooLong
 from model_runtime.engine_client import ProcessEngine
+from model_runtime.openai_engine import OpenAIEngine
 from model_runtime.prepare import prepare_model
 from model_runtime.protocol import Engine, GenerationRequest, Sampling
 from model_runtime.slot_engine import SlotEngine
 from model_runtime.tokenizer import Tokenizer
 from tests.model_runtime.conftest import collect, until
+from tests.support.completions_server import completions_server
 from tests.support.tiny_model import tiny_model
 
 LONGEST = 128
@@ -63,7 +65,19 @@ async def _process(folder: Path) -> AsyncIterator[Subject]:
     await engine.close()
 
 
-_ENGINES: dict[str, Callable[[Path], AsyncIterator[Subject]]] = {"slot": _slot, "process": _process}
+async def _openai(folder: Path) -> AsyncIterator[Subject]:
+    with completions_server(folder) as server:
+        engine = OpenAIEngine(folder, base_url=server.url, rows=ROWS, widths=(64, LONGEST))
+        await engine.start()
+        yield Subject(engine, Tokenizer.load(folder), resumes_alike=False)
+        await engine.close()
+
+
+_ENGINES: dict[str, Callable[[Path], AsyncIterator[Subject]]] = {
+    "slot": _slot,
+    "process": _process,
+    "openai": _openai,
+}
 
 
 @pytest.fixture(scope="module", params=_ENGINES)
