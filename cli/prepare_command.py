@@ -33,7 +33,7 @@ def prepare(
     models = all_models(settings)
     stages = Stages(output(), len(models) + 1)
     for model in models:
-        with stages.stage(f"Model {model.name} {model.quantization}") as stage:
+        with stages.stage(f"Model {model.name} {model.held}") as stage:
             stage.done(_prepare_model(settings, model, stage.update))
     with stages.stage("Knowledge base") as stage:
         stage.done(_prepare_knowledge(settings, stage.update))
@@ -79,7 +79,7 @@ def _prepare_model(settings: Settings, model: ModelSettings, update: Update) -> 
     manifest = prepare_model(
         model.source,
         name=model.name,
-        method=model.quantization,
+        method=model.held,
         folder=Layout.of(settings).models,
         languages=model.languages,
         reasoning=model.reasoning,
