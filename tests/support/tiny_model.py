@@ -16,16 +16,20 @@ VOCABULARY = (*_SPECIAL, *_PRINTABLE, *_CHINESE, "\u2028", "é")
 
 _CONFIG = {
     "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "dtype": "bfloat16",
+    "hidden_act": "silu",
     "num_hidden_layers": 2,
     "hidden_size": 64,
     "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,  # the smallest that vLLM has a kernel for
     "vocab_size": len(VOCABULARY),
     "max_position_embeddings": 512,
     "rms_norm_eps": 1e-6,
     "tie_word_embeddings": False,
+    "bos_token_id": 1,
     "eos_token_id": 2,
     "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
 }
