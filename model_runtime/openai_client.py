@@ -180,22 +180,22 @@ class CompletionsClient:
 
     async def _events(self, response: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
         """Server-sent events as these servers write them: each one line of JSON, the last one ``[DONE]``."""
-        lines = self._lines(response)
-        async for line in lines:
-            if not line.startswith(b"data:"):
-                continue
-            data = line.removeprefix(b"data:").strip()
-            if data == b"[DONE]":
-                async for _ in lines:
-                    pass
-                return
-            try:
-                event = json.loads(data)
-            except ValueError as error:
-                raise self._malformed(data) from error
-            if not isinstance(event, dict):
-                raise self._malformed(data)
-            yield event
+        async with aclosing(self._lines(response)) as lines:
+            async for line in lines:
+                if not line.startswith(b"data:"):
+                    continue
+                data = line.removeprefix(b"data:").strip()
+                if data == b"[DONE]":
+                    async for _ in lines:
+                        pass
+                    return
+                try:
+                    event = json.loads(data)
+                except ValueError as error:
+                    raise self._malformed(data) from error
+                if not isinstance(event, dict):
+                    raise self._malformed(data)
+                yield event
 
     async def _lines(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """httpx's own lines end at every separator that Unicode knows, of which an event's text may be full."""

@@ -217,8 +217,10 @@ class OpenAIEngine:
             if not ended:
                 self._finished["cancelled"] += 1
                 task.cancel()
-            await asyncio.wait([task])
-            del self._running[request.id]
+            try:
+                await asyncio.wait([task])
+            finally:  # also where the reader is cancelled a second time
+                del self._running[request.id]
 
     async def cancel(self, request_id: str) -> None:
         if (running := self._running.get(request_id)) is not None:

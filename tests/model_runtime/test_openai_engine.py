@@ -291,6 +291,26 @@ async def test_leaving_frees_the_row_at_the_server(engine: OpenAIEngine, server:
     await until(lambda: _idle(server))
 
 
+async def test_readers_that_are_cancelled_twice_leave_nothing(engine: OpenAIEngine, server: CompletionsServer) -> None:
+    """At whatever moment they are, and also while they leave: no row, no id and no connection is lost."""
+    for steps in range(0, 40, 2):
+        reader = asyncio.create_task(collect(engine, _ask("gone", max_new_tokens=100)))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        reader.cancel()
+        await asyncio.sleep(0)
+        reader.cancel()
+        await asyncio.wait([reader])
+        assert reader.cancelled()
+        await until(lambda: not engine._busy)
+    assert not engine._running
+    assert (await engine.capacity()).waiting == 0
+    await until(lambda: _idle(server))
+    assert engine._client is not None
+    assert "ACTIVE" not in repr(engine._client._http._transport._pool.connections)  # type: ignore[attr-defined]
+    assert (await collect(engine, _ask("gone")))[1] == "length"
+
+
 async def test_too_many_that_wait_are_refused(server: CompletionsServer, tiny_folder: Path, key_file: Path) -> None:
     """Beyond its rows and those that may wait, a request raises OutOfMemory."""
     engine = _engine(server, tiny_folder, key_file, rows=1, max_waiting=1)
