@@ -102,8 +102,8 @@ class GenerateAnswerStep:
 
     @activity.defn(name="generate_answer")
     async def generate_answer(self, request: GenerateAnswer) -> GeneratedAnswer:
-        """Raises UnknownModel, PromptTooLong, ModelCorrupt, ModelMissing; EngineLost and EngineHung (attempted again,
-        from where it was)."""
+        """Raises UnknownModel, PromptTooLong, ModelCorrupt, ModelMissing; EngineLost, EngineHung and EngineBusy
+        (attempted again, from where it was)."""
         started = time.time()
         number = activity.info().attempt
         state = _Try(attempts_before(), Attempt(number=number, worker=self._identity, started=started))

@@ -259,7 +259,7 @@ async def models(site: Site) -> list[Line]:
             lines.append(line_of(name, fault))
         else:
             size = sum(file.bytes for file in manifest.files.values()) / 1e6
-            found = f"{model.name} {model.quantization} · {size:.0f} MB · sha256 {manifest.digest[:12]}…"
+            found = f"{model.name} {model.held} · {size:.0f} MB · sha256 {manifest.digest[:12]}…"
             lines.append(Line(name, ok=True, found=found))
     return lines
 

@@ -35,7 +35,7 @@ def prepare(
     models = all_models(settings)
     stages = Stages(output(), len(models) + 1)
     for model in models:
-        with stages.stage(f"Model {model.name} {model.quantization}") as stage:
+        with stages.stage(f"Model {model.name} {model.held}") as stage:
             stage.done(_prepare_model(settings, model, stage.update))
     with stages.stage("Knowledge base") as stage:
         stage.done(_prepare_knowledge(settings, stage.update))
@@ -105,7 +105,7 @@ def _built(settings: Settings, model: ModelSettings, progress: Callable[[str, fl
     return prepare_model(
         model.source,
         name=model.name,
-        method=model.quantization,
+        method=model.held,
         folder=Layout.of(settings).models,
         languages=model.languages,
         reasoning=model.reasoning,

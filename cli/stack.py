@@ -127,7 +127,7 @@ def _environment() -> str:
 
 
 async def _prepare(settings: Settings, layout: Layout, stages: Stages) -> None:
-    label = f"Model {settings.model.name} {settings.model.quantization}"
+    label = f"Model {settings.model.name} {settings.model.held}"
     if (found := await asyncio.to_thread(prepared, settings)) is None:
         await _prepare_now(settings, layout, stages, label)
         return

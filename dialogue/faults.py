@@ -22,6 +22,7 @@
     │   ├── PromptTooLong         413  does not fit the model's context even when cut
     │   ├── OutOfMemory           503  no memory for this sequence: the ladder decides
     │   ├── EngineLost            503  the engine's process died: another attempt
+    │   ├── EngineBusy            503  a server has no room now: another attempt
     │   ├── EngineHung            503  no token in time: replaced, another attempt
     │   ├── GenerationTimedOut    504  the try took longer than its plan allows
     │   ├── UnsafeModel           422  brings pickles, code or paths: never taken
@@ -61,6 +62,7 @@ __all__ = [
     "DocumentUnreadable",
     "DownloadFailed",
     "DownloadRefused",
+    "EngineBusy",
     "EngineHung",
     "EngineLost",
     "GenerationTimedOut",
@@ -195,6 +197,10 @@ class OutOfMemory(ModelFault):
 
 class EngineLost(ModelFault):
     type, title, status, retryable = "engine-lost", "The engine's process died", 503, True
+
+
+class EngineBusy(ModelFault):
+    type, title, status, retryable = "engine-busy", "The engine has no room now", 503, True
 
 
 class EngineHung(ModelFault):

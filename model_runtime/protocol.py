@@ -73,7 +73,7 @@ class TokenEvent:
 class Capacity:
     """Room at this moment. ``rows_limit`` is how many rows may be in use for now, fewer than ``rows`` after memory ran
     short. ``longest_width`` bounds prompt and answer together, in tokens; ``free_bytes`` is what the key-value cache
-    may still take; ``waiting`` are requests without a row."""
+    may still take, 0 where it is another's; ``waiting`` are requests without a row."""
 
     rows: int
     rows_busy: int
@@ -86,13 +86,15 @@ class Capacity:
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
     """What exactly computes. ``engine_digest`` covers all that may change a token: weights, quantization, kernels'
-    library version, mode, rows, widths, dtype, device and threads."""
+    library version, mode, rows, widths, dtype, device and threads; of a server that others run (``remote``), what it
+    says of itself. ``token_ids`` of kind ``text`` were made from the text that such a server gave, by the tokenizer
+    here: they read the same, and need not be those that were drawn."""
 
     engine: str
     model: str
     model_digest: str
     engine_digest: str
-    mode: Mode
+    mode: Mode | Literal["remote"]
     rows: int
     widths: tuple[int, ...]
     dtype: str
@@ -105,6 +107,7 @@ class EngineDescription:
     eos_token_ids: tuple[int, ...]
     vocabulary: int
     weight_bytes: int
+    token_ids: Literal["drawn", "text"] = "drawn"  # noqa: S105 tokens, no password
 
 
 class Engine(Protocol):
@@ -122,9 +125,11 @@ class Engine(Protocol):
         """The events of one answer, in order; the last one has a ``finish``. Leaving the iteration early cancels.
 
         Several candidates are several submits. Raises, at the first event asked for,
-        :class:`~dialogue.faults.PromptTooLong` when prompt and prefix do not fit the widest row, and
+        :class:`~dialogue.faults.InvalidRequest` for a value that cannot be used or an id that runs already (see
+        ``admission``), :class:`~dialogue.faults.PromptTooLong` when the prompt leaves no room in the widest row, and
         :class:`~dialogue.faults.OutOfMemory` when too many requests wait already; later
-        :class:`~dialogue.faults.EngineLost` or :class:`~dialogue.faults.EngineHung`.
+        :class:`~dialogue.faults.EngineLost` or :class:`~dialogue.faults.EngineHung`, and where a server computes
+        also :class:`~dialogue.faults.EngineBusy`. A loss whose details say ``alone`` is that of one stream.
         """
         ...
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 
-from dialogue.faults import EngineLost, OutOfMemory, ParleyFault, PromptTooLong
+from dialogue.faults import EngineLost, OutOfMemory, ParleyFault
+from model_runtime.admission import admit
 from model_runtime.batch import Batch, Sequence
 from model_runtime.cache import Cache
 from model_runtime.loading import Loaded, load
@@ -183,14 +184,12 @@ class SlotEngine:
     def _admit(self, request: GenerationRequest) -> None:
         if self._task is None or self._failure is not None:
             raise self._failure or EngineLost("the engine is not running: start it first")
-        if request.id in self._streams:
-            raise ValueError(f"a request with the id {request.id!r} runs already")
-        if not 0 < len(request.prompt_ids) < self._widths[-1]:
-            raise PromptTooLong(
-                f"the prompt has {len(request.prompt_ids)} tokens; the widest row holds {self._widths[-1]}, answer "
-                "included, and it cannot be empty: shorten it or set wider model.widths",
-                field="model.widths",
-            )
+        admit(
+            request,
+            vocabulary=self._description.vocabulary,
+            longest=self._widths[-1],
+            running=self._streams.keys() | self._cancelled,
+        )
         if len(self._waiting) >= self._max_waiting + self._rows - self._batch.busy:
             raise OutOfMemory(f"{len(self._waiting)} requests wait for a row already: try again later")
         sampling = request.sampling

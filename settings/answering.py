@@ -30,8 +30,20 @@ class ModelSettings(Section):
     """The name shown in answers and tables."""
     quantization: Literal["bf16", "int8", "int4"] = "int8"
     """How the weights are held; the quantized form is built once and kept below ``data``."""
-    engine: Literal["transformers"] = "transformers"
-    """The engine that runs it."""
+    engine: Literal["transformers", "openai"] = "transformers"
+    """``transformers``: a process of our own; ``openai``: a server that speaks the OpenAI completions API."""
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")
+    """``openai``: the server's address, such as ``http://127.0.0.1:8000``."""
+    served_name: str | None = Field(default=None, min_length=1)
+    """``openai``: the model's name at the server; null: ``name``, or the only one it serves."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """``openai``: the environment variable that holds the API key; null: none is sent."""
+    api_key_file: Path | None = None
+    """``openai``: the file that holds the API key, instead of a variable."""
+    connect_seconds: float = Field(default=5, gt=0)
+    """``openai``: how long connecting may take, and what is asked besides answers."""
+    first_token_seconds: float = Field(default=120, gt=0)
+    """``openai``: without a first token for so long, the request is given up and attempted again."""
     languages: tuple[str, ...] = ("en",)
     """The languages it can speak; asked in another, the turn quotes its passages instead."""
     reasoning: Literal["none", "r1"] = "none"
@@ -59,6 +71,11 @@ class ModelSettings(Section):
         if source.startswith("registry:") and not _VERSION.fullmatch(source):
             raise ValueError("must be registry:NAME@ALIAS or registry:NAME@DIGEST, with at least 8 digits of it")
         return source
+
+    @property
+    def held(self) -> Literal["bf16", "int8", "int4", "none"]:
+        """How its weights are held here; ``none`` where a server holds them."""
+        return "none" if self.engine == "openai" else self.quantization
 
     @field_validator("widths")
     @classmethod

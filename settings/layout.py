@@ -26,7 +26,7 @@ class Layout:
 
     def model(self, model: ModelSettings) -> Path:
         """The folder of a prepared model."""
-        return self.models / f"{model.name}-{model.quantization}"
+        return self.models / f"{model.name}-{model.held}"
 
     @property
     def registry(self) -> Path:

@@ -13,7 +13,12 @@ from settings.tree import nearest
 __all__ = ["problems_of"]
 
 _LONGEST = 60
-_FORMS = {r"^[^\s:]+:\d{1,5}$": "host:port", r"^(cpu|cuda(:\d+)?)$": "cpu, cuda or cuda:N"}
+_FORMS = {
+    r"^[^\s:]+:\d{1,5}$": "host:port",
+    r"^(cpu|cuda(:\d+)?)$": "cpu, cuda or cuda:N",
+    r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$": "http://host:port or https://host:port, without a name or password",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "the name of an environment variable",
+}
 _Context = Mapping[str, Any]
 
 _MUST: dict[str, Callable[[_Context], str]] = {

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from settings.origins import Problem
+from settings.origins import Place, Problem
 from settings.sections import SERVICES, StepSettings
 
 if TYPE_CHECKING:
+    from settings.answering import ModelSettings
     from settings.schema import Settings
 
 __all__ = ["problems"]
@@ -24,6 +25,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield from _times(name, step)
     yield from _names(settings)
     yield from _lengths(settings)
+    for place, model in ((("model",), settings.model), *((("models", name), m) for name, m in settings.models.items())):
+        yield from _engine(place, model)
     yield from _server(settings)
 
 
@@ -75,6 +78,21 @@ def _lengths(settings: Settings) -> Iterator[Problem]:
             ("generation", "max_new_tokens"),
             f"{asked} leaves no room for a prompt in model.widths, whose last is {room}",
         )
+
+
+_OF_SERVERS = ("base_url", "served_name", "api_key_env", "api_key_file")
+
+
+def _engine(place: Place, model: ModelSettings) -> Iterator[Problem]:
+    if model.engine == "openai":
+        if model.base_url is None:
+            yield Problem((*place, "engine"), "openai needs base_url, the server's address; give it beside this")
+        if model.api_key_env is not None and model.api_key_file is not None:
+            yield Problem((*place, "api_key_file"), "is given beside api_key_env; give one of them")
+        return
+    for name in _OF_SERVERS:
+        if getattr(model, name) is not None:
+            yield Problem((*place, name), f"is for engine: openai, and engine is {model.engine}; take one of them away")
 
 
 def _server(settings: Settings) -> Iterator[Problem]:

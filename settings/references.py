@@ -39,8 +39,9 @@ def _paths(settings: Settings) -> Iterator[tuple[Place, Path]]:
             if path := getattr(tls, name):
                 yield ("temporal", "tls", name), path
     for place, model in _models(settings):
-        if model.python:
-            yield (*place, "python"), model.python
+        for name in ("python", "api_key_file"):
+            if path := getattr(model, name):
+                yield (*place, name), path
 
 
 def _references(settings: Settings) -> Iterator[tuple[Place, str]]:

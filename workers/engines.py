@@ -1,4 +1,5 @@
-"""The engines of a pool, each in a process of its own that loads its model while the worker does the rest.
+"""The engines of a pool: each a process of its own that loads its model while the worker does the rest, or a server
+that others run.
 
 Light on purpose: a worker starts its engines first of all, and imports what else it needs while they load.
 """
@@ -8,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
 
 from model_runtime.engine_client import ProcessEngine
 from model_runtime.keeper import EngineKeeper
 from settings.layout import Layout
 from settings.schema import ModelSettings, Settings
 from workers.timeline import Timeline
+
+if TYPE_CHECKING:
+    from model_runtime.openai_engine import OpenAIEngine
 
 __all__ = ["Engines"]
 
@@ -33,7 +38,26 @@ class Engines:
         for name in self.models:
             stack.push_async_callback(self._close, name)
 
-    def _engine(self, model: ModelSettings) -> ProcessEngine:
+    def _engine(self, model: ModelSettings) -> ProcessEngine | OpenAIEngine:
+        return self._remote(model, model.base_url) if model.base_url is not None else self._process(model)
+
+    def _remote(self, model: ModelSettings, base_url: str) -> OpenAIEngine:
+        from model_runtime.openai_engine import OpenAIEngine
+
+        return OpenAIEngine(
+            self._layout.model(model),
+            base_url=base_url,
+            served_name=model.served_name,
+            rows=model.rows,
+            widths=model.widths,
+            api_key_env=model.api_key_env,
+            api_key_file=model.api_key_file,
+            connect_seconds=model.connect_seconds,
+            first_token_seconds=model.first_token_seconds,
+            hang_seconds=model.hang_seconds,
+        )
+
+    def _process(self, model: ModelSettings) -> ProcessEngine:
         logs = self._layout.logs
         logs.mkdir(parents=True, exist_ok=True)
         return ProcessEngine(

@@ -28,6 +28,7 @@ _POOR_OF: dict[str, Poor] = {
     "generation-timed-out": "timed_out",
     "engine-lost": "engine_lost",
     "engine-hung": "engine_lost",
+    "engine-busy": "engine_lost",
 }
 TEMPLATE = Rung(template=True)
 

@@ -30,6 +30,7 @@ DECISIONS = {
     "out-of-memory": (503, False),  # the ladder's
     "engine-lost": (503, True),
     "engine-hung": (503, True),
+    "engine-busy": (503, True),  # the same request, a moment later
     "generation-timed-out": (504, False),  # the ladder's
     "unsafe-model": (422, False),
     "download-failed": (503, True),

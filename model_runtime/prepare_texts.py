@@ -1,0 +1,104 @@
+"""Prepares what a model needs besides its weights, for an engine that others run: tokenizer, configuration, template.
+
+The weights are neither read nor hashed: they may be on another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dialogue.faults import ModelFault, ModelMissing
+from model_runtime.model_store import MANIFEST, FileRecord, ModelManifest, file_digest, overall_digest
+
+__all__ = ["WITHOUT_WEIGHTS", "build_texts", "text_sizes"]
+
+WITHOUT_WEIGHTS = "none"
+"""The method of a manifest that holds no weights."""
+
+_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
+
+
+def text_sizes(source: str) -> dict[str, int]:
+    """The source's files that are prepared, with their bytes. Raises :class:`ModelMissing` where it is not there."""
+    return {path.name: path.stat().st_size for path in _texts(source)}
+
+
+def build_texts(source: str, building: Path, *, name: str, languages: tuple[str, ...], reasoning: str) -> ModelManifest:
+    """Puts the files and their manifest into ``building``. Raises :class:`ModelMissing` or :class:`ModelFault`."""
+    started, found = time.monotonic(), _texts(source)
+    if found[0].suffix == ".gguf":
+        _out_of_gguf(found[0], building)
+    else:
+        for path in found:
+            shutil.copyfile(path, building / path.name)
+    files = {file.name: FileRecord(file_digest(file), file.stat().st_size) for file in sorted(building.iterdir())}
+    config = json.loads((building / "config.json").read_text("utf-8"))
+    manifest = ModelManifest(
+        name=name,
+        method=WITHOUT_WEIGHTS,
+        digest=overall_digest(files, WITHOUT_WEIGHTS),
+        source=source,
+        source_digest=overall_digest(files, source),
+        source_sizes=text_sizes(source),
+        files=files,
+        bytes_before=0,
+        bytes_after=sum(record.bytes for record in files.values()),
+        built_seconds=round(time.monotonic() - started, 2),
+        built_with={"tokenizers": version("tokenizers")},
+        context=_context(config),
+        languages=languages,
+        reasoning=reasoning,
+    )
+    (building / MANIFEST).write_text(manifest.to_json(), "utf-8")
+    return manifest
+
+
+def _texts(source: str) -> list[Path]:
+    """A ``.gguf`` alone, or the files of a folder that are there."""
+    from model_runtime.prepare import find_source
+
+    folder = Path(source)
+    if not (folder / "config.json").is_file():
+        found = find_source(source)
+        if found.is_file():
+            return [found]
+        folder = found
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelMissing(
+            f"{folder / 'tokenizer.json'} is missing: put the model's own there, with its tokenizer_config.json and "
+            "chat_template.jinja",
+            field="model.source",
+        )
+    return [folder / name for name in _FILES if (folder / name).is_file()]
+
+
+def _out_of_gguf(path: Path, building: Path) -> None:
+    """Its tokenizer and its configuration; what is large in it is not read."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from transformers import AutoConfig, AutoTokenizer
+
+    where: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    AutoTokenizer.from_pretrained(**where).save_pretrained(building)
+    config = AutoConfig.from_pretrained(**where).to_dict()
+    (building / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    if not (building / "chat_template.jinja").is_file():
+        raise ModelFault(f"{path} holds no chat template: give a folder with chat_template.jinja as model.source")
+
+
+def _context(config: dict[str, Any]) -> int:
+    context = config.get("max_position_embeddings")
+    if not isinstance(context, int) or context < 1:
+        raise ModelFault("config.json: max_position_embeddings is missing: give it the model's context in tokens")
+    return context
