@@ -11,9 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,20 +37,11 @@ class _Layer:
 
 class Decoder:
     """``weights`` by their names in the prepared file, already on their device. All of them are copied: they may be a
-    mapping of that file, and what becomes of it later must not reach a running engine.
+    mapping of that file, and what becomes of it later must not reach a running engine."""
 
-    ``compiled``: what ``decode`` does of a layer goes through ``torch.compile``, once for each number of rows and each
-    width, which takes seconds; all layers share what is compiled.
-    """
-
-    def __init__(
-        self, shape: Architecture, weights: dict[str, Tensor], dtype: torch.dtype, *, compiled: bool = False
-    ) -> None:
+    def __init__(self, shape: Architecture, weights: dict[str, Tensor], dtype: torch.dtype) -> None:
         self.shape, self.dtype = shape, dtype
-        run = partial(torch.compile, dynamic=False, fullgraph=True) if compiled else _as_it_is
-        self._before, self._over = run(self._qkv), run(self._attention)
-        self._between, self._end = run(self._after_and_qkv), run(self._after)
-        table = load_linear(weights, ["model.embed_tokens"], dtype)
+        table = load_linear(weights, ["model.embed_tokens"], dtype, lookup=True)
         if isinstance(table, Int4):
             raise TypeError("an int4 table cannot be looked up in")
         self._table: Dense | Int8 = table
@@ -162,16 +150,17 @@ class Decoder:
             values[:, start : start + count] = v[:count].transpose(0, 1)
             # copies, so that the products meet the very layout they meet in decode
             each = (extent, shape.kv_heads, pool.width, shape.head_dim)
-            return self._over(q, keys.expand(each).contiguous(), values.expand(each).contiguous(), bias)
+            return self._attention(q, keys.expand(each).contiguous(), values.expand(each).contiguous(), bias)
 
         return self._head(self._normed(self._through(x, turn, attend), self._norm))[count - 1]
 
     def _through(self, x: Tensor, turn: Tensor, attend: Callable[[int, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         """All layers over x [rows, hidden]; ``attend`` keeps a layer's keys and values and gives its attention."""
-        q, k, v = self._before(self._layers[0], x, turn)
-        for index, (layer, following) in enumerate(pairwise(self._layers)):
-            x, q, k, v = self._between(layer, following, x, attend(index, q, k, v), turn)
-        return self._end(self._layers[-1], x, attend(len(self._layers) - 1, q, k, v))
+        for index, layer in enumerate(self._layers):
+            q, k, v = self._qkv(layer, x, turn)
+            x = x + layer.out(attend(index, q, k, v).reshape(x.shape[0], -1))
+            x = x + self._mlp(layer, x)
+        return x
 
     def _group(self, pool: Pool, lengths: list[int], pools: list[Pool | None]) -> _Group:
         mine = [row for row, its in enumerate(pools) if its is pool]
@@ -195,7 +184,7 @@ class Decoder:
         keys, values = group.pool.keys[index], group.pool.values[index]
         keys[group.rows, :, group.positions] = k[group.rows]
         values[group.rows, :, group.positions] = v[group.rows]
-        attended = self._over(q, keys[: group.extent], values[: group.extent], group.bias)
+        attended = self._attention(q, keys[: group.extent], values[: group.extent], group.bias)
         if out is q:
             return attended
         out[group.rows] = attended[group.rows]
@@ -222,18 +211,6 @@ class Decoder:
         q, k = qk.split((shape.heads, shape.kv_heads), 1)
         return q.contiguous(), k, v
 
-    def _after(self, layer: _Layer, x: Tensor, attended: Tensor) -> Tensor:
-        """What a layer does after its attention."""
-        x = x + layer.out(attended.reshape(x.shape[0], -1))
-        return x + self._mlp(layer, x)
-
-    def _after_and_qkv(
-        self, layer: _Layer, following: _Layer, x: Tensor, attended: Tensor, turn: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """From one layer's attention to the next one's: in one piece, for each compiled call has its price."""
-        x = self._after(layer, x, attended)
-        return x, *self._qkv(following, x, turn)
-
     def _mlp(self, layer: _Layer, x: Tensor) -> Tensor:
         gate, up = layer.gate_up(self._normed(x, layer.output_norm)).chunk(2, -1)
         return layer.down(functional.silu(gate) * up)
@@ -251,10 +228,6 @@ class Decoder:
             angles = torch.cat([angles, angles], -1)
             self._turned = torch.stack([angles.cos(), angles.sin()], 1).to(self.dtype)
         return self._turned
-
-
-def _as_it_is(function: Any) -> Any:
-    return function
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from typing import Any
 from dialogue.faults import EngineHung, EngineLost, ParleyFault, fault_named
 from model_runtime import framing
 from model_runtime.admission import admit
-from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, Mode, TokenEvent
+from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
 
 __all__ = ["ProcessEngine"]
 
@@ -33,11 +33,11 @@ _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 class ProcessEngine:
     """An :class:`~model_runtime.protocol.Engine` that runs in a child process.
 
-    ``python`` is the interpreter to start, which may be of another environment. ``widths`` are the cache lengths
-    of a row in tokens, ``threads`` torch's threads (``None``: as many as there are cores), ``cache_bytes`` a bound
-    of the key-value cache. With answers in flight, ``hang_seconds`` without a step end the process;
-    ``start_seconds`` bound loading and warming up, of which ``cache_folder`` keeps what need not be done again. For
-    ``mode`` see :class:`~model_runtime.slot_engine.SlotEngine`. The child's log goes to ``log_file``, or to this
+    ``python`` is the interpreter to start, which may be of another environment. ``widths`` are the cache lengths of a
+    row in tokens, ``cache_bytes`` a bound of the key-value cache. ``threads`` are torch's: given, they spin a while
+    before they sleep, for the cores are the engine's own; ``None``: half as many as there are cores, and they sleep.
+    With answers in flight, ``hang_seconds`` without a step end the process; ``start_seconds`` bound loading and warming
+    up, of which ``cache_folder`` keeps what need not be done again. The child's log goes to ``log_file``, or to this
     process's stderr.
     """
 
@@ -55,21 +55,20 @@ class ProcessEngine:
         cache_bytes: int | None = None,
         log_file: Path | None = None,
         cache_folder: Path | None = None,
-        mode: Mode = "eager",
     ) -> None:
-        self._python, self._threads, self._log_file = str(python), threads, log_file
+        self._python, self._log_file = str(python), log_file
+        self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
+        self._cores_are_its_own = threads is not None
         self._hang_seconds, self._start_seconds = hang_seconds, start_seconds
         self._options = {
             "model_folder": str(model_folder),
             "rows": rows,
             "widths": widths,
-            "threads": threads,
+            "threads": self._threads,
             "device": device,
             "cache_bytes": cache_bytes,
             "cache_folder": cache_folder and str(cache_folder),
-            "mode": mode,
         }
-        self._compiled = cache_folder / "compiled" if cache_folder is not None and mode == "compiled" else None
         self._process: asyncio.subprocess.Process | None = None
         self._description: EngineDescription | None = None
         self._streams: dict[str, asyncio.Queue[_Item]] = {}
@@ -118,12 +117,13 @@ class ProcessEngine:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH")])),
             "PYTHONSAFEPATH": "1",
         }
-        # threads that spin at a barrier wait for one that has no core: beside other work that costs a factor of ten
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        if self._compiled is not None:
-            environment["TORCHINDUCTOR_CACHE_DIR"] = str(self._compiled)
-        if self._threads is not None:
-            environment["OMP_NUM_THREADS"] = str(self._threads)
+        # At each of a thousand barriers a step, threads that sleep cost half of the time where the cores are free, and
+        # threads that spin a factor of two to four where another process has one of them.
+        if self._cores_are_its_own:
+            environment.setdefault("GOMP_SPINCOUNT", "20000")
+        else:
+            environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        environment["OMP_NUM_THREADS"] = str(self._threads)
         command = [self._python, "-m", "model_runtime.engine_process", json.dumps(self._options)]
         pipe = asyncio.subprocess.PIPE
         with contextlib.ExitStack() as stack:

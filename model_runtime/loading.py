@@ -29,9 +29,8 @@ class Loaded:
     weight_bytes: int
 
 
-def load(folder: Path, device: torch.device, dtype: torch.dtype, *, compiled: bool = False) -> Loaded:
+def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
     """Hashes every file while the weights are read; nothing is given back before all of them are right.
-    ``compiled`` is the decoder's.
 
     Raises :class:`~dialogue.faults.ModelMissing` or :class:`~dialogue.faults.ModelCorrupt`.
     """
@@ -40,14 +39,14 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype, *, compiled: bo
     with ThreadPoolExecutor(_HASHING, "hashing") as hashing:
         hashed = [hashing.submit(verify_file, folder / name, record) for name, record in manifest.files.items()]
         try:
-            return _read(folder, manifest, device, dtype, compiled=compiled)
+            return _read(folder, manifest, device, dtype)
         finally:
             # a damaged file is named rather than what came of reading it
             for each in hashed:
                 each.result()
 
 
-def _read(folder: Path, manifest: ModelManifest, device: torch.device, dtype: torch.dtype, *, compiled: bool) -> Loaded:
+def _read(folder: Path, manifest: ModelManifest, device: torch.device, dtype: torch.dtype) -> Loaded:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -58,7 +57,7 @@ def _read(folder: Path, manifest: ModelManifest, device: torch.device, dtype: to
         for name in sorted(manifest.files):
             if name.endswith(".safetensors"):
                 weights |= load_file(folder / name, device=str(device))
-        decoder = Decoder(shape, weights, dtype, compiled=compiled)
+        decoder = Decoder(shape, weights, dtype)
     except (SafetensorError, KeyError) as error:
         raise ModelCorrupt(
             f"{folder}: the weights cannot be read ({error}): delete its folder and run `parley prepare`"

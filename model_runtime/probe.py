@@ -29,7 +29,7 @@ __all__ = ["extents_equal", "kept_extents_equal", "warm_up"]
 
 
 def warm_up(decoder: Decoder, rows: int, widths: tuple[int, ...]) -> None:
-    """A step of all rows at each width: what is compiled for them is compiled now."""
+    """A step of all rows at each width."""
     _equal(decoder, rows, widths, ())
 
 

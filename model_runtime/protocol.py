@@ -12,7 +12,6 @@ __all__ = [
     "EngineDescription",
     "Finish",
     "GenerationRequest",
-    "Mode",
     "Sampling",
     "TokenEvent",
 ]
@@ -20,10 +19,6 @@ __all__ = [
 Finish = Literal["stop", "length", "repetition", "cancelled", "out_of_memory"]
 """Why an answer ended: it said so, it reached its bound or the widest row, it went in circles, it was
 cancelled, or there was no memory to go on."""
-
-
-Mode = Literal["eager", "compiled"]
-"""How the decode step runs: as written, or through ``torch.compile``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ class EngineDescription:
     model: str
     model_digest: str
     engine_digest: str
-    mode: Mode | Literal["remote"]
+    mode: Literal["eager", "compiled", "remote"]
     rows: int
     widths: tuple[int, ...]
     dtype: str

@@ -25,9 +25,10 @@ from dialogue.faults import EngineLost, OutOfMemory, ParleyFault
 from model_runtime.admission import admit
 from model_runtime.batch import Batch, Sequence
 from model_runtime.cache import Cache
+from model_runtime.linear import packs
 from model_runtime.loading import Loaded, load
 from model_runtime.probe import kept_extents_equal, warm_up
-from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, Mode, TokenEvent
+from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
 from model_runtime.repetition import ParagraphWatch
 from model_runtime.row_limit import RowLimit
 from model_runtime.tokenizer import Tokenizer
@@ -46,8 +47,7 @@ class SlotEngine:
 
     ``widths`` beyond the model's context are left out. ``threads`` bounds torch's threads for the steps, which run
     in a thread of their own. ``cache_bytes`` bounds the key-value cache. ``cache_folder``: where the outcome of the
-    probe is kept for the next start. ``mode`` ``compiled``: the decode step goes through ``torch.compile`` and always
-    covers all rows, which pays where most of them are in use; where there is no compiler it stays ``eager``.
+    probe is kept for the next start.
     """
 
     def __init__(
@@ -61,9 +61,7 @@ class SlotEngine:
         cache_bytes: int | None = None,
         max_waiting: int = MAX_WAITING,
         cache_folder: Path | None = None,
-        mode: Mode = "eager",
     ) -> None:
-        self._mode: Mode = mode
         self._folder, self._rows, self._widths = Path(model_folder), rows, tuple(sorted(widths))
         self._threads, self._device, self._cache_bytes = threads, torch.device(device), cache_bytes
         self._max_waiting, self._cache_folder = max_waiting, cache_folder
@@ -93,13 +91,13 @@ class SlotEngine:
 
     def _load(self) -> None:
         began = time.monotonic()
-        loaded = load(self._folder, self._device, torch.bfloat16, compiled=self._mode == "compiled")
+        loaded = load(self._folder, self._device, torch.bfloat16)
         read = time.monotonic()
         shape = loaded.decoder.shape
         self._widths = tuple(w for w in self._widths if w <= shape.context) or (shape.context,)
         self._tokenizer = Tokenizer.load(self._folder)
         self._eos = loaded.eos_token_ids
-        loaded, equal = self._warm(loaded)
+        equal = self._extents_equal(loaded)
         self._cache = Cache(
             shape,
             rows=self._rows,
@@ -112,21 +110,13 @@ class SlotEngine:
         self.seconds = {"weights": round(read - began, 3), "warm-up": round(time.monotonic() - read, 3)}
         self._description = self._described(loaded, equal)
 
-    def _warm(self, loaded: Loaded) -> tuple[Loaded, bool]:
-        """Compiles or probes; gives the model again (another one where it cannot be compiled) and whether a step may
-        cover fewer rows."""
-        if self._mode == "compiled":
-            from torch._dynamo.exc import TorchDynamoException  # slow to import
-
-            try:
-                warm_up(loaded.decoder, self._rows, self._widths)
-            except TorchDynamoException as error:
-                _log.warning("cannot compile (%s): going on in eager mode", str(error).splitlines()[0])
-                self._mode, loaded = "eager", load(self._folder, self._device, torch.bfloat16)
-            else:
-                return loaded, False
+    def _extents_equal(self, loaded: Loaded) -> bool:
+        """Whether a step may cover fewer rows than there are; warms the kernels up."""
+        if packs(self._device, torch.bfloat16):
+            warm_up(loaded.decoder, self._rows, self._widths)
+            return False
         decisive = [loaded.manifest.digest, self._kernels(), torch.get_num_threads(), str(self._device)]
-        return loaded, kept_extents_equal(loaded.decoder, self._rows, self._widths, self._cache_folder, decisive)
+        return kept_extents_equal(loaded.decoder, self._rows, self._widths, self._cache_folder, decisive)
 
     def _closes(self, ids: list[int]) -> bool:
         return "</think>" in self._tokenizer.decode(ids, skip_special=False)
@@ -138,14 +128,13 @@ class SlotEngine:
 
     def _described(self, loaded: Loaded, equal: bool) -> EngineDescription:
         manifest, threads = loaded.manifest, torch.get_num_threads()
-        decisive = [1, manifest.digest, self._kernels(), threads, self._rows, self._widths, equal, str(self._device)]
-        decisive += [self._mode] if self._mode == "compiled" else []
+        decisive = [2, manifest.digest, self._kernels(), threads, self._rows, self._widths, equal, str(self._device)]
         return EngineDescription(
             engine="transformers",
             model=manifest.name,
             model_digest=manifest.digest,
             engine_digest=hashlib.sha256(json.dumps(decisive).encode()).hexdigest(),
-            mode=self._mode,
+            mode="eager",
             rows=self._rows,
             widths=self._widths,
             dtype="bfloat16",

@@ -50,14 +50,12 @@ class ModelSettings(Section):
     """``r1``: thinks before it answers, prompted as DeepSeek's authors advise."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """``cpu``, ``cuda`` or ``cuda:N``."""
-    mode: Literal["eager", "compiled"] = "eager"
-    """``compiled``: the decode step goes through torch.compile: faster with many rows in use, slower to start."""
     rows: int = Field(default=8, ge=1, le=256)
     """Places in the batch; fixed, so that an answer never depends on its neighbours."""
     widths: tuple[int, ...] = (256, 512, 1024)
     """Cache lengths a row may compute over, in tokens, smallest first; the last bounds prompt and answer."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads of the engine; null: as many as there are cores."""
+    """CPU threads of the engine, on cores that nothing else needs; null: half of the cores, beside other work."""
     hang_seconds: float = Field(default=60, gt=0)
     """Without a token for so long while rows are busy, the engine is replaced."""
     python: Path | None = None

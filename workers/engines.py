@@ -70,7 +70,6 @@ class Engines:
             hang_seconds=model.hang_seconds,
             log_file=logs / f"engine-{model.name}.log",
             cache_folder=self._layout.cache / "engine",
-            mode=model.mode,
         )
 
     async def _start(self, name: str) -> None:

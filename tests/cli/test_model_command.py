@@ -18,14 +18,14 @@ from model_runtime.registry_store import FolderStore
 from records.audit import AuditLog
 from records.database import connect_database, migrate
 from settings.load import load
-from tests.model_runtime.conftest import model_folder, tiny_checkpoint
+from tests.model_runtime.conftest import TinyR1, model_folder, tiny_checkpoint, tiny_r1
 from tests.model_runtime.registries import prepared
 from tests.records.rows import a_row
 from tests.support.file_server import Served, file_server
 from tests.support.hub import serve_hub
 from tests.support.raw_store import raw_store
 
-__all__ = ["model_folder", "tiny_checkpoint"]
+__all__ = ["model_folder", "tiny_checkpoint", "tiny_r1"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +36,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "temporal.yaml"
     file.write_text(f"intents: {{file: {ROOT / 'examples/help/intents.yaml'}}}\n")
     monkeypatch.setenv("PARLEY_CONFIG", str(file))
+    monkeypatch.setenv("COLUMNS", "160")  # a digest on one line, whatever the terminal
     monkeypatch.chdir(tmp_path)
     return tmp_path / "var"
 
@@ -174,12 +175,12 @@ def test_a_model_is_built_and_published(
 
 
 def test_a_build_that_lost_too_much_is_kept_and_not_promoted(
-    tiny_checkpoint: Path, registry: Registry, data_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    tiny_r1: TinyR1, registry: Registry, data_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Measured on a text of the caller's, against the same model in bf16."""
     text = tmp_path / "held-out.txt"
     text.write_text("The lighthouse keeper climbed the stairs and lit the lamp. " * 200)
-    line = ["model", "build", str(tiny_checkpoint), "--name", "tiny", "--method", "int8", "--held-out", str(text)]
+    line = ["model", "build", str(tiny_r1.checkpoint), "--name", "tiny", "--method", "int8", "--held-out", str(text)]
     assert run([*line, "--allowance", "-0.9"]) == 0
     shown = capsys.readouterr().out
     assert "not promoted without --force" in shown

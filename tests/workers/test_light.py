@@ -18,6 +18,16 @@ WORDS = {"opencc", "ahocorasick_rs"}
 SERVING = {"starlette", "granian"}
 
 
+_MIGRATE = """
+import asyncio
+from records.database import migrate
+from settings.layout import Layout
+from settings.load import load
+settings = load()
+asyncio.run(migrate(Layout.of(settings).database_url(settings.records.database)))
+"""
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """A site whose model is prepared and whose knowledge base is empty; without the embedding's steps in ``light``."""
@@ -30,6 +40,8 @@ def config(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     command = [sys.executable, "-m", "cli.main", "prepare", "--json"]
     environ = {**os.environ, "PARLEY_CONFIG": str(config)}
     subprocess.run(command, cwd=repository, env=environ, check=True, capture_output=True)
+    # the first start of all brings the database up to date, which takes a library that later ones leave alone
+    subprocess.run([sys.executable, "-c", _MIGRATE], cwd=repository, env=environ, check=True, capture_output=True)
     return config
 
 
@@ -107,10 +119,9 @@ asyncio.run(main(load(), "POOL"))
 def test_a_pool_without_embedding_computes_nothing(config: Path, repository: Path) -> None:
     """Workflows, input, review and return: tokenizers without transformers, and no Alembic from the second start on."""
     code = ACTIVITIES.replace("POOL", "light")
-    first = imported(code, config, repository)
-    assert first & (COMPUTING | SERVING) == set()
-    assert first >= {"tokenizers", "sqlalchemy", "ahocorasick_rs"}
-    assert "alembic" not in imported(code, config, repository)
+    there = imported(code, config, repository)
+    assert there & (COMPUTING | SERVING | {"alembic"}) == set()
+    assert there >= {"tokenizers", "sqlalchemy", "ahocorasick_rs"}
 
 
 def test_a_pool_that_knows_imports_no_policy(config: Path, repository: Path) -> None:
