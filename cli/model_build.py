@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
+Method = Literal["bf16", "int8", "int4", "gptq", "awq"]
+
 
 def build(
     source: str,
     /,
     *,
     name: Annotated[str, Parameter(help="What the model is called.")],
-    method: Annotated[Literal["bf16", "int8", "int4"], Parameter(help="How the weights are held.")] = "int8",
+    method: Annotated[Method, Parameter(help="How the weights are held.")] = "int8",
     languages: Annotated[tuple[str, ...], Parameter(help="The languages it can speak.", negative="")] = ("en",),
     reasoning: Annotated[Literal["none", "r1"], Parameter(help="r1: it thinks before it answers.")] = "none",
     held_out: Annotated[Path | None, Parameter(help="A text to measure on what quantizing lost.")] = None,
@@ -115,7 +117,7 @@ def _built(
     settings: Settings,
     source: str,
     name: str,
-    method: Literal["bf16", "int8", "int4"],
+    method: Method,
     languages: tuple[str, ...],
     reasoning: str,
 ) -> ModelManifest:

