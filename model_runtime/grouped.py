@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from dialogue.faults import ModelFault
-from model_runtime.linear import GROUPS
 
 __all__ = ["Grouped", "unpack_columns", "unpack_rows"]
 
 Held = list[tuple[str, Tensor]]
+_GROUPS = (256, 128, 64, 32)
+"""Inputs that share a scale: all that the CPU's int4 kernel takes."""
 _MIDDLE = 8
 """The code that stands for the zero of ``linear.Int4``."""
 
@@ -70,10 +71,10 @@ class Grouped:
 
     def _repeat(self) -> int:
         """How often each group is written: our kernels take small groups, and two halves of one have its scale."""
-        taken = next((group for group in GROUPS if self._group() % group == 0), None)
+        taken = next((group for group in _GROUPS if self._group() % group == 0), None)
         if taken is None:
             raise ModelFault(
-                f"{self.name}: its groups have {self._group()} inputs; this engine takes multiples of {GROUPS[-1]}: "
+                f"{self.name}: its groups have {self._group()} inputs; this engine takes multiples of {_GROUPS[-1]}: "
                 "quantize again with such a group size"
             )
         return self._group() // taken

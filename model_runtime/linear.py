@@ -13,13 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["GROUP", "GROUPS", "Dense", "Int4", "Int8", "Joined", "Linear", "load_linear", "unpack_int4"]
+__all__ = ["GROUP", "Dense", "Int4", "Int8", "Joined", "Linear", "load_linear", "unpack_int4"]
 
 GROUP = 32
-"""Weights that share one int4 scale and zero where we choose: that of GGUF's Q4_1, so that such a source loses next to
-nothing."""
-GROUPS = (256, 128, 64, 32)
-"""All that the CPU's kernel takes; a layer's own is told by the shape of its scales."""
+"""Weights that share one int4 scale and zero: that of GGUF's Q4_1, so that such a source loses next to nothing."""
 
 
 class Linear(Protocol):
@@ -67,7 +64,7 @@ class Int8:
 class Int4:
     """``packed`` uint8 [outputs, inputs / 2], low nibble first; ``scale`` and ``zero`` [outputs, groups]:
     ``(nibble - 8) * scale + zero`` is what was quantized. ``order`` [inputs]: which input stands at each place of the
-    packed rows, where that is not its own (GPTQ's act-order)."""
+    packed rows, where that is not its own (GPTQ's act-order). The size of a group is that of its own scales."""
 
     def __init__(
         self, packed: Tensor, scale: Tensor, zero: Tensor, bias: Tensor | None, order: Tensor | None = None
