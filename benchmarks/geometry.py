@@ -64,11 +64,11 @@ _SPREAD = 0.02
 """Standard deviation of the weights, as they are initialised: activations stay finite."""
 
 
-def random_decoder(config: dict[str, Any], held: Held, device: torch.device, *, compiled: bool) -> Decoder:
+def random_decoder(config: dict[str, Any], held: Held, device: torch.device) -> Decoder:
     """In bf16. Raises torch's own error where the device has no room for it."""
     shape = Architecture.from_config(config)
     weights = RandomWeights(shape, held, device)
-    return Decoder(shape, cast("dict[str, Tensor]", weights), torch.bfloat16, compiled=compiled)
+    return Decoder(shape, cast("dict[str, Tensor]", weights), torch.bfloat16)
 
 
 class RandomWeights(Mapping[str, Tensor]):

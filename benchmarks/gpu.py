@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu [--small] [--compiled] [--json FILE]``: how near the decoder comes to what its device can.
+"""``python -m benchmarks.gpu [--small] [--json FILE]``: how near the decoder comes to what its device can.
 
 Random weights in the geometry of R1-Distill-Qwen-7B and 32B, bf16 and int4. Two rooflines (Williams et al. 2009), both
 measured on the same device in the same run:
@@ -51,7 +51,7 @@ async def run(*, quick: bool = False) -> dict[str, Any]:
     return await asyncio.to_thread(measure, small=quick)
 
 
-def measure(*, small: bool = False, compiled: bool = False) -> dict[str, Any]:
+def measure(*, small: bool = False) -> dict[str, Any]:
     """Raises :class:`SystemExit` with a line where there is no GPU and nothing small was asked for."""
     import torch
 
@@ -63,12 +63,11 @@ def measure(*, small: bool = False, compiled: bool = False) -> dict[str, Any]:
     cases: list[dict[str, Any]] = []
     for name in names:
         for held in ("bf16", "int4"):
-            cases.append(_case(name, held, device, bandwidth, compute, compiled=compiled))
+            cases.append(_case(name, held, device, bandwidth, compute))
             _forget(device)
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "small": small,
-        "compiled": compiled,
         "runs": RUNS,
         "held_tokens": HELD_TOKENS,
         "width": WIDTH,
@@ -78,9 +77,7 @@ def measure(*, small: bool = False, compiled: bool = False) -> dict[str, Any]:
     }
 
 
-def _case(
-    name: str, held: Held, device: torch.device, bandwidth: float, compute: float, *, compiled: bool
-) -> dict[str, Any]:
+def _case(name: str, held: Held, device: torch.device, bandwidth: float, compute: float) -> dict[str, Any]:
     """One model held in one way; what does not fit is told by ``None`` in place of figures."""
     import torch
 
@@ -94,7 +91,7 @@ def _case(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        decoder = random_decoder(config, held, device, compiled=compiled)
+        decoder = random_decoder(config, held, device)
     except torch.OutOfMemoryError:
         return told | {"fits": False, "peak_bytes": None}
     per_token = 2 * shape.layers * shape.kv_heads * shape.head_dim * 2
@@ -241,10 +238,9 @@ def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="The decoder against its device.")
     parser.add_argument("--small", action="store_true", help="a tiny geometry, also on a CPU: that it runs")
-    parser.add_argument("--compiled", action="store_true", help="the decode step through torch.compile")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to this file")
     given = parser.parse_args(arguments)
-    result = measure(small=given.small, compiled=given.compiled)
+    result = measure(small=given.small)
     Console(width=None if sys.stdout.isatty() else 110).print(table(result))
     if given.json:
         report = {"machine": facts.machine(), "versions": facts.versions(), "results": {"gpu": result}}

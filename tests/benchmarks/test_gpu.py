@@ -63,7 +63,7 @@ def test_what_has_no_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model_runtime.cache.available_bytes", lambda device: 2 * 2 * 2 * 32 * 512 * 2)
     monkeypatch.setattr(gpu, "STEPS", 1)
     monkeypatch.setattr(gpu, "ROWS", (1, 2))
-    case = gpu._case("small", "bf16", _CPU, 1e9, 1e9, compiled=False)
+    case = gpu._case("small", "bf16", _CPU, 1e9, 1e9)
     assert [row["share"] is None for row in case["decode"]] == [False, True]
     assert gpu._against(None, 3.0)["tokens_per_second"] is None
 
@@ -71,7 +71,7 @@ def test_what_has_no_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr("benchmarks.geometry.random_decoder", no_room)
-    assert not gpu._case("small", "bf16", _CPU, 1e9, 1e9, compiled=False)["fits"]
+    assert not gpu._case("small", "bf16", _CPU, 1e9, 1e9)["fits"]
     assert shape.context == config["max_position_embeddings"]
 
 
@@ -89,7 +89,7 @@ def test_the_geometries_are_those_of_the_models(name: str, billions: float) -> N
 @pytest.mark.parametrize("held", ["bf16", "int4"])
 def test_random_weights_make_finite_logits(held: str) -> None:
     """Infinities are quick to multiply on some devices and slow on others."""
-    decoder = random_decoder(GEOMETRIES["small"], held, _CPU, compiled=False)  # type: ignore[arg-type]
+    decoder = random_decoder(GEOMETRIES["small"], held, _CPU)  # type: ignore[arg-type]
     logits = decoder.prefill(list(range(50)), 0, 0, decoder.pool(64))
     assert bool(logits.isfinite().all())
     assert float(logits.float().std()) > 0
