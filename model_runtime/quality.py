@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ALLOWANCE", "PROMPTS", "Quality", "compare"]
 
 Progress = Callable[[str, float], None]
-ALLOWANCE = {"bf16": 0.005, "int8": 0.01, "int4": 0.10, "gptq": 0.10}
+ALLOWANCE = {"bf16": 0.005, "int8": 0.01, "int4": 0.10, "gptq": 0.10, "awq": 0.10}
 """By method, how much perplexity may grow: a share of what it was."""
 PROMPTS = {
     "en": ("Why is the sky blue?", "Name three uses of a brick.", "What is a contract?", "How do birds fly?"),

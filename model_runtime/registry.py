@@ -189,12 +189,15 @@ class Registry:
                 "one, or promote it all the same with --force --reason WHY."
             )
 
+        made = Move(digest, by, now(), reason=reason)
+
         def move(index: Index) -> tuple[str, str | None]:
             index.resolve(Reference(reference.name, digest))  # it may have been removed meanwhile
             moves = index.model(reference.name).alias(alias).moves
-            before = moves[-1].digest if moves else None
-            if before != digest:
-                moves.append(Move(digest, by, now(), reason=reason))
+            place = moves.index(made) if made in moves else len(moves)
+            before = moves[place - 1].digest if place else None
+            if place == len(moves) and before != digest:
+                moves.append(made)
             return digest, before
 
         return self.change(move)
@@ -202,8 +205,13 @@ class Registry:
     def rollback(self, name: str, alias: str, *, by: str, reason: str = "") -> tuple[str, str]:
         """Puts an alias to where it was before; gives that digest and the one it leaves. Twice goes two steps back."""
 
+        moved: list[Move] = []
+
         def move(index: Index) -> tuple[str, str]:
             found = index.model(name).aliases.get(alias)
+            if found is not None and moved and moved[-1] in found.moves:
+                place = found.moves.index(moved[-1])
+                return moved[-1].digest, found.moves[place - 1].digest
             if found is None:
                 raise NoSuchVersion(f"{name}@{alias}: there is no such alias. Look with `parley model list`.")
             stack = found.before()
@@ -214,7 +222,8 @@ class Registry:
                 )
             index.resolve(Reference(name, stack[-2]))
             leaves = found.digest
-            found.moves.append(Move(stack[-2], by, now(), "rollback", reason))
+            moved.append(Move(stack[-2], by, now(), "rollback", reason))
+            found.moves.append(moved[-1])
             return stack[-2], leaves
 
         return self.change(move)
@@ -267,7 +276,11 @@ class Registry:
         return None
 
     def change(self, what: Callable[[Index], _Result]) -> _Result:
-        """Changes the index as it is now, however many others do so at once."""
+        """Changes the index as it is now, however many others do so at once.
+
+        ``what`` may find its change made already: a store cannot always tell whether a write was lost or only written
+        over by the next one.
+        """
         for _ in range(_CHANGES):
             index, before = self._read()
             result = what(index)

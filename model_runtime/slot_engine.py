@@ -25,9 +25,8 @@ from dialogue.faults import EngineLost, OutOfMemory, ParleyFault
 from model_runtime.admission import admit
 from model_runtime.batch import Batch, Sequence
 from model_runtime.cache import Cache
-from model_runtime.linear import packs
 from model_runtime.loading import Loaded, load
-from model_runtime.probe import kept_extents_equal, warm_up
+from model_runtime.probe import kept_extents_equal
 from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
 from model_runtime.repetition import ParagraphWatch
 from model_runtime.row_limit import RowLimit
@@ -97,7 +96,8 @@ class SlotEngine:
         self._widths = tuple(w for w in self._widths if w <= shape.context) or (shape.context,)
         self._tokenizer = Tokenizer.load(self._folder)
         self._eos = loaded.eos_token_ids
-        equal = self._extents_equal(loaded)
+        decisive = [loaded.manifest.digest, self._kernels(), torch.get_num_threads(), str(self._device)]
+        equal = kept_extents_equal(loaded.decoder, self._rows, self._widths, self._cache_folder, decisive)
         self._cache = Cache(
             shape,
             rows=self._rows,
@@ -109,14 +109,6 @@ class SlotEngine:
         self._batch = Batch(loaded.decoder, self._cache, extents_equal=equal, closes=self._closes)
         self.seconds = {"weights": round(read - began, 3), "warm-up": round(time.monotonic() - read, 3)}
         self._description = self._described(loaded, equal)
-
-    def _extents_equal(self, loaded: Loaded) -> bool:
-        """Whether a step may cover fewer rows than there are; warms the kernels up."""
-        if packs(self._device, torch.bfloat16):
-            warm_up(loaded.decoder, self._rows, self._widths)
-            return False
-        decisive = [loaded.manifest.digest, self._kernels(), torch.get_num_threads(), str(self._device)]
-        return kept_extents_equal(loaded.decoder, self._rows, self._widths, self._cache_folder, decisive)
 
     def _closes(self, ids: list[int]) -> bool:
         return "</think>" in self._tokenizer.decode(ids, skip_special=False)

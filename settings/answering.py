@@ -28,8 +28,9 @@ class ModelSettings(Section):
     digest>``, which is used as it was published."""
     name: str = "smollm2-135m-instruct"
     """The name shown in answers and tables."""
-    quantization: Literal["bf16", "int8", "int4"] = "int8"
-    """How the weights are held; the quantized form is built once and kept below ``data``."""
+    quantization: Literal["bf16", "int8", "int4", "gptq", "awq"] = "int8"
+    """How the weights are held; the quantized form is built once and kept below ``data``. ``gptq`` and ``awq`` take a
+    source that was quantized so."""
     engine: Literal["transformers", "openai"] = "transformers"
     """``transformers``: a process of our own; ``openai``: a server that speaks the OpenAI completions API."""
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")
@@ -71,7 +72,7 @@ class ModelSettings(Section):
         return source
 
     @property
-    def held(self) -> Literal["bf16", "int8", "int4", "none"]:
+    def held(self) -> Literal["bf16", "int8", "int4", "gptq", "awq", "none"]:
         """How its weights are held here; ``none`` where a server holds them."""
         return "none" if self.engine == "openai" else self.quantization
 
