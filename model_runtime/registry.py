@@ -189,15 +189,17 @@ class Registry:
                 "one, or promote it all the same with --force --reason WHY."
             )
 
-        made = Move(digest, by, now(), reason=reason)
+        tried: list[tuple[Move, str | None]] = []
 
         def move(index: Index) -> tuple[str, str | None]:
             index.resolve(Reference(reference.name, digest))  # it may have been removed meanwhile
             moves = index.model(reference.name).alias(alias).moves
-            place = moves.index(made) if made in moves else len(moves)
-            before = moves[place - 1].digest if place else None
-            if place == len(moves) and before != digest:
-                moves.append(made)
+            if tried and tried[-1][0] in moves:
+                return digest, tried[-1][1]
+            before = moves[-1].digest if moves else None
+            if before != digest:
+                tried.append((Move(digest, by, now(), reason=reason), before))
+                moves.append(tried[-1][0])
             return digest, before
 
         return self.change(move)
@@ -205,13 +207,12 @@ class Registry:
     def rollback(self, name: str, alias: str, *, by: str, reason: str = "") -> tuple[str, str]:
         """Puts an alias to where it was before; gives that digest and the one it leaves. Twice goes two steps back."""
 
-        moved: list[Move] = []
+        tried: list[tuple[Move, str]] = []
 
         def move(index: Index) -> tuple[str, str]:
             found = index.model(name).aliases.get(alias)
-            if found is not None and moved and moved[-1] in found.moves:
-                place = found.moves.index(moved[-1])
-                return moved[-1].digest, found.moves[place - 1].digest
+            if found is not None and tried and tried[-1][0] in found.moves:
+                return tried[-1][0].digest, tried[-1][1]
             if found is None:
                 raise NoSuchVersion(f"{name}@{alias}: there is no such alias. Look with `parley model list`.")
             stack = found.before()
@@ -221,10 +222,9 @@ class Registry:
                     f"promote one with `parley model promote {name}@DIGEST {alias}`."
                 )
             index.resolve(Reference(name, stack[-2]))
-            leaves = found.digest
-            moved.append(Move(stack[-2], by, now(), "rollback", reason))
-            found.moves.append(moved[-1])
-            return stack[-2], leaves
+            tried.append((Move(stack[-2], by, now(), "rollback", reason), found.digest))
+            found.moves.append(tried[-1][0])
+            return stack[-2], tried[-1][1]
 
         return self.change(move)
 
