@@ -25,14 +25,14 @@ from dialogue.plan import StepName
 from records.audit import AuditLog
 from records.token_log_sqlite import SqliteTokenLog
 
-__all__ = ["DESK", "STEPS", "TENTH", "WHENS", "install"]
+__all__ = ["DESK", "MIDDLE", "STEPS", "WHENS", "install"]
 
 DESK = "FAULT_DESK"
 """The environment's name of the driver's Unix socket."""
 STEPS: tuple[StepName, ...] = get_args(StepName)
 WHENS = ("before", "middle", "after")
-TENTH = 10
-"""The token after which a generation is in its middle."""
+MIDDLE = 4
+"""The token after which a generation is in its middle: the small model's shortest answers have seven or eight."""
 
 
 @dataclass(slots=True)
@@ -106,10 +106,10 @@ def install() -> None:
         return _Stopping(intercept(self, inner), self.pool)
 
     StepInterceptor.intercept_activity = with_stops  # type: ignore[method-assign]
-    # the middle: accepted and published; classified, found, reviewed in a thread; the tenth token logged; the row kept
+    # the middle: accepted and published; classified, found, reviewed in a thread; some tokens logged; the row kept
     _around(StreamEvents, "publish", lambda *a, **k: a[2] == "accepted", "receive_input")
     _around(asyncio, "to_thread", lambda *a, **k: True, "recognise_intent", "retrieve_knowledge", "review_answer")
-    _around(SqliteTokenLog, "append_tokens", lambda *a, **k: a[5] + len(a[6]) >= TENTH, "generate_answer")
+    _around(SqliteTokenLog, "append_tokens", lambda *a, **k: a[5] + len(a[6]) >= MIDDLE, "generate_answer")
     _around(AuditLog, "append", lambda *a, **k: True, "return_answer")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.checks import look_at
 from tests.faults.fault_site import QUESTIONS, FaultSite
-from tests.faults.stops import TENTH
+from tests.faults.stops import MIDDLE
 from tests.faults.traffic import traffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
@@ -42,7 +42,7 @@ async def test_an_answer_longer_than_the_drain_goes_on_elsewhere(fault_pairs: Fa
     assert not (await look_at(faults, [said])).wrong
     generated = next(step for step in said.reply["steps"] if step["step"] == "generate_answer")
     assert generated["attempt"] == 2
-    assert f"resumed at token {TENTH}" in generated["result"]
+    assert f"resumed at token {MIDDLE}" in generated["result"]
 
 
 async def _restart_every_pool(faults: FaultSite) -> None:
