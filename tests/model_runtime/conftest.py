@@ -18,6 +18,7 @@ from model_runtime.prepare import prepare_model
 from model_runtime.protocol import Engine, Finish, GenerationRequest, Sampling
 from model_runtime.slot_engine import SlotEngine
 from model_runtime.tokenizer import Tokenizer
+from tests.support.tiny_model import tensor_sizes
 
 _PREPARE = """
 import sys
@@ -138,31 +139,9 @@ def tiny_checkpoint(tmp_path: Path, model_folder: Path) -> Path:
     folder = tmp_path / "tiny"
     folder.mkdir()
     generator = torch.Generator().manual_seed(1)
-    weights = {name: torch.randn(size, generator=generator) * 0.1 for name, size in tiny_sizes().items()}
+    weights = {name: torch.randn(size, generator=generator) * 0.1 for name, size in tensor_sizes(128).items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(TINY))
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (folder / name).write_bytes((model_folder / name).read_bytes())
     return folder
-
-
-def tiny_sizes() -> dict[str, tuple[int, ...]]:
-    sizes: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (128, 64),
-        "lm_head.weight": (128, 64),
-        "model.norm.weight": (64,),
-    }
-    for layer in range(2):
-        name = f"model.layers.{layer}"
-        sizes |= {
-            f"{name}.self_attn.q_proj.weight": (64, 64),
-            f"{name}.self_attn.k_proj.weight": (32, 64),
-            f"{name}.self_attn.v_proj.weight": (32, 64),
-            f"{name}.self_attn.o_proj.weight": (64, 64),
-            f"{name}.mlp.gate_proj.weight": (96, 64),
-            f"{name}.mlp.up_proj.weight": (96, 64),
-            f"{name}.mlp.down_proj.weight": (64, 96),
-            f"{name}.input_layernorm.weight": (64,),
-            f"{name}.post_attention_layernorm.weight": (64,),
-        }
-    return sizes

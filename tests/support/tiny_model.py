@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["VOCABULARY", "tiny_model"]
+__all__ = ["VOCABULARY", "tensor_sizes", "tiny_model"]
 
 _SPECIAL = ("<unk>", "<s>", "</s>", "<think>", "</think>")
 _PRINTABLE = ("\n", *(chr(code) for code in range(32, 127)))
@@ -43,7 +43,9 @@ def tiny_model(folder: Path) -> Path:
 
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(1)
-    weights = {name: torch.randn(size, generator=generator) * 0.1 for name, size in _sizes().items()}
+    weights = {
+        name: torch.randn(size, generator=generator) * 0.1 for name, size in tensor_sizes(len(VOCABULARY)).items()
+    }
     # far from ties, so that kernels that sum in another order draw the same tokens
     weights["lm_head.weight"] *= 4
     save_file(weights, folder / "model.safetensors")
@@ -66,10 +68,11 @@ def _save_tokenizer(path: Path) -> None:
     tokenizer.save(str(path))
 
 
-def _sizes() -> dict[str, tuple[int, ...]]:
+def tensor_sizes(vocabulary: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of a Llama of two layers, 64 wide."""
     sizes: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (len(VOCABULARY), 64),
-        "lm_head.weight": (len(VOCABULARY), 64),
+        "model.embed_tokens.weight": (vocabulary, 64),
+        "lm_head.weight": (vocabulary, 64),
         "model.norm.weight": (64,),
     }
     for layer in range(2):
