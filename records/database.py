@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -202,7 +203,8 @@ def migration_config(connection: Connection) -> Any:
     """Alembic's configuration for the migrations shipped beside this file."""
     from alembic.config import Config
 
-    config = Config()
+    # Alembic's default is the stdout of the moment it was imported, which may be closed by now.
+    config = Config(stdout=sys.stdout)
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sqlite3
+import sys
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, inspect, select, text
+from sqlalchemy import Connection, create_engine, event, inspect, select, text
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -28,6 +30,14 @@ async def test_migrations_make_exactly_the_tables_of_the_models(database: AsyncE
         await connection.run_sync(lambda sync: command.check(migration_config(sync)))
         names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
     assert set(names) == {*metadata.tables, "alembic_version"}
+
+
+def test_migrations_print_where_printing_goes_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alembic keeps the stdout it was imported under, which a test runner or a supervisor may have closed since."""
+    now = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", now)
+    with create_engine("sqlite://").connect() as connection:
+        assert migration_config(connection).stdout is now
 
 
 async def test_migrations_can_be_taken_back(database: AsyncEngine, url: str) -> None:
