@@ -307,6 +307,6 @@ def all_faults() -> dict[str, type[ParleyFault]]:
     return found
 
 
-def fault_named(type_: str | None, message: str) -> ParleyFault:
+def fault_named(type_: str | None, message: str, **details: Any) -> ParleyFault:
     """The fault of that ``type`` (as it crossed a process border), or a plain :class:`ParleyFault`."""
-    return all_faults().get(type_ or "", ParleyFault)(message)
+    return all_faults().get(type_ or "", ParleyFault)(message, **details)

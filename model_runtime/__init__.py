@@ -3,7 +3,7 @@
 Preparing and verifying a checkpoint (``prepare``, ``model_store``), text to tokens and back (``tokenizer``),
 prompts (``prompt``), reasoning apart from the answer (``reasoning``), and engines behind one small protocol
 (``protocol``): the slot engine (``slot_engine``), the client that runs it in a process of its own
-(``engine_client``), and a server that others run (``openai_engine``).
+(``engine_client``), vLLM in such a process (``vllm_engine``), and a server that others run (``openai_engine``).
 
 Knows nothing of Temporal and imports of ours only ``dialogue``. torch and transformers are loaded by the modules
 that compute (``slot_engine`` and those beside it, ``prepare``); ``protocol``, ``tokenizer``, ``prompt``,

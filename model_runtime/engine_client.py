@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dialogue.faults import EngineHung, EngineLost, ParleyFault, fault_named
 from model_runtime import framing
@@ -38,7 +38,7 @@ class ProcessEngine:
     before they sleep, for the cores are the engine's own; ``None``: half as many as there are cores, and they sleep.
     With answers in flight, ``hang_seconds`` without a step end the process; ``start_seconds`` bound loading and warming
     up, of which ``cache_folder`` keeps what need not be done again. The child's log goes to ``log_file``, or to this
-    process's stderr.
+    process's stderr. ``engine``: what computes in it, ``vllm`` with ``arguments`` by vLLM's own names.
     """
 
     def __init__(
@@ -55,12 +55,16 @@ class ProcessEngine:
         cache_bytes: int | None = None,
         log_file: Path | None = None,
         cache_folder: Path | None = None,
+        engine: Literal["transformers", "vllm"] = "transformers",
+        arguments: dict[str, Any] | None = None,
     ) -> None:
         self._python, self._log_file = str(python), log_file
         self._threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
         self._cores_are_its_own = threads is not None
         self._hang_seconds, self._start_seconds = hang_seconds, start_seconds
         self._options = {
+            "engine": engine,
+            "arguments": arguments or {},
             "model_folder": str(model_folder),
             "rows": rows,
             "widths": widths,
@@ -196,7 +200,8 @@ class ProcessEngine:
             if event.id in self._streams:
                 self._streams[event.id].put_nowait(event)
         elif message["op"] == "error" and message["id"] in self._streams:
-            self._streams[message["id"]].put_nowait(fault_named(message["type"], message["message"]))
+            details = {"alone": True} if message["alone"] else {}
+            self._streams[message["id"]].put_nowait(fault_named(message["type"], message["message"], **details))
         elif message["op"] == "reply":
             call = self._calls.get(message["call"])
             if call is not None and not call.done():

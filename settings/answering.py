@@ -28,11 +28,15 @@ class ModelSettings(Section):
     digest>``, which is used as it was published."""
     name: str = "smollm2-135m-instruct"
     """The name shown in answers and tables."""
-    quantization: Literal["bf16", "int8", "int4", "gptq", "awq"] = "int8"
+    quantization: Literal["bf16", "int8", "int4", "gptq", "awq", "checkpoint"] = "int8"
     """How the weights are held; the quantized form is built once and kept below ``data``. ``gptq`` and ``awq`` take a
-    source that was quantized so."""
-    engine: Literal["transformers", "openai"] = "transformers"
-    """``transformers``: a process of our own; ``openai``: a server that speaks the OpenAI completions API."""
+    source that was quantized so; ``checkpoint``, for ``vllm``, takes a folder as it was published."""
+    engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    """``transformers``: a process of our own; ``vllm``: vLLM in such a process, of an interpreter that has it;
+    ``openai``: a server that speaks the OpenAI completions API."""
+    vllm: dict[str, Any] = Field(default_factory=dict)
+    """``vllm``: arguments of its engine by vLLM's own names, such as ``tensor_parallel_size`` or
+    ``speculative_config``."""
     base_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")
     """``openai``: the server's address, such as ``http://127.0.0.1:8000``."""
     served_name: str | None = Field(default=None, min_length=1)
@@ -72,7 +76,7 @@ class ModelSettings(Section):
         return source
 
     @property
-    def held(self) -> Literal["bf16", "int8", "int4", "gptq", "awq", "none"]:
+    def held(self) -> Literal["bf16", "int8", "int4", "gptq", "awq", "checkpoint", "none"]:
         """How its weights are held here; ``none`` where a server holds them."""
         return "none" if self.engine == "openai" else self.quantization
 

@@ -84,6 +84,7 @@ _OF_SERVERS = ("base_url", "served_name", "api_key_env", "api_key_file")
 
 
 def _engine(place: Place, model: ModelSettings) -> Iterator[Problem]:
+    yield from _vllm(place, model)
     if model.engine == "openai":
         if model.base_url is None:
             yield Problem((*place, "engine"), "openai needs base_url, the server's address; give it beside this")
@@ -93,6 +94,20 @@ def _engine(place: Place, model: ModelSettings) -> Iterator[Problem]:
     for name in _OF_SERVERS:
         if getattr(model, name) is not None:
             yield Problem((*place, name), f"is for engine: openai, and engine is {model.engine}; take one of them away")
+
+
+def _vllm(place: Place, model: ModelSettings) -> Iterator[Problem]:
+    ways = ("bf16", "checkpoint")
+    if model.engine == "vllm" and model.quantization not in ways:
+        yield Problem(
+            (*place, "quantization"),
+            f"vLLM reads no {model.quantization} of ours; take bf16, or checkpoint for a folder as it was published, "
+            "quantized (GPTQ, AWQ, FP8) or not",
+        )
+    if model.engine == "transformers" and model.quantization == "checkpoint":
+        yield Problem((*place, "quantization"), "checkpoint is for engine: vllm; take one of the others")
+    if model.engine != "vllm" and model.vllm:
+        yield Problem((*place, "vllm"), f"is for engine: vllm, and engine is {model.engine}; take one of them away")
 
 
 def _server(settings: Settings) -> Iterator[Problem]:

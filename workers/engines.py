@@ -70,6 +70,8 @@ class Engines:
             hang_seconds=model.hang_seconds,
             log_file=logs / f"engine-{model.name}.log",
             cache_folder=self._layout.cache / "engine",
+            engine="vllm" if model.engine == "vllm" else "transformers",
+            arguments=model.vllm,
         )
 
     async def _start(self, name: str) -> None:

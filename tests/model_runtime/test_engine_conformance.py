@@ -21,7 +21,7 @@ from model_runtime.tokenizer import Tokenizer
 from tests.model_runtime.conftest import collect, until
 from tests.support.completions_server import Behaviour, completions_server
 from tests.support.tiny_model import tiny_model
-from tests.support.vllm_server import vllm_server
+from tests.support.vllm_server import vllm_python, vllm_server
 
 LONGEST = 128
 ROWS = 4
@@ -81,6 +81,15 @@ def _openai_text(folder: Path) -> AsyncIterator[Subject]:
 
 
 async def _vllm(folder: Path) -> AsyncIterator[Subject]:
+    log = folder.parent / "vllm.log"
+    options = {"rows": ROWS, "widths": (64, LONGEST), "threads": 1, "start_seconds": 170.0, "log_file": log}
+    engine = ProcessEngine(folder, python=vllm_python(), engine="vllm", arguments={"enforce_eager": True}, **options)
+    await engine.start()
+    yield Subject(engine, Tokenizer.load(folder), resumes_alike=False, any_company=False)
+    await engine.close()
+
+
+async def _vllm_server(folder: Path) -> AsyncIterator[Subject]:
     with vllm_server(folder.parent / "checkpoint", longest=LONGEST, rows=ROWS) as url:
         engine = OpenAIEngine(folder, base_url=url, rows=ROWS, widths=(64, LONGEST))
         await engine.start()
@@ -95,8 +104,9 @@ _ENGINES: dict[str, Callable[[Path], AsyncIterator[Subject]]] = {
     "openai": _openai,
     "openai-text": _openai_text,
     "vllm": _vllm,
+    "vllm-server": _vllm_server,
 }
-_PARAMS = [pytest.param(name, marks=[pytest.mark.full] if name == "vllm" else []) for name in _ENGINES]
+_PARAMS = [pytest.param(name, marks=[pytest.mark.full] if "vllm" in name else []) for name in _ENGINES]
 
 
 @pytest.fixture(scope="module", params=_PARAMS)

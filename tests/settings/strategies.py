@@ -97,7 +97,13 @@ def section(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
 
 
 def _of_one_engine(given: dict[str, Any]) -> dict[str, Any]:
-    """A server has an address and one key; a process of our own has neither."""
+    """A server has an address and one key; a process of our own has neither. vLLM holds a model in its own ways."""
+    if given.get("engine") == "vllm":
+        given = given | {"quantization": "bf16"}
+    else:
+        given = {name: value for name, value in given.items() if name != "vllm"}
+    if given.get("quantization") == "checkpoint" and given.get("engine") != "vllm":
+        given = given | {"quantization": "int8"}
     if given.get("engine") == "openai":
         alone = ("api_key_file",) if given.get("api_key_env") else ()
         given = {"base_url": "http://gpu:8000"} | given

@@ -83,7 +83,10 @@ BAD = [
     ("model:\n  engine: vllm", ":2: model.engine: must be transformers or openai, but is 'vllm'"),
     (
         "model:\n  quantization: int88",
-        ":2: model.quantization: must be one of bf16, int8, int4, gptq, awq, but is 'int88'. Did you mean int8?",
+        (
+            ":2: model.quantization: must be one of bf16, int8, int4, gptq, awq, checkpoint, but is 'int88'. "
+            "Did you mean int8?"
+        ),
     ),
     (
         "tenants: {a: {stream: opn}}",

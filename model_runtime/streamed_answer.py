@@ -1,4 +1,4 @@
-"""One answer that a server draws: where it stops, when its reasoning is closed, and what was told of it.
+"""One answer that is drawn elsewhere: where it stops, when its reasoning is closed, and what was told of it.
 
 The rules are those of ``batch``, where an engine of our own applies them to each token.
 """
