@@ -47,6 +47,16 @@ class Case:
     open: int
     cached: int
 
+    @property
+    def at_once(self) -> int:
+        """So many are opened at a time: few against all, or the oldest would be open no longer than the newest."""
+        return min(AT_ONCE, self.open // 10)
+
+    @property
+    def surely_gone(self) -> int:
+        """So many of the oldest were pushed out of the worker's memory by the later ones."""
+        return min(self.open // 2, self.open - self.cached - self.at_once)
+
 
 CASES = (Case(1_000, CACHED), Case(10_000, CACHED), Case(10_000, 10_000))
 QUICK_CASES = (Case(20, 10),)
@@ -64,12 +74,12 @@ async def _measure(case: Case, spoken_to: int) -> dict[str, Any]:
             client = await Client.connect(address, plugins=[parley_plugin()])
             conversations = Conversations(client, task_queue=QUEUE, web_ui="http://127.0.0.1:8233")
             async with _worker(address, case.cached) as worker:
-                await _open(conversations, [f"warm-{number}" for number in range(5)])
+                await _open(conversations, [f"warm-{number}" for number in range(5)], case.at_once)
                 names = [f"benchmark-{uuid.uuid4().hex}" for _ in range(case.open)]
                 before, began = await worker.memory(), time.perf_counter()
-                await _open(conversations, names)
+                await _open(conversations, names, case.at_once)
                 seconds, after = time.perf_counter() - began, await worker.memory()
-                newest, oldest = names[-min(case.cached, case.open) // 2 :], names[: case.open // 2]
+                newest, oldest = names[-min(case.cached, case.open) // 2 :], names[: max(0, case.surely_gone)]
                 return {
                     "open": case.open,
                     "max_cached_workflows": case.cached,
@@ -78,7 +88,7 @@ async def _measure(case: Case, spoken_to: int) -> dict[str, Any]:
                     "kib_each_cached": round((after - before) / min(case.open, case.cached), 1),
                     "resumed_from_cache": await _say_again(conversations, worker, newest, spoken_to),
                     "resumed_from_history": (
-                        await _say_again(conversations, worker, oldest, spoken_to) if case.open > case.cached else None
+                        await _say_again(conversations, worker, oldest, spoken_to) if oldest else None
                     ),
                 }
 
@@ -117,7 +127,7 @@ async def _worker(address: str, cached: int) -> AsyncGenerator[_Worker]:
         await process.communicate()  # reads what is left, or a full pipe would keep the process for ever
 
 
-async def _open(conversations: Conversations, names: Sequence[str]) -> None:
+async def _open(conversations: Conversations, names: Sequence[str], at_once: int) -> None:
     """The last of ``names`` are opened last."""
     waiting = iter(names)
 
@@ -125,7 +135,7 @@ async def _open(conversations: Conversations, names: Sequence[str]) -> None:
         for name in waiting:
             await conversations.say(name, Say(message_id="m1", text=QUESTION), fresh=True)
 
-    await asyncio.gather(*(one_after_another() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(one_after_another() for _ in range(at_once)))
 
 
 async def _say_again(conversations: Conversations, worker: _Worker, names: Sequence[str], count: int) -> dict[str, Any]:
