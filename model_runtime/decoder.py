@@ -172,6 +172,7 @@ class Decoder:
             rows=torch.tensor(mine, device=self.device),
             positions=held[mine],
             bias=self._bias(held, pool.width),
+            alone=len(mine) == len(lengths),
         )
 
     def _bias(self, held: Tensor, width: int) -> Tensor:
@@ -182,8 +183,12 @@ class Decoder:
     def _attend(self, index: int, group: _Group, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> Tensor:
         """q [rows, heads, D]; the rows of this group are attended into ``out`` (or are all there is)."""
         keys, values = group.pool.keys[index], group.pool.values[index]
-        keys[group.rows, :, group.positions] = k[group.rows]
-        values[group.rows, :, group.positions] = v[group.rows]
+        if group.alone:
+            keys[group.rows, :, group.positions] = k
+            values[group.rows, :, group.positions] = v
+        else:
+            keys[group.rows, :, group.positions] = k[group.rows]
+            values[group.rows, :, group.positions] = v[group.rows]
         attended = self._attention(q, keys[: group.extent], values[: group.extent], group.bias)
         if out is q:
             return attended
@@ -205,9 +210,8 @@ class Decoder:
         if layer.q_norm is not None and layer.k_norm is not None:
             q, k = qk.split((shape.heads, shape.kv_heads), 1)
             qk = torch.cat([self._normed(q, layer.q_norm), self._normed(k, layer.k_norm)], 1)
-        half = shape.head_dim // 2
-        swapped = torch.cat([-qk[..., half:], qk[..., :half]], -1)
-        qk = qk * turn[:, 0, None] + swapped * turn[:, 1, None]
+        # the halves change places; that one of them changes its sign, too, is in the sines
+        qk = qk * turn[:, 0, None] + qk.roll(shape.head_dim // 2, -1) * turn[:, 1, None]
         q, k = qk.split((shape.heads, shape.kv_heads), 1)
         return q.contiguous(), k, v
 
@@ -217,28 +221,31 @@ class Decoder:
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         """RMS norm (Zhang and Sennrich 2019), in fp32 as the checkpoints were trained."""
-        wide = x.float()
-        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.shape.eps)).to(self.dtype) * weight
+        return functional.rms_norm(x.float(), weight.shape, None, self.shape.eps).to(self.dtype) * weight
 
     def _rotation(self, length: int) -> Tensor:
-        """Cosine and sine of positions, [>= length, 2, head dim]; grown by doubling, values never change."""
+        """Cosine and sine of positions, the first half of the sines negated, [>= length, 2, head dim]; grown by
+        doubling, values never change."""
         if self._turned.shape[0] < length:
             count = max(1024, 1 << (length - 1).bit_length())
             angles = torch.arange(count, dtype=torch.float32, device=self.device)[:, None] * self._frequencies
-            angles = torch.cat([angles, angles], -1)
-            self._turned = torch.stack([angles.cos(), angles.sin()], 1).to(self.dtype)
+            cosines, sines = angles.cos(), angles.sin()
+            turned = torch.cat([cosines, cosines, -sines, sines], -1).to(self.dtype)
+            self._turned = turned.view(count, 2, self.shape.head_dim)
         return self._turned
 
 
 @dataclass(slots=True)
 class _Group:
-    """The active rows of one width. ``bias`` [extent, 1, 1, width] hides what a row does not hold."""
+    """The active rows of one width. ``bias`` [extent, 1, 1, width] hides what a row does not hold; ``alone``: no other
+    row takes part in the step."""
 
     pool: Pool
     extent: int
     rows: Tensor
     positions: Tensor
     bias: Tensor
+    alone: bool
 
 
 def _distinct(pools: list[Pool | None]) -> list[Pool]:
