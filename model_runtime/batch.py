@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ PREFILL_CHUNK = 256
 """Tokens of a prompt taken in per step: others wait no longer for a long prompt than for one chunk of it."""
 REPLAY_CHUNK = 64
 """Tokens of an earlier attempt taken in per step."""
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True, eq=False)
@@ -151,11 +153,8 @@ class Batch:
         if sequence.held == 0:
             self._reuse(sequence)
         in_prompt = sequence.held < len(sequence.request.prompt_ids)
-        try:
-            logits = self._prefill(sequence) if in_prompt else self._replay(sequence)
-        except Exception as error:
-            if not is_memory_error(error):
-                raise
+        logits = _unless_short(lambda: self._prefill(sequence) if in_prompt else self._replay(sequence))
+        if logits is None:
             return self._give_way(sequence)
         if sequence.held < sequence.length:
             return []
@@ -172,11 +171,8 @@ class Batch:
         self._prompts[sequence.row] = ()
         if not common or source is None:
             return
-        try:
-            pool = self._cache.hold(sequence.row, common)
-        except Exception as error:
-            if not is_memory_error(error):
-                raise
+        pool = _unless_short(lambda: self._cache.hold(sequence.row, common))
+        if pool is None:
             return  # taking it in tells
         if (pool, sequence.row) != (source, donor):
             pool.keys[:, sequence.row, :, :common] = source.keys[:, donor, :, :common]
@@ -215,20 +211,16 @@ class Batch:
         events: list[TokenEvent] = []
         pools: dict[int, Pool] = {}
         for sequence in [s for s in self.rows if s is not None and s.entered]:
-            try:
-                pools[sequence.row] = self._cache.hold(sequence.row, sequence.length)
-            except Exception as error:
-                if not is_memory_error(error):
-                    raise
+            pool = _unless_short(lambda sequence=sequence: self._cache.hold(sequence.row, sequence.length))
+            if pool is None:
                 events += self._give_way(sequence)
+            else:
+                pools[sequence.row] = pool
         ready = [s for s in self.rows if s is not None and s.row in pools]
         if not ready:
             return events
-        try:
-            logits = self._logits(ready, pools)
-        except Exception as error:
-            if not is_memory_error(error):
-                raise
+        logits = _unless_short(lambda: self._logits(ready, pools))
+        if logits is None:
             # the step itself found no memory: the longest row makes room, the others go on in the next step
             return [*events, *self._give_way(max(ready, key=lambda s: s.length))]
         self.counters.rows_in_steps[len(ready)] += 1
@@ -289,6 +281,16 @@ def _common_chunks(prompt: tuple[int, ...], held: tuple[int, ...]) -> int:
     while (end := common + PREFILL_CHUNK) < len(prompt) and prompt[common:end] == held[common:end]:
         common = end
     return common
+
+
+def _unless_short(work: Callable[[], _T]) -> _T | None:
+    """What ``work`` gives; ``None`` where there was no memory for it."""
+    try:
+        return work()
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        return None
 
 
 def is_memory_error(error: Exception) -> bool:

@@ -45,7 +45,19 @@ class Linear(Protocol):
     def nbytes(self) -> int: ...
 
 
-class Dense:
+class _Table:
+    """A weight as it was read, where its rows are looked up or it is not packed."""
+
+    _weight: Tensor | None
+
+    @property
+    def table(self) -> Tensor:
+        if self._weight is None:
+            raise TypeError("a packed weight has no rows: load it with lookup")
+        return self._weight
+
+
+class Dense(_Table):
     """``weight`` [outputs, inputs], ``bias`` [outputs] or none. ``lookup``: its rows are looked up too."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, lookup: bool = False) -> None:
@@ -59,17 +71,11 @@ class Dense:
             return _multiply(x, self._packed, self._bias)
         return functional.linear(x, self.table, self._bias)
 
-    @property
-    def table(self) -> Tensor:
-        if self._weight is None:
-            raise TypeError("a packed weight has no rows: load it with lookup")
-        return self._weight
-
     def rows(self, index: Tensor) -> Tensor:
         return self.table[index]
 
 
-class Int8:
+class Int8(_Table):
     """``weight`` int8 [outputs, inputs], ``scale`` [outputs]: ``weight * scale`` is what was quantized. ``lookup``: its
     rows are looked up too."""
 
@@ -89,12 +95,6 @@ class Int8:
         else:
             y = functional.linear(x, self.table.to(x.dtype)) * self._scale
         return y if self._bias is None else y + self._bias
-
-    @property
-    def table(self) -> Tensor:
-        if self._weight is None:
-            raise TypeError("a packed weight has no rows: load it with lookup")
-        return self._weight
 
     def rows(self, index: Tensor) -> Tensor:
         """Rows of the table, dequantized: an embedding lookup."""
