@@ -83,3 +83,16 @@ async def test_a_resumed_answer_reuses_its_prompt(fresh: SlotEngine, words: tupl
     whole, _ = await answer(fresh, request)
     rest, reused = await answer(fresh, replace(request, id="r", prefix_ids=whole[:3]))
     assert (whole[:3] + rest, reused) == (whole, 2 * CHUNK)
+
+
+async def test_what_was_given_back_is_taken_in_again(model_folder: Path, words: tuple[int, ...]) -> None:
+    """Memory for two of three widths: the prompt's place was made another's in between, and nothing of it is read."""
+    engine = SlotEngine(model_folder, rows=3, widths=(256, 512, 1024), threads=1, cache_bytes=92 << 20)
+    await engine.start()
+    long, short = words[:600], words[700:1100]
+    first = await answer(engine, asked("1", long))
+    assert first[0]
+    await answer(engine, asked("2", short))
+    assert await answer(engine, asked("3", long)) == (first[0], 0)
+    assert await answer(engine, asked("4", long)) == (first[0], 2 * CHUNK)
+    await engine.close()
