@@ -87,7 +87,7 @@ async def test_a_resumed_answer_reuses_its_prompt(fresh: SlotEngine, words: tupl
 
 async def test_what_was_given_back_is_taken_in_again(model_folder: Path, words: tuple[int, ...]) -> None:
     """Memory for two of three widths: the prompt's place was made another's in between, and nothing of it is read."""
-    engine = SlotEngine(model_folder, rows=3, widths=(256, 512, 1024), threads=1, cache_bytes=92 << 20)
+    engine = SlotEngine(model_folder, rows=3, widths=(256, 512, 1024), threads=1, cache_bytes=105 << 20)
     await engine.start()
     long, short = words[:600], words[700:1100]
     first = await answer(engine, asked("1", long))
