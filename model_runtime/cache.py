@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from model_runtime.architecture import Architecture
+from model_runtime.memory import available_bytes, token_bytes
 
 __all__ = ["Cache", "Pool"]
 
@@ -29,7 +29,8 @@ class Pool:
 
 
 class Cache:
-    """``budget`` bounds all pools together, in bytes; ``None``: whatever the device gives."""
+    """``budget`` bounds all pools together, in bytes; ``None``: whatever the device gives, but for ``spare`` bytes that
+    a step needs."""
 
     def __init__(
         self,
@@ -40,10 +41,11 @@ class Cache:
         dtype: torch.dtype,
         device: torch.device,
         budget: int | None = None,
+        spare: int = 0,
     ) -> None:
         self.rows = rows
         self.widths = widths
-        self._shape, self._dtype, self._device, self._budget = shape, dtype, device, budget
+        self._shape, self._dtype, self._device, self._budget, self._spare = shape, dtype, device, budget, spare
         self._pools: dict[int, Pool] = {}
         self._width_of: list[int | None] = [None] * rows
         self._left: list[weakref.ref[Pool] | None] = [None] * rows
@@ -93,38 +95,39 @@ class Cache:
     @property
     def free_bytes(self) -> int:
         """What pools may still take, idle ones counted as free."""
-        idle = sum(2 * self._pools[width].keys.nbytes for width in self._idle())
-        return idle + (available_bytes(self._device) if self._budget is None else self._budget - self.nbytes)
+        return sum(self._size(width) for width in self._idle()) + self._unused
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a sequence that is short as yet finds a place."""
+        least = self.widths[0]
+        return least in self._pools or self._size(least) <= self.free_bytes
 
     def _idle(self) -> list[int]:
         return [width for width in self._pools if width not in self._width_of]
 
     def _make(self, width: int) -> Pool:
-        shape = (self._shape.layers, self.rows, self._shape.kv_heads, width, self._shape.head_dim)
-        size = 2 * self._dtype.itemsize * torch.Size(shape).numel()
+        shape, size = (
+            (self._shape.layers, self.rows, self._shape.kv_heads, width, self._shape.head_dim),
+            self._size(width),
+        )
         for idle in self._idle():
-            if self._fits(size):
+            if size <= self._unused:
                 break
             del self._pools[idle]
-        if not self._fits(size):
+        if size > self._unused:
             raise MemoryError(f"the cache has no room for rows of {width} tokens ({size / 2**20:.0f} MiB)")
         # zeros, for garbage could hold NaN, and 0 x NaN is NaN even where a mask hides it
         pool = Pool(width, *(torch.zeros(shape, dtype=self._dtype, device=self._device) for _ in range(2)))
         self._pools[width] = pool
         return pool
 
-    def _fits(self, size: int) -> bool:
+    def _size(self, width: int) -> int:
+        """Bytes of a pool."""
+        return self.rows * width * token_bytes(self._shape, self._dtype)
+
+    @property
+    def _unused(self) -> int:
         if self._budget is not None:
-            return self.nbytes + size <= self._budget
-        return size <= available_bytes(self._device)
-
-
-def available_bytes(device: torch.device) -> int:
-    """Memory that can be had now: the GPU's free memory, or the machine's available memory."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as meminfo:
-            return next(int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return 2**62
+            return self._budget - self.nbytes
+        return available_bytes(self._device) - self._spare

@@ -23,9 +23,10 @@ import torch
 
 from dialogue.faults import EngineLost, OutOfMemory, ParleyFault
 from model_runtime.admission import admit
-from model_runtime.batch import Batch, Sequence
+from model_runtime.batch import PREFILL_CHUNK, Batch, Sequence
 from model_runtime.cache import Cache
 from model_runtime.loading import Loaded, load
+from model_runtime.memory import step_bytes
 from model_runtime.probe import kept_extents_equal
 from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
 from model_runtime.repetition import ParagraphWatch
@@ -105,6 +106,7 @@ class SlotEngine:
             dtype=torch.bfloat16,
             device=self._device,
             budget=self._cache_bytes,
+            spare=step_bytes(shape, rows=self._rows, chunk=PREFILL_CHUNK, width=self._widths[-1], dtype=torch.bfloat16),
         )
         self._batch = Batch(loaded.decoder, self._cache, extents_equal=equal, closes=self._closes)
         self.seconds = {"weights": round(read - began, 3), "warm-up": round(time.monotonic() - read, 3)}
@@ -191,7 +193,7 @@ class SlotEngine:
         return Capacity(
             rows=self._rows,
             rows_busy=self._batch.busy,
-            rows_limit=self._limit.now,
+            rows_limit=self._limit.now if self._cache.has_room else max(1, min(self._batch.busy, self._limit.now)),
             longest_width=self._widths[-1],
             free_bytes=max(0, self._cache.free_bytes),
             waiting=len(self._waiting),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["VOCABULARY", "tensor_sizes", "tiny_model"]
+__all__ = ["CONFIG", "VOCABULARY", "tensor_sizes", "tiny_model"]
 
 _SPECIAL = ("<unk>", "<s>", "</s>", "<think>", "</think>")
 _PRINTABLE = ("\n", *(chr(code) for code in range(32, 127)))
@@ -14,7 +14,7 @@ _CHINESE = tuple("的一是不了在人有我他这中大来上国个到说们�
 VOCABULARY = (*_SPECIAL, *_PRINTABLE, *_CHINESE, "\u2028", "é")
 """128 tokens; the last but one is a line separator, at which a careless reader of lines would cut an event in two."""
 
-_CONFIG = {
+CONFIG = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
     "dtype": "bfloat16",
@@ -49,7 +49,7 @@ def tiny_model(folder: Path) -> Path:
     # far from ties, so that kernels that sum in another order draw the same tokens
     weights["lm_head.weight"] *= 4
     save_file(weights, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(_CONFIG))
+    (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "chat_template.jinja").write_text(_TEMPLATE)
     (folder / "tokenizer_config.json").write_text(
         json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>", "unk_token": "<unk>"})
