@@ -28,7 +28,7 @@ LLAMA, VLLM = "PARLEY_LLAMA_SERVER", "PARLEY_VLLM_PYTHON"
 _SLOT_TOKENS = 512
 """Prompt and answer of one request, at most: as our engine's widest row here."""
 _VLLM_CONTEXT = 1024
-_START_SECONDS = 240
+_START_SECONDS = 400
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def llama_server(flight: int) -> AsyncIterator[Ask]:
     command += ["--flash-attn", "on", "--batch-size", "2048", "--ubatch-size", "512"]
     command += ["--cache-ram", "0", "--no-webui"]  # no prompt comes twice: keeping them would cost time alone
     own = {"ignore_eos": True, "cache_prompt": False, "top_k": 1}
-    async with _running(command, {}, "server is listening") as said, _client(port) as client:
+    async with _running(command, {}, "listening on http") as said, _client(port) as client:
         yield _asking(client, own, said)
 
 
@@ -55,7 +55,7 @@ async def vllm_server(folder: Path, flight: int) -> AsyncIterator[Ask]:
     command += ["--max-model-len", str(_VLLM_CONTEXT), "--max-num-seqs", str(flight), "--generation-config", "vllm"]
     command += ["--disable-uvicorn-access-log"]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
-    settings |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"} | _preload(Path(python))
+    settings |= {"VLLM_TARGET_DEVICE": "cpu", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"} | _preload(Path(python))
     own = {"ignore_eos": True, "min_tokens": 1}
     async with _running(command, settings, "Application startup complete") as said, _client(port) as client:
         yield _asking(client, own, said)
