@@ -55,7 +55,8 @@ async def vllm_server(folder: Path, flight: int) -> AsyncIterator[Ask]:
     command += ["--max-model-len", str(_VLLM_CONTEXT), "--max-num-seqs", str(flight), "--generation-config", "vllm"]
     command += ["--disable-uvicorn-access-log"]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
-    settings |= {"VLLM_TARGET_DEVICE": "cpu", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"} | _preload(Path(python))
+    settings |= {"VLLM_TARGET_DEVICE": "cpu", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    settings |= _preload(Path(python))
     own = {"ignore_eos": True, "min_tokens": 1}
     async with _running(command, settings, "Application startup complete") as said, _client(port) as client:
         yield _asking(client, own, said)
