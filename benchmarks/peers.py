@@ -74,6 +74,7 @@ async def run(*, quick: bool = False) -> dict[str, Any]:
     left_out = {one.name: f"{one.absent} is not set" for one in candidates if one.absent}
     for name, why in left_out.items():
         Console(stderr=True).print(f"peers: {name} is left out: {why}", soft_wrap=True)
+    turns = await peers_turns.measure(quick=quick)
     for candidate in candidates:
         if not candidate.absent:
             rows += await _rows(candidate, works)
@@ -83,7 +84,7 @@ async def run(*, quick: bool = False) -> dict[str, Any]:
         "rows": rows,
         "left_out": left_out,
         "aims": aims(rows),
-        "turns": await peers_turns.measure(quick=quick),
+        "turns": turns,
     }
 
 
@@ -140,17 +141,20 @@ def aims(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def table(result: dict[str, Any]) -> Group:
     title = f"{result['model']} and the same weights in fewer bits, unequal prompts and answers, one run"
-    shown = Table("candidate", title=title, title_style="", title_justify="left", box=SIMPLE_HEAD)
-    for column in ("in flight", "tokens/s", "first token p50", "p95 ms", "between p50", "p95 ms", "made of asked"):
+    left_out = "\n".join(f"{name} is left out: {why}" for name, why in result["left_out"].items()) or None
+    shown = Table(title=title, caption=left_out, title_style="", title_justify="left", box=SIMPLE_HEAD)
+    shown.add_column("candidate", no_wrap=True)
+    for column in ("in flight", "tokens/s", "first token, ms: p50 / p95", "between tokens", "made of asked"):
         shown.add_column(column, justify="right")
     for row in result["rows"]:
-        waits = [row[name] or {} for name in ("first_token_ms", "between_tokens_ms")]
-        percentiles = [f"{wait[share]:.0f}" if wait else "" for wait in waits for share in ("p50", "p95")]
+        waits = [_percentiles(row[name]) for name in ("first_token_ms", "between_tokens_ms")]
         rate = f"{row['tokens_per_second']:.0f}"
-        shown.add_row(row["candidate"], str(row["in_flight"]), rate, *percentiles, f"{row['made_of_asked']:.0%}")
-    for name, why in result["left_out"].items():
-        shown.add_row(name, "", f"left out: {why}")
+        shown.add_row(row["candidate"], str(row["in_flight"]), rate, *waits, f"{row['made_of_asked']:.0%}")
     return Group(shown, _aims_table(result["aims"], result["turns"]))
+
+
+def _percentiles(wait: Mapping[str, float] | None) -> str:
+    return f"{wait['p50']:.0f} / {wait['p95']:.0f}" if wait else ""
 
 
 def _aims_table(reached: Sequence[Mapping[str, Any]], turns: Mapping[str, Any]) -> Table:

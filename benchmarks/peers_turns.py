@@ -11,13 +11,15 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from sqlalchemy import select
 
+from benchmarks.peers_servers import LLAMA, VLLM
 from model_runtime.engine_client import ProcessEngine
 from model_runtime.protocol import GenerationRequest, Sampling
 from records.content import ContentStore
@@ -28,19 +30,24 @@ from tests.support.site import REPOSITORY, Site, bring_up_site, model_cache
 
 __all__ = ["measure"]
 
+_Try = dict[str, Any]
+"""A try's record, as the activity keeps it for an exact rerun."""
+
 
 async def measure(*, quick: bool = False) -> dict[str, Any]:
     """``to_engine``: the site's tokens a second over those of its engine alone, with the settings that it has in the
     site; ``to_engine_with_all_cores``: over an engine whose threads have every core."""
     conversations, turns = (2, 1) if quick else (8, 3)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _without(LLAMA, VLLM):
         async with bring_up_site(Path(folder)) as site:
-            seconds, tries = await _converse(site, conversations, turns)
+            seconds, first, tries = await _converse(site, conversations, turns)
             model = site.settings.model
-    requests = [request for number, one in enumerate(tries) for request in _requests(number, one)]
+    warming = [request for number, one in enumerate(first) for request in _requests(f"first-{number}", one)]
+    requests = [request for number, one in enumerate(tries) for request in _requests(f"alone-{number}", one)]
     made = sum(len(one["output_ids"]) for each in tries for one in each["candidates"])
-    alone = await _alone(model, None, requests, conversations)
-    all_cores = await _alone(model, len(os.sched_getaffinity(0)), requests, conversations)
+    asked = (warming, requests)
+    alone = await _alone(model, None, *asked, conversations)
+    all_cores = await _alone(model, len(os.sched_getaffinity(0)), *asked, conversations)
     return {
         "conversations": conversations,
         "turns_each": turns,
@@ -56,8 +63,18 @@ async def measure(*, quick: bool = False) -> dict[str, Any]:
     }
 
 
-async def _converse(site: Site, conversations: int, turns: int) -> tuple[float, list[dict[str, Any]]]:
-    """Seconds from the first question to the last answer, and the records of all tries between."""
+@contextmanager
+def _without(*names: str) -> Iterator[None]:
+    """A site takes no variable of Parley's that is no setting of its own."""
+    held = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(held)
+
+
+async def _converse(site: Site, conversations: int, turns: int) -> tuple[float, list[_Try], list[_Try]]:
+    """Seconds from the first question to the last answer, the tries before them, and all tries between."""
     file = REPOSITORY / "examples" / "help" / "questions.yaml"
     asked = [one["question"] for one in yaml.safe_load(file.read_text("utf-8"))["questions"] if one["lang"] == "en"]
     await site.say(site.new(), asked[-1], "m0")  # so that every step has run once
@@ -70,10 +87,13 @@ async def _converse(site: Site, conversations: int, turns: int) -> tuple[float, 
     began = time.perf_counter()
     await asyncio.gather(*(converse(number, name) for number, name in enumerate(names)))
     seconds = time.perf_counter() - began
-    return seconds, await _tries(site, names)
+    sides: dict[bool, list[_Try]] = {False: [], True: []}
+    for record in await _tries(site):
+        sides[record["turn"]["conversation"] in names].append(record)
+    return seconds, sides[False], sides[True]
 
 
-async def _tries(site: Site, names: Sequence[str]) -> list[dict[str, Any]]:
+async def _tries(site: Site) -> list[_Try]:
     """In the order in which they ended."""
     database = connect_database(site.layout.database_url(site.settings.records.database))
     try:
@@ -81,40 +101,40 @@ async def _tries(site: Site, names: Sequence[str]) -> list[dict[str, Any]]:
         async with reading(database) as connection:
             rows = select(contents.c.digest).where(contents.c.kind == "try").order_by(contents.c.timestamp)
             digests = list(await connection.scalars(rows))
-        records = [json.loads(await store.get(digest)) for digest in digests]
+        return [json.loads(await store.get(digest)) for digest in digests]
     finally:
         await database.dispose()
-    return [record for record in records if record["turn"]["conversation"] in names]
 
 
-def _requests(number: int, record: dict[str, Any]) -> list[GenerationRequest]:
+def _requests(name: str, record: _Try) -> list[GenerationRequest]:
     def one(index: int, candidate: dict[str, Any]) -> GenerationRequest:
         given = {
             name: tuple(value) if isinstance(value, list) else value for name, value in candidate["sampling"].items()
         }
-        return GenerationRequest(f"alone-{number}-{index}", tuple(record["prompt_ids"]), sampling=Sampling(**given))
+        return GenerationRequest(f"{name}-{index}", tuple(record["prompt_ids"]), sampling=Sampling(**given))
 
     return [one(index, candidate) for index, candidate in enumerate(record["candidates"])]
 
 
 async def _alone(
-    model: ModelSettings, threads: int | None, requests: Sequence[GenerationRequest], flight: int
+    model: ModelSettings,
+    threads: int | None,
+    warming: Sequence[GenerationRequest],
+    requests: Sequence[GenerationRequest],
+    flight: int,
 ) -> float:
-    """Tokens a second."""
+    """Tokens a second of ``requests``; ``warming`` come before, as in the site."""
     folder = model_cache() / f"{model.name}-{model.quantization}"
     engine = ProcessEngine(folder, rows=model.rows, widths=model.widths, threads=threads or model.threads)
-    left, made = iter(requests), 0
 
-    async def caller() -> None:
-        nonlocal made
-        for request in left:
-            async for event in engine.submit(request):
-                made += len(event.token_ids)
+    async def caller(left: Iterator[GenerationRequest]) -> int:
+        return sum([len(event.token_ids) for request in left async for event in engine.submit(request)])
 
     try:
         await engine.start()
-        began = time.perf_counter()
-        await asyncio.gather(*(caller() for _ in range(flight)))
-        return made / (time.perf_counter() - began)
+        await caller(iter(warming))
+        left, began = iter(requests), time.perf_counter()
+        made = await asyncio.gather(*(caller(left) for _ in range(flight)))
+        return sum(made) / (time.perf_counter() - began)
     finally:
         await engine.close()
