@@ -42,12 +42,13 @@ _POOR_FINISH: dict[str, Poor] = {
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that this worker holds."""
+    """A model that this worker holds. ``logprobs``: the record of a try tells how likely each token was."""
 
     name: str
     digest: str
     tokenizer: Tokenizer
     keeper: EngineKeeper
+    logprobs: bool = False
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ class GenerateAnswerStep:
                 request,
                 index,
                 state.now.number,
-                _sampling(request, index),
+                _sampling(request, index, logprobs=model.logprobs),
                 model.tokenizer,
                 self._token_log,
                 show=request.candidates == 1,
@@ -219,6 +220,7 @@ class GenerateAnswerStep:
             "candidates": [
                 {
                     "output_ids": sampler.ids,
+                    "logprobs": sampler.logprobs if sampler.sampling.logprobs else None,
                     "sampling": asdict(sampler.sampling),
                     "resumed_at": sampler.resumed_at,
                     "reused_prompt_tokens": sampler.reused,
@@ -292,7 +294,7 @@ def _prompt(request: GenerateAnswer, tokenizer: Tokenizer, engine: EngineDescrip
     )
 
 
-def _sampling(request: GenerateAnswer, index: int) -> Sampling:
+def _sampling(request: GenerateAnswer, index: int, *, logprobs: bool) -> Sampling:
     return Sampling(
         temperature=request.temperature,
         top_p=request.top_p,
@@ -300,6 +302,7 @@ def _sampling(request: GenerateAnswer, index: int) -> Sampling:
         max_new_tokens=request.max_new_tokens,
         # a model that does not reason would get the closing tag of nothing into its answer
         thinking_budget=request.thinking_budget if request.reasoning == "r1" else None,
+        logprobs=logprobs,
     )
 
 

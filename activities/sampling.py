@@ -34,6 +34,7 @@ class CandidateSampler:
     token_log: TokenLog
     show: bool
     ids: list[int] = field(default_factory=list[int])
+    logprobs: list[float | None] = field(default_factory=list[float | None])
     resumed_at: int = 0
     reused: int = 0
     finish: CandidateFinish = "none"
@@ -80,7 +81,10 @@ class CandidateSampler:
             self.finish = event.finish
         if self.finish != "none":
             pieces += self.reader.end()
-        await self._append(event.token_ids[: self.reader.read - before], pieces)
+        taken = self.reader.read - before
+        if event.logprobs is not None:
+            self.logprobs.extend(event.logprobs[:taken])
+        await self._append(event.token_ids[:taken], pieces)
 
     async def _resume(self) -> None:
         """Takes over what earlier attempts logged, and fences them."""
@@ -96,6 +100,7 @@ class CandidateSampler:
         self.reader.feed(resume.token_ids)
         self.ids = list(resume.token_ids[: self.reader.read])
         self.resumed_at = len(self.ids)
+        self.logprobs = [None] * self.resumed_at  # whoever made them kept no record
 
     async def _append(self, token_ids: tuple[int, ...], pieces: list[Piece]) -> None:
         offset = len(self.ids)

@@ -29,7 +29,8 @@ _T = TypeVar("_T")
 class Sequence:
     """One answer in the making.
 
-    ``made`` holds all its tokens, those of earlier attempts included; ``held`` is how many tokens of prompt and
+    ``made`` holds all its tokens, those of earlier attempts included, ``logprobs`` how likely those drawn here were, if
+    that was asked; ``held`` is how many tokens of prompt and
     answer the cache holds, ``reused`` how many of these another sequence had taken in; ``entered`` that the prompt is
     in and the first token drawn; ``reported`` how many of ``made`` were told. ``closing`` are the ids put in when the
     thinking budget is spent, ``thinking`` whether reasoning was still open at that moment.
@@ -41,6 +42,7 @@ class Sequence:
     thinking: bool | None = None
     paragraphs: ParagraphWatch = field(default_factory=ParagraphWatch)
     made: list[int] = field(default_factory=list)
+    logprobs: list[float | None] = field(default_factory=list[float | None])
     held: int = 0
     reused: int = 0
     entered: bool = False
@@ -62,7 +64,9 @@ class Sequence:
     def event(self, finish: Finish | None) -> TokenEvent:
         """What was made since the last event."""
         start, self.reported = self.reported, len(self.made)
-        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish, self.reused)
+        asked, count = self.request.sampling.logprobs, len(self.made) - start
+        logprobs = tuple(self.logprobs[len(self.logprobs) - count :]) if asked else None
+        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish, self.reused, logprobs)
 
 
 @dataclass(slots=True)
@@ -253,6 +257,8 @@ class Batch:
         if token in sequence.stop:
             return self.leave(sequence, "stop")
         sequence.made.append(token)
+        if sampling.logprobs:
+            sequence.logprobs.append(float(logits.float().log_softmax(-1)[token]))
         self.counters.tokens += 1
         end = self._end(sequence)
         return sequence.event(None) if end is None else self.leave(sequence, end)

@@ -50,9 +50,10 @@ def unpack_request(raw: dict[str, Any]) -> GenerationRequest:
 
 
 def pack_event(event: TokenEvent) -> list[Any]:
-    return [event.id, event.start, event.token_ids, event.finish, event.reused]
+    return [event.id, event.start, event.token_ids, event.finish, event.reused, event.logprobs]
 
 
 def unpack_event(raw: list[Any]) -> TokenEvent:
-    id_, start, token_ids, finish, reused = raw
-    return TokenEvent(id_, start, tuple(token_ids), cast("Finish | None", finish), reused)
+    id_, start, token_ids, finish, reused, logprobs = raw
+    likely = None if logprobs is None else tuple(logprobs)
+    return TokenEvent(id_, start, tuple(token_ids), cast("Finish | None", finish), reused, likely)

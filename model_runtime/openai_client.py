@@ -43,11 +43,13 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one event of a stream adds. ``token_ids`` is ``None`` where the server gives text alone."""
+    """What one event of a stream adds. ``token_ids`` is ``None`` where the server gives text alone, ``logprobs`` where
+    it gives none for each token."""
 
     text: str
     token_ids: tuple[int, ...] | None
     finish: str | None
+    logprobs: tuple[float | None, ...] | None = None
 
 
 class CompletionsClient:
@@ -224,7 +226,7 @@ class CompletionsClient:
         known = isinstance(ids, list) and all(type(id_) is int and id_ >= 0 for id_ in ids)
         if not isinstance(text, str) or not (ids is None or known) or not (finish is None or isinstance(finish, str)):
             raise self._malformed(json.dumps(event).encode())
-        return Piece(text, None if ids is None else tuple(ids), finish)
+        return Piece(text, None if ids is None else tuple(ids), finish, _logprobs(choice, ids))
 
     # faults
 
@@ -277,6 +279,19 @@ class CompletionsClient:
         if status >= 500:
             return EngineLost(f"{self.base_url} failed ({why}): see its log", status=status, alone=True)
         return ModelFault(f"{self.base_url} refuses the request ({why})", field="model.base_url", status=status)
+
+
+def _logprobs(choice: dict[str, Any], ids: list[int] | None) -> tuple[float | None, ...] | None:
+    """One for each token, as vLLM (a list) or llama.cpp (an object for each) tell; else ``None``: they are a help to
+    reviewers, and no answer is lost for want of them."""
+    told = choice.get("logprobs")
+    if ids is None or not isinstance(told, dict):
+        return None
+    found = told.get("token_logprobs")
+    if not isinstance(found, list):
+        found = [each.get("logprob") for each in _list_of(told, "content")]
+    numbers = tuple(each if isinstance(each, int | float) else None for each in found)
+    return numbers if len(numbers) == len(ids) else None
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class OpenAIEngine(StreamedEngine):
         body = self._body(answer.ids, answer.request.sampling, position=len(answer.made), room=answer.room)
         async with aclosing(self._client.complete(body, **self._bounds)) as pieces:
             async for piece in pieces:
-                yield Drawn(self._ids(piece), piece.finish)
+                yield Drawn(self._ids(piece), piece.finish, piece.logprobs)
 
     def _body(self, prompt: list[int], sampling: Sampling, *, position: int, room: int) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -165,6 +165,8 @@ class OpenAIEngine(StreamedEngine):
             body["stop_token_ids"] = list(sampling.stop_token_ids)
         if self._with_ids:
             body["return_token_ids"] = True
+            if sampling.logprobs:
+                body["logprobs"] = 1
         else:
             body["skip_special_tokens"] = False  # the closing tag is one for some models
         return body

@@ -27,7 +27,7 @@ class Sampling:
 
     ``thinking_budget``: if reasoning is not closed after so many tokens, ``end_of_thinking_ids`` are put in its
     place (empty: what the model's tokenizer makes of ``</think>`` and a blank line). ``watch`` ends an answer
-    that goes in circles.
+    that goes in circles. ``logprobs`` asks how likely each token was.
     """
 
     temperature: float = 0.0
@@ -38,6 +38,7 @@ class Sampling:
     thinking_budget: int | None = None
     end_of_thinking_ids: tuple[int, ...] = ()
     watch: bool = True
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,15 @@ class TokenEvent:
     """New tokens of one answer. ``start`` is the index of the first of them within the answer, so that a log can
     be appended to at exactly that place. The stop token itself is never among them. The last event of an answer
     has a ``finish`` and may hold no token. ``reused``: how many of the prompt's tokens were not taken in anew, because
-    the cache held them for another answer."""
+    the cache held them for another answer. ``logprobs``, where they were asked for: of each token the natural logarithm
+    of its probability as the model has it, before temperature and top_p; ``None`` where nobody tells."""
 
     id: str
     start: int
     token_ids: tuple[int, ...]
     finish: Finish | None = None
     reused: int = 0
+    logprobs: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ The rules are those of ``batch``, where an engine of our own applies them to eac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from model_runtime.protocol import Finish, GenerationRequest, TokenEvent
@@ -25,12 +25,14 @@ class Answer:
     closing: tuple[int, ...]
     closes: Callable[[list[int]], bool]
     made: list[int] = field(init=False)
+    logprobs: list[float | None] = field(init=False)
     told: int = field(init=False)
     _thinking: bool | None = None
 
     def __post_init__(self) -> None:
         self.made = list(self.request.prefix_ids)
         self.told = len(self.made)
+        self.logprobs = [None] * self.told
 
     @property
     def ids(self) -> list[int]:
@@ -58,12 +60,13 @@ class Answer:
             return "length"
         return "repetition" if self.request.sampling.watch and repeats(self.made) else None
 
-    def take(self, ids: Iterable[int]) -> Finish | None:
-        """Takes drawn tokens up to where the answer ends or the closing ids are due; what lies beyond is dropped."""
-        for id_ in ids:
+    def take(self, ids: Sequence[int], logprobs: Sequence[float | None] | None = None) -> Finish | None:
+        """Takes drawn tokens up to where the answer ends or the closing ids are due; what lies beyond is dropped.
+        ``logprobs``: how likely each was, where that is known."""
+        for id_, logprob in zip(ids, logprobs or [None] * len(ids), strict=True):
             if self.due:
                 return None
-            if (finish := self._add(id_)) is not None:
+            if (finish := self._add(id_, logprob)) is not None:
                 return finish
         return None
 
@@ -71,17 +74,19 @@ class Answer:
         """Puts the closing ids in."""
         budget = self.request.sampling.thinking_budget or 0
         while self.due:
-            if (finish := self._add(self.closing[len(self.made) - budget])) is not None:
+            if (finish := self._add(self.closing[len(self.made) - budget], None)) is not None:
                 return finish
         return None
 
-    def _add(self, id_: int) -> Finish | None:
+    def _add(self, id_: int, logprob: float | None) -> Finish | None:
         if id_ in self.stop:
             return "stop"
         self.made.append(id_)
+        self.logprobs.append(logprob)
         return self.end()
 
     def event(self, finish: Finish | None) -> TokenEvent:
         """What was made since the last event."""
         start, self.told = self.told, len(self.made)
-        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish)
+        logprobs = tuple(self.logprobs[start:]) if self.request.sampling.logprobs else None
+        return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish, logprobs=logprobs)

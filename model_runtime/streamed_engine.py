@@ -35,10 +35,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What one event of a stream adds; ``finish`` in the words of whoever draws, ``None`` while it goes on."""
+    """What one event of a stream adds; ``finish`` in the words of whoever draws, ``None`` while it goes on.
+    ``logprobs``: one for each token, or ``None`` where they were not asked for or are not told."""
 
     token_ids: tuple[int, ...]
     finish: str | None = None
+    logprobs: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +131,9 @@ class StreamedEngine(ABC):
     async def cancel(self, request_id: str) -> None:
         if (running := self._running.get(request_id)) is not None:
             running.task.cancel()
-            running.items.put_nowait(TokenEvent(request_id, running.answer.told, (), "cancelled"))
+            logprobs = () if running.answer.request.sampling.logprobs else None
+            told = running.answer.told
+            running.items.put_nowait(TokenEvent(request_id, told, (), "cancelled", logprobs=logprobs))
 
     async def capacity(self) -> Capacity:
         longest = self._longest if self._description is None else self._description.widths[-1]
@@ -217,7 +221,7 @@ class StreamedEngine(ABC):
                 async for drawn in stream:
                     self._counters["steps"] += 1
                     self._rows_in_steps[self._busy] += 1
-                    finish = answer.take(drawn.token_ids)
+                    finish = answer.take(drawn.token_ids, drawn.logprobs)
                     if finish is None and not answer.due:
                         finish = self._finish(drawn)
                     if finish is not None or len(answer.made) > answer.told:

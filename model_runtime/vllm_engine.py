@@ -152,6 +152,7 @@ class VllmEngine(StreamedEngine):
             seed=seed_at(asked.seed, len(answer.made)),
             max_tokens=answer.room,
             stop_token_ids=sorted(answer.stop),
+            logprobs=0 if asked.logprobs else None,  # of the drawn token alone
             detokenize=False,
             output_kind=RequestOutputKind.DELTA,
         )
@@ -163,7 +164,11 @@ class VllmEngine(StreamedEngine):
             ) as outputs:
                 async for output in outputs:
                     drawn = output.outputs[0]
-                    yield Drawn(tuple(drawn.token_ids), drawn.finish_reason)
+                    ids = tuple(drawn.token_ids)
+                    likely = drawn.logprobs and tuple(
+                        of[id_].logprob for of, id_ in zip(drawn.logprobs, ids, strict=True)
+                    )
+                    yield Drawn(ids, drawn.finish_reason, likely or None)
         except EngineDeadError as error:
             raise EngineLost(f"vLLM's process died: {_one_line(error)}; see the engine's log") from error
 

@@ -49,6 +49,8 @@ class ModelSettings(Section):
     """``openai``: how long connecting may take, and what is asked besides answers."""
     first_token_seconds: float = Field(default=120, gt=0)
     """``openai``: without a first token for so long, the request is given up and attempted again."""
+    logprobs: bool = False
+    """Record with each try how likely each token was, where the engine tells; it costs a few percent of the speed."""
     languages: tuple[str, ...] = ("en",)
     """The languages it can speak; asked in another, the turn quotes its passages instead."""
     reasoning: Literal["none", "r1"] = "none"

@@ -100,7 +100,7 @@ async def _generate_answer(parts: Parts, engines: Engines, identity: str) -> Act
     async def served(model: ModelSettings) -> ServedModel:
         tokenizer = await asyncio.to_thread(Tokenizer.load, parts.layout.model(model))
         keeper = await engines.ready(model.name)
-        return ServedModel(model.name, parts.manifest(model).digest, tokenizer, keeper)
+        return ServedModel(model.name, parts.manifest(model).digest, tokenizer, keeper, logprobs=model.logprobs)
 
     models = await asyncio.gather(*map(served, engines.models.values()))
     heartbeat = parts.settings.steps["generate_answer"].heartbeat or 2.0

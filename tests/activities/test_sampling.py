@@ -43,7 +43,10 @@ class OneByOne:
         for start, id_ in enumerate(IDS):
             if start == 2:
                 await self._before_the_third()
-            yield TokenEvent(request.id, start, (id_,), "stop" if start == len(IDS) - 1 else None)
+            logprobs = (-float(start),) if request.sampling.logprobs else None
+            finish = "stop" if start == len(IDS) - 1 else None
+            if start >= len(request.prefix_ids):
+                yield TokenEvent(request.id, start, (id_,), finish, logprobs=logprobs)
 
 
 @pytest.fixture
@@ -53,12 +56,12 @@ async def log(tmp_path: Path) -> AsyncIterator[TokenLog]:
     await log.close()
 
 
-def sampler_on(log: TokenLog) -> CandidateSampler:
+def sampler_on(log: TokenLog, *, logprobs: bool = False) -> CandidateSampler:
     request = GenerateAnswer(
         turn=TURN, try_number=1, question="Why?", language="en", temperature=0, top_p=1, max_new_tokens=10, seed=1,
         model="m", model_digest="d",
     )  # fmt: skip
-    return CandidateSampler(request, 0, 1, Sampling(), Words(), log, show=True)  # type: ignore[arg-type]
+    return CandidateSampler(request, 0, 1, Sampling(logprobs=logprobs), Words(), log, show=True)  # type: ignore[arg-type]
 
 
 async def test_a_log_that_forgot_costs_the_stream_and_not_the_answer(log: TokenLog) -> None:
@@ -88,6 +91,18 @@ async def test_a_log_that_fell_behind_is_not_written_to(log: TokenLog) -> None:
     await sampler.run(OneByOne(lose_the_last), (1,), lambda: 0.0)  # type: ignore[arg-type]
     assert tuple(sampler.ids) == IDS
     assert await log.tokens(TURN.stream, 1, 0) == IDS[:1]
+
+
+async def test_how_likely_each_token_was_stands_beside_it(log: TokenLog) -> None:
+    """Those that an earlier attempt made are known by their ids alone."""
+    await log.open_attempt(TURN.stream, 1, 0, 1)
+    await log.append_tokens(TURN.stream, 1, 0, 1, 0, IDS[:1], [("token", "5 ")])
+    sampler = sampler_on(log, logprobs=True)
+
+    async def nothing() -> None: ...
+
+    await sampler.run(OneByOne(nothing), (1,), lambda: 0.0)  # type: ignore[arg-type]
+    assert (tuple(sampler.ids), sampler.logprobs) == (IDS, [None, -1.0, -2.0, -3.0])
 
 
 async def test_whoever_was_replaced_stops(log: TokenLog) -> None:

@@ -30,12 +30,14 @@ ROWS = 4
 @dataclass(frozen=True)
 class Subject:
     """An engine that runs, and what it promises beyond the protocol: ``resumes_alike`` that an answer taken up
-    elsewhere has the tokens it would have had, ``any_company`` that it has them whoever shares the batch."""
+    elsewhere has the tokens it would have had, ``any_company`` that it has them whoever shares the batch, ``logprobs``
+    that it tells how likely each token was."""
 
     engine: Engine
     tokenizer: Tokenizer
     resumes_alike: bool = True
     any_company: bool = True
+    logprobs: bool = True
 
     def ask(self, id_: str, text: str = "abc what", *, prefix: tuple[int, ...] = (), **sampling: object):
         settings = Sampling(**{"max_new_tokens": 16, "watch": False, **sampling})  # type: ignore[arg-type]
@@ -72,7 +74,7 @@ async def _openai(folder: Path, *, ids: bool = True) -> AsyncIterator[Subject]:
         await server.behave(Behaviour(ids=ids))
         engine = OpenAIEngine(folder, base_url=server.url, rows=ROWS, widths=(64, LONGEST))
         await engine.start()
-        yield Subject(engine, Tokenizer.load(folder), resumes_alike=False)
+        yield Subject(engine, Tokenizer.load(folder), resumes_alike=False, logprobs=ids)
         await engine.close()
 
 
@@ -179,6 +181,26 @@ async def test_an_answer_that_goes_in_circles_is_ended(subject: Subject) -> None
     watched = await collect(subject.engine, subject.ask("watched", "00000000", watch=True, **asked))
     assert (free[1], watched[1]) == ("length", "repetition")
     assert watched[0] == free[0][: len(watched[0])]
+
+
+async def test_how_likely_each_token_was_is_told_to_who_asks(subject: Subject) -> None:
+    """Natural logarithms as the model has them, one a token, whatever the temperature: the likeliest has the greatest.
+    Where nobody tells they are None; who does not ask gets none."""
+    unasked = [event async for event in subject.engine.submit(subject.ask("unasked"))]
+    assert {event.logprobs for event in unasked} == {None}
+    told: dict[float, list[float | None]] = {}
+    for temperature in (0.0, 2.0):
+        asked = subject.ask(f"likely {temperature}", logprobs=True, temperature=temperature, seed=3, max_new_tokens=8)
+        events = [event async for event in subject.engine.submit(asked)]
+        assert all(len(event.logprobs or ()) == len(event.token_ids) for event in events)
+        told[temperature] = [one for event in events for one in event.logprobs or ()]
+    if not subject.logprobs:
+        assert set(told[0.0]) == {None}
+        return
+    greedy, random = ([one for one in values if one is not None] for values in told.values())
+    assert len(greedy) == len(random) == 8
+    assert all(-20 < one <= 0 for one in greedy + random)
+    assert sum(greedy) > sum(random)
 
 
 # resuming

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from dialogue.faults import (
     UnknownModel,
 )
 from model_runtime.keeper import EngineKeeper
+from model_runtime.openai_client import CompletionsClient
 from model_runtime.openai_engine import OpenAIEngine
 from model_runtime.prepare import prepare_model
 from model_runtime.protocol import GenerationRequest, Sampling
@@ -164,6 +166,24 @@ async def test_connections_are_used_again(engine: OpenAIEngine) -> None:
     assert engine._client is not None
     (connection,) = engine._client._http._transport._pool.connections  # type: ignore[attr-defined]
     assert "IDLE" in repr(connection)
+
+
+@pytest.mark.parametrize(
+    ("told", "logprobs"),
+    [
+        ({"token_logprobs": [-0.5, -2]}, (-0.5, -2)),  # vLLM
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": None}]}, (-0.5, None)),  # llama.cpp
+        ({"token_logprobs": [-0.5]}, None),
+        ({"tokens": ["a", "b"]}, None),
+        (None, None),
+    ],
+)
+def test_logprobs_are_read_as_servers_tell_them(told: dict[str, Any] | None, logprobs: tuple[Any, ...] | None) -> None:
+    """One for each token id, or none at all."""
+    event = {"choices": [{"text": "ab", "token_ids": [4, 5], "finish_reason": None, "logprobs": told}]}
+    piece = CompletionsClient("http://127.0.0.1:1")._piece(event)
+    assert piece is not None
+    assert (piece.token_ids, piece.logprobs) == ((4, 5), logprobs)
 
 
 async def _idle(server: CompletionsServer) -> bool:

@@ -80,7 +80,22 @@ BAD = [
         "model:\n  engine: openai\n  base_url: http://gpu\n  api_key_env: KEY\n  api_key_file: key",
         ":5: model.api_key_file: is given beside api_key_env; give one of them",
     ),
-    ("model:\n  engine: vllm", ":2: model.engine: must be transformers or openai, but is 'vllm'"),
+    ("model:\n  engine: sglang", ":2: model.engine: must be one of transformers, vllm, openai, but is 'sglang'"),
+    (
+        "model:\n  engine: vllm\n  quantization: int4",
+        (
+            ":3: model.quantization: vLLM reads no int4 of ours; take bf16, or checkpoint for a folder as it was "
+            "published, quantized (GPTQ, AWQ, FP8) or not"
+        ),
+    ),
+    (
+        "model:\n  quantization: checkpoint",
+        ":2: model.quantization: checkpoint is for engine: vllm; take one of the others",
+    ),
+    (
+        "model:\n  vllm: {tensor_parallel_size: 2}",
+        ":2: model.vllm: is for engine: vllm, and engine is transformers; take one of them away",
+    ),
     (
         "model:\n  quantization: int88",
         (

@@ -204,6 +204,7 @@ class _Application:
             max_new_tokens=body["max_tokens"],
             stop_token_ids=stop,
             watch=False,
+            logprobs=body.get("logprobs") is not None,
         )
         request = GenerationRequest(str(next(self._numbers)), tuple(body["prompt"]), sampling=sampling)
         async with contextlib.aclosing(self._engine.submit(request)) as events:
@@ -213,6 +214,8 @@ class _Application:
                 if behaviour.ids and body.get("return_token_ids"):
                     ended = (stop or (2,))[:1] if event.finish == "stop" else ()
                     choice["token_ids"] = [*event.token_ids, *ended]
+                    if event.logprobs is not None:
+                        choice["logprobs"] = {"token_logprobs": [*event.logprobs, *(None for _ in ended)]}
                 yield choice
 
     def _error(self, status: int, message: str) -> Any:
