@@ -135,11 +135,13 @@ def _one_at_a_time(model: Any, prompts: list[Prompt], tokens: int) -> float:
 # ours
 
 
-async def start_engine(folder: Path, rows: int, stack: AsyncExitStack) -> ProcessEngine:
+async def start_engine(
+    folder: Path, rows: int, stack: AsyncExitStack, *, widths: tuple[int, ...] = WIDTHS
+) -> ProcessEngine:
     """Warm, and closed with the stack. All cores are its own, as they are the baseline's."""
     from model_runtime.engine_client import ProcessEngine
 
-    engine = ProcessEngine(folder, rows=rows, widths=WIDTHS, threads=len(os.sched_getaffinity(0)))
+    engine = ProcessEngine(folder, rows=rows, widths=widths, threads=len(os.sched_getaffinity(0)))
     stack.push_async_callback(engine.close)
     await engine.start()
     await _in_flight(engine, [(1, 2, 3)] * rows, rows, 4)
