@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,6 @@ def test_later_turns_reuse_what_earlier_ones_took_in(results: dict[str, Any]) ->
     """By whole chunks, never more than the prompt of the turn before; the first turn has nothing to reuse."""
     turns = results["prefix"]["turns"]
     assert turns[0]["reused_tokens"] == 0
-    for before, turn in zip(turns, turns[1:], strict=False):
+    for before, turn in pairwise(turns):
         assert turn["reused_tokens"] % 256 == 0
         assert turn["reused_tokens"] <= before["prompt_tokens"] < turn["prompt_tokens"]
