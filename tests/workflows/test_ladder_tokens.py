@@ -21,15 +21,19 @@ __all__ = ["faulty"]
 
 
 def bounded(site: Site | FaultySite, tokens: int | None, rungs: dict[Poor, tuple[Rung, ...]] | None = None) -> None:
-    """Lets the site's turns make so many tokens."""
+    """Lets the site's turns make so many tokens, with other rungs where they are given."""
+    steps = site.steps
+    steps.max_turn_tokens = tokens
+    if rungs is None:
+        return
 
     def planner(request: ReceiveInput) -> TurnPlan:
-        steps = site.steps
-        plan = scripted_plan(request, steps.queue, human_timeout=3600, max_seconds=600, steps=steps.plans)
-        ladder = plan.ladder.model_copy(update={"max_turn_tokens": tokens, "rungs": {**LADDER, **(rungs or {})}})
-        return plan.model_copy(update={"ladder": ladder})
+        plan = scripted_plan(
+            request, steps.queue, human_timeout=3600, max_seconds=600, max_turn_tokens=tokens, steps=steps.plans
+        )
+        return plan.model_copy(update={"ladder": plan.ladder.model_copy(update={"rungs": {**LADDER, **rungs}})})
 
-    site.steps.planner = planner
+    steps.planner = planner
 
 
 def asked(site: Site | FaultySite) -> list[tuple[int, int]]:
