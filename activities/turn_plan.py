@@ -76,7 +76,10 @@ class TurnPlanner:
                 history_turns=generation.history_turns,
             ),
             ladder=LadderPlan(
-                rungs=generation.ladder, max_tries=generation.max_tries, max_seconds=generation.max_seconds
+                rungs=generation.ladder,
+                max_tries=generation.max_tries,
+                max_seconds=generation.max_seconds,
+                max_turn_tokens=generation.max_turn_tokens,
             ),
             review=ReviewPlan(human_timeout=policy.rules.human_timeout, fail=policy.rules.fail),
             texts={

@@ -89,6 +89,11 @@ class Rung(Value):
     template: bool = Field(default=False, description="the tenant's fallback text")
     human: bool = Field(default=False, description="park the turn until a person resolves it")
 
+    @property
+    def ends(self) -> bool:
+        """Whether no model is asked any more."""
+        return self.quote or self.template or self.human
+
     def describe(self) -> str:
         """One short phrase for summaries: ``temperature 0.7, passages 2`` or ``quote the passages``."""
         if self.quote:
@@ -107,6 +112,9 @@ class LadderPlan(Value):
     rungs: dict[Poor, tuple[Rung, ...]] = Field(default_factory=dict[Poor, tuple[Rung, ...]])
     max_tries: int = Field(default=5, ge=1)
     max_seconds: float = Field(default=600, gt=0, description="for all tries of a turn together")
+    max_turn_tokens: int | None = Field(
+        default=None, ge=1, description="made by all tries of a turn together, every candidate counted; None: no bound"
+    )
 
 
 class ModelPlan(Value):

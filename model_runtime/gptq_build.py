@@ -45,7 +45,10 @@ def main() -> int:
 
 def _quantize(gptqmodel: Any, job: dict[str, Any], tell: Any) -> None:
     tell({"text": "reading the weights", "share": 0.05})
-    config = gptqmodel.QuantizeConfig(bits=job["bits"], group_size=job["group"], sym=True, desc_act=False)
+    # a zero point for each group: our packing holds one anyway, and it loses less; v2 is the form that holds it exactly
+    config = gptqmodel.QuantizeConfig(
+        bits=job["bits"], group_size=job["group"], sym=False, desc_act=False, format="gptq_v2"
+    )
     model = gptqmodel.GPTQModel.load(job["source"], config)
     tell({"text": f"quantizing by GPTQ with {len(job['samples'])} samples", "share": 0.1})
     samples = [{"input_ids": sample, "attention_mask": [1] * len(sample)} for sample in job["samples"]]

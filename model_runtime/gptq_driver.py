@@ -24,9 +24,11 @@ __all__ = ["HOW_TO_MAKE", "GptqJob", "GptqMade", "build_gptq"]
 
 Progress = Callable[[str, float], None]
 HOW_TO_MAKE = (
-    "python3.11 -m venv gptq && gptq/bin/pip install torch==2.13.0 transformers==5.23.0 accelerate==1.15.0 && "
-    "gptq/bin/pip install --no-deps gptqmodel==7.7.0 defuser tokenicer logbar pypcre device-smi requests"
+    "python3.11 -m venv gptq && gptq/bin/pip install torch==2.13.0 transformers==5.23.0 accelerate==1.15.0 "
+    "datasets dill pillow protobuf requests threadpoolctl && "
+    "gptq/bin/pip install --no-deps gptqmodel==7.7.0 defuser tokenicer logbar pypcre device-smi torchao==0.18.0"
 )
+"""gptqmodel 7.7.0 asks for torch 2.14.1 and runs on 2.13: so it is installed last, without what it asks for."""
 _SCRIPT = Path(__file__).with_name("gptq_build.py")
 _WINDOW = 512
 _LEAST_TOKENS = 128
@@ -68,7 +70,8 @@ def build_gptq(
 ) -> tuple[ModelManifest, GptqMade]:
     """Makes ``folder/<name>-gptq/`` of any unquantized source; ``folder/<name>-bf16/`` is made on the way and left.
 
-    Raises :class:`ModelFault` where there is no such interpreter or calibration text, or where gptqmodel fails.
+    Raises :class:`ModelFault` where there is no such interpreter or calibration text, where the group does not divide a
+    layer's inputs, or where gptqmodel fails.
     """
     python = _interpreter(job.python)
     text = _text(job.calibration)
@@ -86,6 +89,7 @@ def build_gptq(
 
     reference = prepare(source, "bf16", 0.0, _DONE_BEFORE)
     dense, work = folder / f"{name}-bf16", folder / f".{name}-gptq.making"
+    _check_group(dense, job.group)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
@@ -140,6 +144,22 @@ def _samples(dense: Path, text: str, context: int, calibration: Path) -> list[li
         )
     whole = [ids[start : start + window] for start in range(0, len(ids) - window + 1, window)]
     return whole or [ids]
+
+
+def _check_group(dense: Path, group: int) -> None:
+    """Before the long work, at whose end no kernel would take what it made."""
+    from safetensors import safe_open
+
+    for file in sorted(dense.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            for tensor in opened.keys():  # noqa: SIM118 - it is no dict
+                shape = opened.get_slice(tensor).get_shape()
+                if ".layers." in tensor and len(shape) == 2 and shape[1] % group:
+                    raise ModelFault(
+                        f"--group: {group} does not divide the {shape[1]} inputs of {tensor}. Give --group 32 where "
+                        "that does, or another method.",
+                        field="group",
+                    )
 
 
 def _as_checkpoint(dense: Path, view: Path) -> Path:

@@ -124,6 +124,8 @@ class GenerationSettings(Section):
     """Tries of one turn, the first included."""
     max_seconds: float = Field(default=600, gt=0)
     """Seconds for all tries of a turn together."""
+    max_turn_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that all tries of a turn make together, every candidate counted; null: no bound of its own."""
 
     @field_validator("ladder", mode="before")
     @classmethod

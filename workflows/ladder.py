@@ -42,8 +42,13 @@ class _Climb:
     tries: int = 0
     quoted: bool = False
 
-    def next(self, poor: Poor, seconds: float) -> Rung:
-        """The next unused rung for ``poor``; the fallback template where there is none, or no time for it."""
+    def left(self, made: int) -> int | None:
+        """How many of the turn's tokens are left after ``made``; None: there is no bound."""
+        return None if self.plan.max_turn_tokens is None else max(0, self.plan.max_turn_tokens - made)
+
+    def next(self, poor: Poor, seconds: float, made: int = 0) -> Rung:
+        """The next unused rung for ``poor``, after so many seconds and tokens made; the fallback template where there
+        is none, or no time for it."""
         rungs = self.plan.rungs.get(poor, ())
         used = self.used.get(poor, 0)
         self.used[poor] = used + 1
@@ -52,9 +57,8 @@ class _Climb:
         if exhausted:
             return TEMPLATE
         rung = rungs[used]
-        ends = rung.quote or rung.template or rung.human
-        if self.tries >= self.plan.max_tries and not ends:
-            return next((last for last in rungs if last.quote or last.template or last.human), TEMPLATE)
+        if (self.tries >= self.plan.max_tries or self.left(made) == 0) and not rung.ends:
+            return next((last for last in rungs if last.ends), TEMPLATE)
         return rung
 
 
@@ -91,6 +95,14 @@ class _Try:
                 setattr(self, name, value)
         self.candidates = rung.candidates or 1
 
+    def within(self, left: int | None) -> tuple[int, int]:
+        """New tokens a candidate, and candidates: together no more than ``left``, which is at least 1; None: as many
+        as were asked for."""
+        if left is None:
+            return self.max_new_tokens, self.candidates
+        candidates = min(self.candidates, left)
+        return min(self.max_new_tokens, left // candidates), candidates
+
 
 async def generate_answer(turn: TurnInProgress) -> None:
     """Tries until an answer passes the review or the ladder ends; sets ``turn.decision``."""
@@ -106,7 +118,7 @@ async def generate_answer(turn: TurnInProgress) -> None:
     rung: Rung | None = climb.next(poor, 0) if poor else None
     while True:
         if rung is not None and (rung.template or rung.human):
-            _end(turn, rung, poor)
+            _end(turn, rung, poor, climb)
             return
         climb.tries += 1
         if rung is not None:
@@ -129,7 +141,7 @@ async def generate_answer(turn: TurnInProgress) -> None:
                 turn.decision = Decision(reviewed.verdict, answer, reviewed.reason)
                 return
             poor = "failed_review"
-        rung = climb.next(poor, workflow.time() - started)
+        rung = climb.next(poor, workflow.time() - started, turn.usage.completion_tokens)
 
 
 def _with_kept(draft: GeneratedAnswer, kept: int) -> GeneratedAnswer:
@@ -147,14 +159,16 @@ def _with_kept(draft: GeneratedAnswer, kept: int) -> GeneratedAnswer:
     return draft.model_copy(update=of_the_best)
 
 
-def _end(turn: TurnInProgress, rung: Rung, poor: Poor | None) -> None:
+def _end(turn: TurnInProgress, rung: Rung, poor: Poor | None, climb: _Climb) -> None:
     why = words(poor or "")
     if turn.reviewed is None:
         turn.skip("review_answer", f"{why}: there is nothing to review")
     if rung.human:
         turn.decision = Decision("human", turn.reviewed.answer if turn.reviewed else None, why)
     else:
-        turn.decision = Decision("template", turn.text("fallback"), f"{why}: the ladder is at its end")
+        used_up = climb.left(turn.usage.completion_tokens) == 0
+        end = "the turn's tokens are used up" if used_up else "the ladder is at its end"
+        turn.decision = Decision("template", turn.text("fallback"), f"{why}: {end}")
 
 
 async def _try(
@@ -205,6 +219,7 @@ async def _generate(
 ) -> GeneratedAnswer:
     model = plan.other_models.get(request.model or "", plan.model)
     history = turn.history[-2 * request.history :] if request.history else ()
+    max_new_tokens, candidates = request.within(climb.left(turn.usage.completion_tokens))
     argument = GenerateAnswer(
         turn=turn.key,
         try_number=climb.tries,
@@ -216,10 +231,10 @@ async def _generate(
         history=history,
         temperature=request.temperature,
         top_p=request.top_p,
-        max_new_tokens=request.max_new_tokens,
+        max_new_tokens=max_new_tokens,
         max_passages=request.passages,
         thinking_budget=request.thinking_budget,
-        candidates=request.candidates,
+        candidates=candidates,
         # Every try draws other numbers, and each is known beforehand.
         seed=plan.generation.seed + 1000 * (climb.tries - 1),
         model=model.name,

@@ -173,6 +173,18 @@ def test_options_that_do_not_meet(
     assert words in capsys.readouterr().err
 
 
+def test_a_group_that_fits_no_layer_is_refused_before_the_work(
+    tiny_checkpoint: Path, tmp_path: Path, data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """gptqmodel would work for long, and what it made could not be held. It is not even started here."""
+    never = interpreter(tmp_path, str(tmp_path))
+    given = line(tiny_checkpoint, never)
+    given[given.index("--group") + 1] = "128"
+    assert run(given) == 1
+    assert "--group: 128 does not divide the" in capsys.readouterr().err
+    assert not (data_folder / "registry").exists()
+
+
 def test_a_calibration_text_of_a_few_words_is_refused(
     tiny_checkpoint: Path, stand_in: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

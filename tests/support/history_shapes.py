@@ -235,6 +235,15 @@ async def _out_of_time(recorder: Recorder) -> None:
     await recorder.close()
 
 
+async def _tokens_used_up(recorder: Recorder) -> None:
+    """The second try of the first turn gets what is left; the other turns have none for a second."""
+    recorder.steps.max_turn_tokens = 12
+    await recorder.say("bad answer first")
+    recorder.steps.max_turn_tokens = 8
+    await recorder.say("repeat yourself", "nothing comes")
+    await recorder.close()
+
+
 async def _dialogue(recorder: Recorder) -> None:
     await recorder.core.ask(DialogueStart(question="How long?"), dialogue=recorder.id)
 
@@ -268,6 +277,7 @@ SHAPES: dict[str, Callable[[Recorder], Awaitable[None]]] = {
     "rung-wrong-language": _said("it was misspoken"),
     "rung-engine-lost": _said("an outage"),
     "rung-engine-lost-to-template": _said("always an outage"),
+    "rung-tokens-used-up": _tokens_used_up,
     "open-review": _said("open but unreviewed"),
     "review-failed": _said("unreviewed"),
     "failed": _said("corrupt weights", "broken for ever"),

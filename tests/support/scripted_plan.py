@@ -57,7 +57,13 @@ FAULTS = {
 
 
 def scripted_plan(
-    request: ReceiveInput, queue: str, *, human_timeout: float, max_seconds: float, steps: Mapping[StepName, StepPlan]
+    request: ReceiveInput,
+    queue: str,
+    *,
+    human_timeout: float,
+    max_seconds: float,
+    steps: Mapping[StepName, StepPlan],
+    max_turn_tokens: int | None = None,
 ) -> TurnPlan:
     """Everything on ``queue``, three quick attempts a step unless ``steps`` says otherwise."""
     quick = RetryPlan(initial_interval=0.01, maximum_interval=0.05, maximum_attempts=3)
@@ -70,7 +76,7 @@ def scripted_plan(
         model=_model(queue, "default", "scripted", "d"),
         other_models={"fallback": _model(queue, "fallback", "scripted-fallback", "f")},
         generation=GenerationPlan(temperature=0.6, top_p=0.95, max_new_tokens=64, seed=request.seed or 7),
-        ladder=LadderPlan(rungs=LADDER, max_tries=4, max_seconds=max_seconds),
+        ladder=LadderPlan(rungs=LADDER, max_tries=4, max_seconds=max_seconds, max_turn_tokens=max_turn_tokens),
         review=ReviewPlan(human_timeout=human_timeout, fail="open" if "open" in request.text else "closed"),
         texts={kind: {"en": f"({kind})", "zh": f"（{kind}）"} for kind in TEXTS},  # type: ignore[arg-type]
     )

@@ -57,6 +57,7 @@ class ScriptedSteps:
     human_timeout: float = 3600.0
     planner: Callable[[ReceiveInput], TurnPlan] | None = None
     max_seconds: float = 600.0
+    max_turn_tokens: int | None = None
     plans: dict[StepName, StepPlan] = field(default_factory=dict[StepName, StepPlan])
     rows: dict[tuple[str, int], ReturnAnswer] = field(default_factory=dict)
     calls: MutableSequence[tuple[str, Any]] = field(default_factory=list)
@@ -71,7 +72,12 @@ class ScriptedSteps:
         if self.planner is not None:
             return self.planner(request)
         return scripted_plan(
-            request, self.queue, human_timeout=self.human_timeout, max_seconds=self.max_seconds, steps=self.plans
+            request,
+            self.queue,
+            human_timeout=self.human_timeout,
+            max_seconds=self.max_seconds,
+            max_turn_tokens=self.max_turn_tokens,
+            steps=self.plans,
         )
 
     @activity.defn(name="receive_input")

@@ -31,7 +31,7 @@ from settings.load import load
 from settings.schema import Settings
 from workers.run import ready_file
 
-__all__ = ["Site", "bring_up_site", "model_cache", "write_settings"]
+__all__ = ["Site", "bring_up_site", "model_cache", "started_site", "write_settings"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -132,7 +132,13 @@ class Site:
 @contextlib.asynccontextmanager
 async def bring_up_site(folder: Path, changes: Mapping[str, Any] | None = None) -> AsyncIterator[Site]:
     """Everything that ``parley up`` starts, in ``folder``."""
-    config = write_settings(folder, changes)
+    async with started_site(write_settings(folder, changes)) as site:
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def started_site(config: Path) -> AsyncIterator[Site]:
+    """The same for settings that stand already; as often as one likes, one after the other."""
     settings = load(config)
     layout = Layout.of(settings)
     screen = io.StringIO()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+import pytest
 from temporalio.api.enums.v1 import EventType
 
+from dialogue.plan import Poor
 from tests.workflows.conftest import Site
 
 
@@ -92,3 +96,32 @@ async def test_a_site_may_choose_that_a_failed_review_lets_answers_pass(site: Si
     reply = await site.say(site.new(), "open but unreviewed")
     assert (reply.verdict, reply.answer) == ("pass", "You have 30 days [1]. (0)")
     assert reply.note.startswith("not reviewed: review_answer: policy")
+
+
+WAYS: dict[Poor, tuple[str, list[str]]] = {
+    "out_of_memory": ("memory is short", ["out of memory → passages 1"]),
+    "timed_out": ("it always tires", ["timed out → max new tokens 20", "timed out → quote the passages"]),
+    "too_long": ("it exceeds", ["too long → history 0"]),
+    "repetition": ("repeat yourself", ["repetition → temperature 0.7"]),
+    "empty": ("nothing comes", ["empty → temperature 0.8"]),
+    "unclosed_reasoning": ("ponder this", ["unclosed reasoning → thinking budget 16"]),
+    "wrong_language": ("it was misspoken", ["wrong language → model fallback"]),
+    "language_unknown": ("退货要多少天？", ["language unknown → quote the passages"]),
+    "engine_lost": ("an outage", ["engine lost → model fallback"]),
+    "failed_review": ("the worst question", ["failed review → candidates 3", "failed review → quote the passages"]),
+}
+"""What is said so that a try is poor in that way, and the rungs that the turn then takes."""
+
+
+@pytest.mark.parametrize("poor", get_args(Poor))
+async def test_each_way_of_being_poor_takes_its_rungs(site: Site, poor: Poor) -> None:
+    """In order, as its plan holds them; each stands in the turn's table and in its try's summary."""
+    text, rungs = WAYS[poor]
+    conversation = site.new()
+    reply = await site.say(conversation, text)
+    results = [step.result for step in reply.steps if step.step == "generate_answer"]
+    assert [result.split(" · ")[0] for result in results if "→" in result] == rungs
+    tries = [line for line in await _summaries(site, conversation) if "review_answer" not in line and " · try " in line]
+    assert [line.rpartition(": ")[2] for line in tries] == [
+        rung.removesuffix(" → quote the passages") for rung in rungs
+    ]

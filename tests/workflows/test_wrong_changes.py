@@ -129,6 +129,16 @@ def test_a_wrong_change_is_caught_in_the_sandbox(tmp_path: Path, before: str, af
     assert said in failures_of(folder, "normal")["normal"]
 
 
+def test_a_forgotten_cap_on_tokens_is_caught(tmp_path: Path) -> None:
+    """By the turn that had none left and quoted, where the ladder would now sample again."""
+    folder = changed_workflows(
+        tmp_path, {"ladder.py": ("return None if self.plan.max_turn_tokens is None else", "return None and")}
+    )
+    told = failures_of(folder, "rung-tokens-used-up", "rung-repetition")
+    assert "ondeterminism" in told["rung-tokens-used-up"]
+    assert told["rung-repetition"] == ""
+
+
 def test_an_unchanged_copy_is_not_caught(tmp_path: Path) -> None:
     """So it is the change that the others are caught for."""
     assert failures_of(changed_workflows(tmp_path, {}), "normal", "dialogue") == {"normal": "", "dialogue": ""}

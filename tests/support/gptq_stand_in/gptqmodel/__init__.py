@@ -27,6 +27,7 @@ class QuantizeConfig:
     group_size: int
     sym: bool
     desc_act: bool
+    format: str
 
 
 class GPTQModel:
@@ -47,22 +48,26 @@ class GPTQModel:
         tensors: dict[str, Tensor] = {}
         for name, weight in self.model.state_dict().items():
             if ".layers." in name and weight.ndim == 2:
-                layer = round_to_nearest(weight, config.group_size)
-                tensors |= gptq_tensors(name.removesuffix(".weight"), layer, bits=config.bits)
+                layer = round_to_nearest(weight, config.group_size, sym=config.sym)
+                v2 = config.format == "gptq_v2"
+                tensors |= gptq_tensors(name.removesuffix(".weight"), layer, bits=config.bits, v2=v2)
             else:
                 tensors[name] = weight.half()
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
-        told = asdict(config) | {"quant_method": "gptq", "checkpoint_format": "gptq"}
+        told = asdict(config) | {"quant_method": "gptq", "checkpoint_format": config.format}
         raw = json.loads((self.source / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(raw | {"quantization_config": told}))
         shutil.copyfile(self.source / "tokenizer.json", folder / "tokenizer.json")
 
 
-def round_to_nearest(weight: Tensor, group: int) -> Known:
-    """Symmetric, a scale for each group along the inputs."""
+def round_to_nearest(weight: Tensor, group: int, *, sym: bool) -> Known:
+    """To codes of four bits, with a scale and, unless ``sym``, a zero point for each group along the inputs."""
     outputs, inputs = weight.shape
     groups = weight.view(outputs, -1, group)
-    scales = (groups.abs().amax(-1) / 7.5).half().clamp_min(1e-6)
-    codes = (groups / scales.float()[..., None]).round().add(8).clamp(0, 15).view(outputs, inputs)
-    zeros = torch.full((inputs // group, outputs), 8)
-    return Known(codes.T.long(), zeros, scales.T.contiguous(), torch.arange(inputs) // group)
+    low, high = groups.amin(-1).clamp_max(0), groups.amax(-1).clamp_min(0)
+    span = 2 * groups.abs().amax(-1) if sym else high - low
+    scales = (span / 15).half().clamp_min(1e-6)
+    zeros = torch.full_like(low, 8) if sym else (-low / scales.float()).round().clamp(0, 15)
+    codes = ((groups / scales.float()[..., None]).round() + zeros[..., None]).clamp(0, 15).view(outputs, inputs)
+    order = torch.arange(inputs) // group
+    return Known(codes.T.long(), zeros.T.long().contiguous(), scales.T.contiguous(), order)
