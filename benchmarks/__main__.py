@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks import facts
 from cli.ending import end
 
-NAMES = ("engine", "start", "turn", "long", "open")
+NAMES = ("engine", "start", "turn", "long", "open", "cancel")
 ALONE = ("gpu",)  # asked for by name: it wants a device of its own
 
 

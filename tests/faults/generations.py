@@ -47,8 +47,8 @@ def cuts(times: int) -> list[Cut]:
 @dataclass(frozen=True, slots=True)
 class CutOutcome:
     """``recovered`` is seconds from the kill to the next token or the final event that a reader of the stream gets, of
-    an attempt after the killed one; ``tokens`` those of the answer, ``twice`` how many of them engines made again,
-    ``shown_twice`` how many characters of it a reader got again."""
+    an attempt after the killed one; ``elsewhere``: another worker's process ended it. ``tokens`` are those of the
+    answer, ``twice`` how many of them engines made again, ``shown_twice`` how many characters a reader got again."""
 
     process: str
     place: str
@@ -56,6 +56,7 @@ class CutOutcome:
     number: int
     seed: int
     recovered: float
+    elsewhere: bool
     tokens: int
     twice: int
     shown_twice: int
@@ -101,6 +102,7 @@ async def _cut_once(faults: FaultSite, cut: Cut, seed: int) -> tuple[CutOutcome,
         **asdict(cut),
         seed=seed,
         recovered=round(await _next_shown(faults, said, made, stop) - killed_at, 3),
+        elsewhere=await _ended_elsewhere(faults, said, stop),
         tokens=len(written.tokens),
         twice=made_twice(made),
         shown_twice=max(0, len(written.shown) - len(expected.shown)),
@@ -149,6 +151,11 @@ async def _next_shown(faults: FaultSite, said: Said, made: list[Made], stop: Sto
     later = [each.at for each in made if each.attempt > stop.attempt]
     events, _ = await faults.stream(said)
     return min(event.at for event in events if event.kind in (*SHOWN, "final") and event.at >= min(later))
+
+
+async def _ended_elsewhere(faults: FaultSite, said: Said, stop: Stop) -> bool:
+    (generated,) = [each for each in await faults.attempts(said.conversation) if each[0] == "generate_answer"]
+    return not generated[2].endswith(f":{stop.pid}")
 
 
 def _differing(expected: _Written, written: _Written) -> list[str]:
