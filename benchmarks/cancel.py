@@ -24,7 +24,6 @@ from benchmarks.cpu import CpuSeconds
 from benchmarks.figures import percentile, spread
 from benchmarks.generating import Generating, Running, stand
 from dialogue.faults import ParleyFault
-from dialogue.turn import Reply
 
 __all__ = ["run", "table"]
 
@@ -126,7 +125,7 @@ async def _cancel(generating: Generating, running: Running) -> float | None:
         async with asyncio.timeout(PROMPTLY):
             # another process: nothing tells when it frees a row
             while (await engine.stats())["cancelled"] == before:
-                if running.saying.done():
+                if running.ended_by_itself:  # a cancelled turn is replied to at once, before its row is free
                     return None
                 await asyncio.sleep(LOOK_SECONDS)
         freed = time.perf_counter()
@@ -141,8 +140,7 @@ async def _ended(cancelling: asyncio.Task[None], running: Running) -> None:
     """Until the turn was replied to, whether it was cancelled or had ended."""
     with contextlib.suppress(ParleyFault):  # nothing runs any more that could be cancelled
         await cancelling
-    reply = await running.saying
-    assert isinstance(reply, Reply)
+    await running.saying
 
 
 async def _stop(generating: Generating, running: Sequence[Running]) -> None:

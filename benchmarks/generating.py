@@ -21,7 +21,6 @@ from temporalio.worker import Worker
 
 from benchmarks.shapes import Living, file_server
 from dialogue.messages import CancelTurn, Say
-from dialogue.turn import Reply
 from gateway.conversations import Conversations
 from model_runtime.keeper import EngineKeeper
 from model_runtime.prepare import prepare_model
@@ -30,6 +29,7 @@ from records.connection import connect
 from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.load import load
+from settings.logs import configure_logs
 from settings.schema import Settings
 from tests.support.scripted_steps import ScriptedSteps
 from tests.support.site import write_settings
@@ -54,7 +54,12 @@ class Running:
     """A turn that is being generated: its first token was logged."""
 
     conversation: str
-    saying: asyncio.Task[Reply | object]
+    saying: asyncio.Task[Any]
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether it was replied to, and not because it was cancelled."""
+        return self.saying.done() and self.saying.result().verdict != "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ async def stand(folder: Path) -> AsyncGenerator[Stand]:
     async with AsyncExitStack() as stack:
         environment = await stack.enter_async_context(await file_server(folder / "temporal.db"))
         settings = _settings(folder, environment.client.service_client.config.target_host)
+        configure_logs(settings.log, pool="gpu")
         model = settings.model
         await asyncio.to_thread(
             prepare_model, model.source, name=model.name, method=model.held, folder=Layout.of(settings).models
@@ -136,6 +142,7 @@ def _settings(folder: Path, address: str) -> Settings:
     changes: dict[str, Any] = {
         "temporal": {"address": address},
         "model": {"rows": ROWS, "widths": [1024]},
+        "log": {"level": "error"},  # a step that is cancelled says so, each time
         "generation": {"max_new_tokens": LONGEST, "temperature": 0.8, "max_tries": 1},
     }
     return load(write_settings(folder, changes))
