@@ -45,7 +45,7 @@ class Size:
     in_flight: Sequence[int] = IN_FLIGHT
 
 
-FULL = Size(rounds=2, cancels=15, window=8.0)
+FULL = Size(rounds=2, cancels=12, window=6.0)
 QUICK = Size(rounds=1, cancels=2, window=1.0, intervals=(INTERVAL,), in_flight=(1, 2))
 
 

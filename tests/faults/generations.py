@@ -16,7 +16,7 @@ from tests.faults.desk import Stop
 from tests.faults.fault_site import QUESTIONS, FaultSite
 from tests.faults.kills import ANSWERED_SECONDS, REACHED_SECONDS, SEED, write_down
 from tests.faults.made import Made, made_of, made_twice
-from tests.faults.stops import PLACES
+from tests.faults.stops import PLACES, after_token
 
 __all__ = ["SAMPLINGS", "Cut", "CutOutcome", "check_one_cut", "cuts"]
 
@@ -33,6 +33,15 @@ class Cut:
     place: str
     sampling: str
     number: int = 1
+
+    def stop(self, tokens: int) -> str:
+        """The name of the stop, in an answer of so many tokens."""
+        return {"first": after_token(1), "late": after_token(tokens - 1)}.get(self.place, self.place)
+
+    @property
+    def needs_another_attempt(self) -> bool:
+        """An engine that has told the end of its answer is needed no more."""
+        return (self.process, self.place) != ("engine", "last")
 
     def __str__(self) -> str:
         return f"{self.process}-{self.place}-{self.sampling}-{self.number}"
@@ -94,21 +103,21 @@ async def _cut_once(faults: FaultSite, cut: Cut, seed: int) -> tuple[CutOutcome,
     undisturbed = await _said(faults, asked)
     expected = await _written(faults, undisturbed)
     faults.answers[undisturbed.text, undisturbed.seed] = expected.answer
-    said, stop, killed_at = await _said_and_killed(faults, asked, cut)
+    said, stop, killed_at = await _said_and_killed(faults, asked, cut, len(expected.tokens))
     found = await look_at(faults, [said])
     written = await _written(faults, said)
     made = made_of(faults.made, said.stream)
     outcome = CutOutcome(
         **asdict(cut),
         seed=seed,
-        recovered=round(await _next_shown(faults, said, made, stop) - killed_at, 3),
+        recovered=round(await _next_shown(faults, said, made, stop, killed_at) - killed_at, 3),
         elsewhere=await _ended_elsewhere(faults, said, stop),
         tokens=len(written.tokens),
         twice=made_twice(made),
         shown_twice=max(0, len(written.shown) - len(expected.shown)),
         lost=found.lost,
         doubled=found.doubled,
-        wrong=(*found.wrong, *_differing(expected, written), *_uncounted(written, made, stop)),
+        wrong=(*found.wrong, *_differing(expected, written), *_uncounted(cut, written, made, stop)),
     )
     return outcome, said
 
@@ -119,11 +128,13 @@ async def _said(faults: FaultSite, asked: tuple[str, int, float]) -> Said:
     return await asyncio.wait_for(faults.caller.say(said), ANSWERED_SECONDS)
 
 
-async def _said_and_killed(faults: FaultSite, asked: tuple[str, int, float], cut: Cut) -> tuple[Said, Stop, float]:
-    """What was said, the stop at which its generation was cut, and when (seconds since the epoch)."""
+async def _said_and_killed(
+    faults: FaultSite, asked: tuple[str, int, float], cut: Cut, tokens: int
+) -> tuple[Said, Stop, float]:
+    """What was said, the stop at which its generation of ``tokens`` was cut, and when (seconds since the epoch)."""
     question, seed, temperature = asked
     said = Said(faults.site.new(), question, seed, temperature=temperature)
-    hold = faults.desk.hold("generate_answer", cut.place, said.conversation)
+    hold = faults.desk.hold("generate_answer", cut.stop(tokens), said.conversation)
     saying = asyncio.create_task(faults.caller.say(said))
     try:
         stop = await asyncio.wait_for(hold.reached(), REACHED_SECONDS)
@@ -145,12 +156,13 @@ async def _written(faults: FaultSite, said: Said) -> _Written:
     return _Written(said.reply["answer"], tokens, shown)
 
 
-async def _next_shown(faults: FaultSite, said: Said, made: list[Made], stop: Stop) -> float:
+async def _next_shown(faults: FaultSite, said: Said, made: list[Made], stop: Stop, killed_at: float) -> float:
     """When a reader got the first text, or the end, that a later attempt made. What the killed engine had made and
-    its worker logged afterwards is not counted as recovery."""
+    its worker logged afterwards is not counted as recovery. Where no other attempt was needed: the end."""
     later = [each.at for each in made if each.attempt > stop.attempt]
+    kinds, since = ((*SHOWN, "final"), min(later)) if later else (("final",), killed_at)
     events, _ = await faults.stream(said)
-    return min(event.at for event in events if event.kind in (*SHOWN, "final") and event.at >= min(later))
+    return min(event.at for event in events if event.kind in kinds and event.at >= since)
 
 
 async def _ended_elsewhere(faults: FaultSite, said: Said, stop: Stop) -> bool:
@@ -167,12 +179,12 @@ def _differing(expected: _Written, written: _Written) -> list[str]:
     ]
 
 
-def _uncounted(written: _Written, made: list[Made], stop: Stop) -> list[str]:
-    """That the count is one of all tokens, and that a later attempt made the rest from where the log ended."""
+def _uncounted(cut: Cut, written: _Written, made: list[Made], stop: Stop) -> list[str]:
+    """Whether the count is one of all tokens, and a later attempt took over exactly where one is needed."""
     wrong = []
     places = {place for each in made for place in range(each.start, each.start + each.count)}
     if places != set(range(len(written.tokens))):
         wrong.append(f"{len(written.tokens)} tokens logged, made were those at {sorted(places)}")
-    if not any(each.attempt > stop.attempt for each in made):
-        wrong.append(f"no attempt after the {stop.attempt}. made anything")
+    if any(each.attempt > stop.attempt for each in made) != cut.needs_another_attempt:
+        wrong.append(f"the attempts that made something were {sorted({each.attempt for each in made})}")
     return wrong

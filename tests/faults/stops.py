@@ -1,5 +1,5 @@
 """Stops: before, in the middle of and after each step a worker tells the driver where it is and waits for its word.
-Of a generation also while its prompt is taken in, at its first token and at its last.
+Of a generation also while its prompt is taken in, after each token and at its end.
 
 They are put around the product's own classes by the process that the tests start (:mod:`tests.faults.process`), so
 that the product knows nothing of them. The driver is :class:`tests.faults.desk.Desk`; without one nothing waits.
@@ -29,15 +29,15 @@ from model_runtime.protocol import GenerationRequest, TokenEvent
 from records.audit import AuditLog
 from records.token_log_sqlite import SqliteTokenLog
 
-__all__ = ["DESK", "MIDDLE", "PLACES", "STEPS", "WHENS", "install"]
+__all__ = ["DESK", "MIDDLE", "PLACES", "STEPS", "WHENS", "after_token", "install"]
 
 DESK = "FAULT_DESK"
 """The environment's name of the driver's Unix socket."""
 STEPS: tuple[StepName, ...] = get_args(StepName)
 WHENS = ("before", "middle", "after")
-PLACES = ("prefill", "first", "middle", "last")
-"""Inside a generation: the engine has the request and gave no token; the first token was logged; the fourth; all were
-logged, and the end was reported to nobody."""
+PLACES = ("prefill", "first", "middle", "late", "last")
+"""Inside a generation: the engine has the request and gave no token; the first token was logged; the fourth; all but
+one; all were logged, and the end was reported to nobody."""
 MIDDLE = 4
 """The token after which a generation is in its middle: the small model's shortest answers have seven or eight."""
 
@@ -116,8 +116,8 @@ def install() -> None:
     # the middle: accepted and published; classified, found, reviewed in a thread; some tokens logged; the row kept
     _around(StreamEvents, "publish", lambda *a, **k: a[2] == "accepted", "receive_input")
     _around(asyncio, "to_thread", lambda *a, **k: True, "recognise_intent", "retrieve_knowledge", "review_answer")
-    _around(SqliteTokenLog, "append_tokens", lambda *a, **k: a[5] + len(a[6]) >= 1, "generate_answer", when="first")
     _around(SqliteTokenLog, "append_tokens", lambda *a, **k: a[5] + len(a[6]) >= MIDDLE, "generate_answer")
+    SqliteTokenLog.append_tokens = _with_each_token(SqliteTokenLog.append_tokens)  # type: ignore[method-assign]
     _around(CandidateSampler, "_take", lambda *a, **k: a[1].finish is not None, "generate_answer", when="last")
     ProcessEngine.submit = _with_prefill(ProcessEngine.submit)  # type: ignore[method-assign, assignment]
     _around(AuditLog, "append", lambda *a, **k: True, "return_answer")
@@ -139,6 +139,21 @@ def _around(owner: Any, name: str, is_it: Callable[..., bool], *steps: str, when
         return result
 
     setattr(owner, name, with_stops)
+
+
+def after_token(count: int) -> str:
+    """The stop of a generation whose log has got its ``count``-th token."""
+    return f"token {count}"
+
+
+def _with_each_token(append: Callable[..., Awaitable[int]]) -> Callable[..., Awaitable[int]]:
+    @functools.wraps(append)
+    async def with_stop(*args: Any, **options: Any) -> int:
+        result = await append(*args, **options)
+        await _inside(after_token(args[5] + len(args[6])), "generate_answer")
+        return result
+
+    return with_stop
 
 
 def _with_prefill(submit: Callable[..., Any]) -> Callable[..., AsyncGenerator[TokenEvent]]:

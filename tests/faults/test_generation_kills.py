@@ -1,7 +1,7 @@
 """A GPU worker or its engine is killed (SIGKILL) inside a generation: what was logged is gone on from, to the same end.
 
-At prefill, the first token, the fourth and the last; with greedy and with seeded sampling, each beside the same turn
-undisturbed: the same text, the same token ids, nothing shown twice.
+At prefill, after the first token, the fourth, the last but one and the last; with greedy and with seeded sampling, each
+beside the same turn undisturbed: the same text, the same token ids, nothing shown twice.
 """
 
 from __future__ import annotations
