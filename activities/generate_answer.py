@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 import structlog
 from temporalio import activity
 
-from activities.heartbeats import GenerationProgress, attempts_before, heartbeating
+from activities.heartbeats import INTERVAL, GenerationProgress, attempts_before, heartbeating
 from activities.sampling import CandidateSampler
 from activities.stream_events import StreamEvents
 from dialogue.faults import EngineHung, EngineLost, ParleyFault, RecordsFault, UnknownModel
@@ -92,7 +92,7 @@ class GenerateAnswerStep:
         events: StreamEvents,
         *,
         identity: str,
-        heartbeat_seconds: float = 0.2,
+        heartbeat_seconds: float = INTERVAL,
     ) -> None:
         self._models = models
         self._token_log = token_log

@@ -17,7 +17,12 @@ from temporalio import activity
 from dialogue.base import Value
 from dialogue.steps import Attempt
 
-__all__ = ["GenerationProgress", "attempts_before", "heartbeating", "living"]
+__all__ = ["INTERVAL", "GenerationProgress", "attempts_before", "heartbeating", "living"]
+
+INTERVAL = 0.2
+"""Seconds between two heartbeats of a generation, here and on their way to the server. A cancel comes back with the
+answer to a heartbeat and with nothing else, so this is how late it can arrive: docs/durability.md has what was
+measured."""
 
 KEPT = 8
 """Attempts that the details hold; of more, the first and the last ones."""

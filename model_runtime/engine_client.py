@@ -219,7 +219,7 @@ class ProcessEngine:
             now = loop.time()
             asked = bool(self._streams or self._calls)
             if not asked or now - before > 2 * pause:
-                self._heard = max(self._heard, before)
+                self._heard = now
             elif now - self._heard > self._hang_seconds:
                 fault = EngineHung(f"the engine made no step for {now - self._heard:.0f} s: it is replaced")
                 await self._lose(process, fault)

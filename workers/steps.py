@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from activities.heartbeats import INTERVAL
 from dialogue.faults import ParleyFault
 from settings.schema import ModelSettings, Service
 from workers.parts import Parts
@@ -22,9 +23,16 @@ Activity = Callable[..., Any]
 
 
 async def activities_for(
-    services: Iterable[Service], parts: Parts, engines: Engines | None, timeline: Timeline, *, identity: str
+    services: Iterable[Service],
+    parts: Parts,
+    engines: Engines | None,
+    timeline: Timeline,
+    *,
+    identity: str,
+    heartbeat: float = INTERVAL,
 ) -> list[Activity]:
-    """The activities that serve ``services``, ready to run. ``engines``: those of ``generate_answer``, started."""
+    """The activities that serve ``services``, ready to run. ``engines``: those of ``generate_answer``, started, which
+    says that it lives every ``heartbeat`` seconds."""
     serves = set(services)
     found: list[Activity] = []
     if serves & {"receive_input", "review_answer", "return_answer"}:
@@ -37,7 +45,7 @@ async def activities_for(
         recall = RecallConversationStep(parts.audit)
         found += [recall.recall_conversation, recall.keep_feedback]
     if engines is not None:
-        found.append(await _generate_answer(parts, engines, identity))
+        found.append(await _generate_answer(parts, engines, identity, heartbeat))
     return found
 
 
@@ -92,7 +100,7 @@ async def _with_embedder(serves: set[Service], parts: Parts, timeline: Timeline)
     return found
 
 
-async def _generate_answer(parts: Parts, engines: Engines, identity: str) -> Activity:
+async def _generate_answer(parts: Parts, engines: Engines, identity: str, heartbeat: float) -> Activity:
     """Every model whose queue is this pool's, loaded and warm before a task is taken."""
     from activities.generate_answer import GenerateAnswerStep, ServedModel
     from model_runtime.tokenizer import Tokenizer
@@ -103,13 +111,13 @@ async def _generate_answer(parts: Parts, engines: Engines, identity: str) -> Act
         return ServedModel(model.name, parts.manifest(model).digest, tokenizer, keeper, logprobs=model.logprobs)
 
     models = await asyncio.gather(*map(served, engines.models.values()))
-    heartbeat = parts.settings.steps["generate_answer"].heartbeat or 2.0
+    timeout = parts.settings.steps["generate_answer"].heartbeat or 2.0
     step = GenerateAnswerStep(
         {model.name: model for model in models},
         parts.token_log,
         parts.contents,
         parts.events,
         identity=identity,
-        heartbeat_seconds=min(0.2, heartbeat / 4),
+        heartbeat_seconds=min(heartbeat, timeout / 4),
     )
     return step.generate_answer

@@ -23,6 +23,7 @@ class Said:
     text: str
     seed: int
     turn: int = 1
+    temperature: float | None = None
     answers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     again: list[str] = field(default_factory=list[str])
     answered_at: float = 0.0
@@ -67,12 +68,14 @@ class Caller:
 
     async def _send(self, said: Said) -> str | None:
         """Sends it once; ``None`` when it was answered, else why it has to be sent again."""
-        body = {
+        body: dict[str, Any] = {
             "conversation": said.conversation,
             "message_id": said.message_id,
             "seed": said.seed,
             "messages": [{"role": "user", "content": said.text}],
         }
+        if said.temperature is not None:
+            body["temperature"] = said.temperature
         try:
             answer = await self._client.post("/v1/chat", json=body)
         except httpx.TransportError as error:

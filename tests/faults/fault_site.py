@@ -22,10 +22,20 @@ from model_runtime.tokenizer import Tokenizer
 from records.token_log import StreamEvent
 from tests.faults.caller import Caller, Said
 from tests.faults.desk import Desk
+from tests.faults.made import MADE
 from tests.faults.stops import DESK, STEPS
 from tests.support.site import Site, bring_up_site, merged
 
-__all__ = ["PROCESSES", "QUESTIONS", "SMALL_TALK", "TWO_OF_EACH", "Asked", "FaultSite", "bring_up_fault_site"]
+__all__ = [
+    "HANG_SECONDS",
+    "PROCESSES",
+    "QUESTIONS",
+    "SMALL_TALK",
+    "TWO_OF_EACH",
+    "Asked",
+    "FaultSite",
+    "bring_up_fault_site",
+]
 
 PROCESSES = ("dialogue", "gpu", "engine", "gateway", "temporal")
 QUESTIONS = (
@@ -49,12 +59,15 @@ _SHORT: dict[str, Any] = {
         }
     },
 }
+HANG_SECONDS = 12
 _SERVES = (*STEPS[:3], *STEPS[4:])
 TWO_OF_EACH: dict[str, Any] = {
     "pools": {
         "dialogue": {"serves": ["workflows", *_SERVES], "processes": 2},
         "gpu": {"serves": ["generate_answer"], "slots": 16, "processes": 2},
-    }
+    },
+    # how long an engine may stand still: far longer than a step of twenty answers takes, even on a busy machine
+    "model": {"hang_seconds": HANG_SECONDS},
 }
 Asked = tuple[tuple[str, int], ...]
 """Questions with their seeds."""
@@ -76,6 +89,8 @@ class FaultSite:
     desk: Desk
     caller: Caller
     tokenizer: Tokenizer
+    made: Path
+    """Where its workers count what their engines make (:mod:`tests.faults.made`)."""
     answers: dict[tuple[str, int], str] = field(default_factory=dict)
     """What a question with a seed is answered when nothing is killed: always the same."""
     undisturbed: dict[tuple[Asked, str, str], float] = field(default_factory=dict)
@@ -163,14 +178,15 @@ def _json_lines(log: Path) -> list[dict[str, Any]]:
 @contextlib.asynccontextmanager
 async def bring_up_fault_site(folder: Path, changes: Mapping[str, Any] | None = None) -> AsyncIterator[FaultSite]:
     """Everything that ``parley up`` starts, with stops in its workers."""
-    socket = folder / "desk"
+    socket, made = folder / "desk", folder / "made"
+    made.touch()
     async with contextlib.AsyncExitStack() as stack_:
         desk = await stack_.enter_async_context(Desk.open(socket))
-        stack_.enter_context(mock.patch.dict(os.environ, {DESK: str(socket)}))
+        stack_.enter_context(mock.patch.dict(os.environ, {DESK: str(socket), MADE: str(made)}))
         stack_.enter_context(mock.patch.object(stack, "_parley", _with_stops))
         site = await stack_.enter_async_context(bring_up_site(folder, merged(_SHORT, changes or {})))
         caller = Caller(site.gateway_url)
         stack_.push_async_callback(caller.close)
         tokenizer = await asyncio.to_thread(Tokenizer.load, site.layout.model(site.settings.model))
-        yield FaultSite(site, desk, caller, tokenizer)
+        yield FaultSite(site, desk, caller, tokenizer, made)
         desk.forget()

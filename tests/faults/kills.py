@@ -11,13 +11,27 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from tests.faults.caller import Said
 from tests.faults.checks import look_at
 from tests.faults.fault_site import PROCESSES, QUESTIONS, SMALL_TALK, Asked, FaultSite
 from tests.faults.stops import STEPS, WHENS
 
-__all__ = ["MANY", "RESULTS", "Kill", "Outcome", "check_one_kill", "kill_once", "kills", "learn_undisturbed"]
+__all__ = [
+    "ANSWERED_SECONDS",
+    "MANY",
+    "REACHED_SECONDS",
+    "RESULTS",
+    "SEED",
+    "Kill",
+    "Outcome",
+    "check_one_kill",
+    "kill_once",
+    "kills",
+    "learn_undisturbed",
+    "write_down",
+]
 
 RESULTS = "FAULT_RESULTS"
 """The environment's name of the file that outcomes are added to, a JSON line each."""
@@ -93,7 +107,7 @@ async def check_one_kill(faults: FaultSite, kill: Kill, folder: Path) -> list[Sa
     seed = int(os.environ.get(SEED) or random.randrange(1_000_000))
     print(f"{kill}: {SEED}={seed}")  # noqa: T201
     outcome, said = await kill_once(faults, kill, seed)
-    _write(outcome, folder)
+    write_down(asdict(outcome), folder)
     assert not outcome.wrong
     assert (outcome.lost, outcome.doubled) == (0, 0)
     return said
@@ -136,8 +150,8 @@ async def kill_once(faults: FaultSite, kill: Kill, seed: int) -> tuple[Outcome, 
     return outcome, said
 
 
-def _write(outcome: Outcome, folder: Path) -> None:
+def write_down(outcome: dict[str, Any], folder: Path) -> None:
     """Adds a line to the file that the environment names, else to one in ``folder``."""
     path = Path(os.environ.get(RESULTS) or folder / "kills.jsonl")
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(outcome)) + "\n")
+        file.write(json.dumps(outcome) + "\n")

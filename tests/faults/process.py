@@ -1,10 +1,12 @@
-"""``python -m tests.faults.process worker POOL``: the command line of the product, with stops in its steps."""
+"""``python -m tests.faults.process worker POOL``: the command line of the product, with stops in its steps and with
+a count of what its engines make."""
 
 from __future__ import annotations
 
 from cli.main import main
-from tests.faults.stops import install
+from tests.faults import made, stops
 
 if __name__ == "__main__":
-    install()
+    stops.install()
+    made.install()
     main()

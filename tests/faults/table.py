@@ -1,4 +1,4 @@
-"""``python -m tests.faults.table RESULTS.jsonl``: the table of ``docs/durability.md``, as Markdown."""
+"""``python -m tests.faults.table RESULTS.jsonl``: the tables of ``docs/durability.md``, as Markdown."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.fault_site import PROCESSES
-from tests.faults.stops import STEPS
+from tests.faults.stops import PLACES, STEPS
 
-__all__ = ["main", "table"]
+__all__ = ["cut_table", "main", "table"]
 
 GIVEN = "{number} under way: p50 / p95 s (undisturbed)"
 
@@ -38,6 +38,29 @@ def _row(process: str, step: str, outcomes: Sequence[dict[str, Any]], numbers: S
     return [_line([process, f"`{step}`" if step != "all" else step, len(outcomes), lost, doubled, *times])]
 
 
+CUT = ("process", "place", "kills", "lost", "doubled", "shown twice", "tokens", "made twice", "recovery p50 / p95 s")
+
+
+def cut_table(outcomes: Sequence[dict[str, Any]]) -> str:
+    """The kills inside of generations: a row for each process and place, and one for all of a process."""
+    lines = [_line(CUT), _line("---" for _ in CUT)]
+    for process in PROCESSES:
+        killed = [each for each in outcomes if each["process"] == process]
+        for place in PLACES:
+            lines += _cut_row(process, place, [each for each in killed if each["place"] == place])
+        lines += _cut_row(process, "all", killed)
+    return "\n".join(lines)
+
+
+def _cut_row(process: str, place: str, outcomes: Sequence[dict[str, Any]]) -> list[str]:
+    if not outcomes:
+        return []
+    counts = [sum(each[name] for each in outcomes) for name in ("lost", "doubled", "shown_twice", "tokens", "twice")]
+    recovered = [each["recovered"] for each in outcomes]
+    times = f"{_share(recovered, 0.5):.1f} / {_share(recovered, 0.95):.1f}"
+    return [_line([process, place, len(outcomes), *counts, times])]
+
+
 def _times(outcomes: Sequence[dict[str, Any]]) -> str:
     if not outcomes:
         return ""
@@ -58,7 +81,9 @@ def _line(cells: Iterable[object]) -> str:
 
 def main(path: Path) -> None:
     outcomes = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    print(table(outcomes))  # noqa: T201
+    cuts = [each for each in outcomes if "place" in each]
+    whole = [each for each in outcomes if "place" not in each]
+    print("\n\n".join([*([table(whole)] if whole else []), *([cut_table(cuts)] if cuts else [])]))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,0 +1,160 @@
+"""A real GPU worker with its engine process, and Parley's own conversations whose other steps do nothing.
+
+Worker and clients share this process, so that the engine can be asked at any moment; it and the server are their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import urllib.request
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+from temporalio.worker import Worker
+
+from benchmarks.shapes import Living, file_server
+from dialogue.messages import CancelTurn, Say
+from gateway.conversations import Conversations
+from model_runtime.keeper import EngineKeeper
+from model_runtime.prepare import prepare_model
+from model_runtime.protocol import Engine
+from records.connection import connect
+from records.token_log import TokenLog
+from settings.layout import Layout
+from settings.load import load
+from settings.logs import configure_logs
+from settings.schema import Settings
+from tests.support.scripted_steps import ScriptedSteps
+from tests.support.site import write_settings
+from workers.engines import Engines
+from workers.parts import Parts
+from workers.run import ready_file
+from workers.serving import worker
+from workers.timeline import Timeline
+from workflows.conversation_workflow import ConversationWorkflow
+from workflows.dialogue_workflow import DialogueWorkflow
+
+__all__ = ["ROWS", "Generating", "Running", "Stand", "stand"]
+
+ROWS = 8
+LONGEST = 900
+# The script sends what has `chat` in it to the model without looking anything up.
+QUESTION = "Let us chat. Tell me a very long story about a dog, a boat and a lighthouse, in many chapters."
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A turn that is being generated: its first token was logged."""
+
+    conversation: str
+    saying: asyncio.Task[Any]
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether it was replied to, and not because it was cancelled."""
+        return self.saying.done() and self.saying.result().verdict != "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Generating:
+    """A worker of one heartbeat interval. ``metrics`` is its address."""
+
+    stand: Stand
+    metrics: str
+
+    async def begin(self) -> Running:
+        """Says something and waits for the first token of the answer."""
+        name = f"benchmark-{uuid.uuid4().hex}"
+        say = Say(message_id="m1", text=QUESTION)
+        saying = asyncio.create_task(self.stand.conversations.say(name, say, fresh=True))
+        async with aclosing(self.stand.token_log.follow(f"{name}/0001", until_kinds=("token",))) as events:
+            async for _ in events:
+                pass
+        return Running(name, saying)
+
+    async def cancel(self, running: Running) -> None:
+        """As the gateway does. Raises the fault of a turn that ended already."""
+        await self.stand.conversations.cancel_turn(running.conversation, CancelTurn())
+
+    async def heartbeats(self) -> float:
+        """How many requests with a heartbeat the worker sent so far."""
+        return await asyncio.to_thread(_requests, self.metrics, "RecordActivityTaskHeartbeat")
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What stays up while workers come and go."""
+
+    settings: Settings
+    conversations: Conversations
+    token_log: TokenLog
+    engines: Engines
+    keeper: EngineKeeper
+
+    async def engine(self) -> Engine:
+        return await self.keeper.ready()
+
+    @asynccontextmanager
+    async def generating(self, interval: float) -> AsyncGenerator[Generating]:
+        """A worker whose generations send a heartbeat every ``interval`` seconds."""
+        async with worker(self.settings, "gpu", self.engines, Timeline(), heartbeat=interval):
+            ready = ready_file(Layout.of(self.settings), "gpu", os.getpid())
+            yield Generating(self, json.loads(await asyncio.to_thread(ready.read_text, "utf-8"))["metrics"])
+
+
+@asynccontextmanager
+async def stand(folder: Path) -> AsyncGenerator[Stand]:
+    """Server, engine, and a worker for all but the generation. Raises what the engine's own start raises."""
+    async with AsyncExitStack() as stack:
+        environment = await stack.enter_async_context(await file_server(folder / "temporal.db"))
+        settings = _settings(folder, environment.client.service_client.config.target_host)
+        configure_logs(settings.log, pool="gpu")
+        model = settings.model
+        await asyncio.to_thread(
+            prepare_model, model.source, name=model.name, method=model.held, folder=Layout.of(settings).models
+        )
+        engines = Engines(settings, stack, Timeline())
+        parts = await Parts.open(settings, stack)
+        planner = parts.planner(await parts.policies())
+        client = await connect(settings.temporal)
+        steps = ScriptedSteps("dialogue", planner=planner.plan)
+        beside = Worker(
+            client,
+            task_queue="dialogue",
+            workflows=[ConversationWorkflow, DialogueWorkflow],
+            activities=[each for each in steps.activities() if each.__name__ != "generate_answer"],
+            interceptors=[Living()],
+        )
+        await stack.enter_async_context(beside)
+        conversations = Conversations(client, task_queue="dialogue", web_ui=settings.temporal.web_ui)
+        yield Stand(settings, conversations, parts.token_log, engines, await engines.ready(model.name))
+
+
+def _settings(folder: Path, address: str) -> Settings:
+    """One row for each of the answers, long ones; none is made again when it turns out poor."""
+    changes: dict[str, Any] = {
+        "temporal": {"address": address},
+        "model": {"rows": ROWS, "widths": [1024]},
+        "log": {"level": "error"},  # a step that is cancelled says so, each time
+        "generation": {"max_new_tokens": LONGEST, "temperature": 0.8, "max_tries": 1},
+    }
+    return load(write_settings(folder, changes))
+
+
+def _requests(metrics: str, operation: str) -> float:
+    with urllib.request.urlopen(metrics, timeout=10) as answer:  # noqa: S310 (our own worker)
+        families = text_string_to_metric_families(answer.read().decode())
+    return sum(
+        sample.value
+        for family in families
+        if family.name == "temporal_request"
+        for sample in family.samples
+        if sample.labels.get("operation") == operation
+    )

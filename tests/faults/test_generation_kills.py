@@ -1,0 +1,32 @@
+"""A GPU worker or its engine is killed (SIGKILL) inside a generation: what was logged is gone on from, to the same end.
+
+At prefill, after the first token, the fourth, the last but one and the last; with greedy and with seeded sampling, each
+beside the same turn undisturbed: the same text, the same token ids, nothing shown twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.fault_site import FaultSite
+from tests.faults.generations import Cut, check_one_cut, cuts
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("faults"), pytest.mark.timeout(400)]
+
+TIMES = 4
+QUICK = (Cut("engine", "prefill", "seeded"), Cut("gpu", "last", "greedy"))
+
+
+@pytest.mark.parametrize("cut", QUICK, ids=str)
+async def test_a_cut_generation_ends_as_it_would_have(faults: FaultSite, cut: Cut, tmp_path: Path) -> None:
+    """Where there is one worker: it is started again, or starts its engine again."""
+    await check_one_cut(faults, cut, tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("cut", cuts(TIMES), ids=str)
+async def test_another_worker_goes_on_from_the_prefix(fault_pairs: FaultSite, cut: Cut, tmp_path: Path) -> None:
+    """Where there are two of each."""
+    await check_one_cut(fault_pairs, cut, tmp_path)
