@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -77,7 +78,11 @@ async def run(*, quick: bool = False) -> dict[str, Any]:
     turns = await peers_turns.measure(quick=quick)
     for candidate in candidates:
         if not candidate.absent:
-            rows += await _rows(candidate, works)
+            try:
+                rows += await _rows(candidate, works)
+            except Exception as error:  # the others are measured all the same
+                left_out[candidate.name] = f"it failed: {error!r}"
+                traceback.print_exc()
     return {
         "model": prepared().name,
         "works": {str(flight): shape(asked) for flight, asked in works.items()},

@@ -115,7 +115,8 @@ async def _read(stdout: asyncio.StreamReader, said: deque[str]) -> None:
 
 
 def _client(port: int) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=None)
+    # a connection each: a server may close one that idles just as the next request is sent over it
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=None, limits=limits, trust_env=False)  # noqa: S113
 
 

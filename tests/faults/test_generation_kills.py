@@ -6,6 +6,7 @@ beside the same turn undisturbed: the same text, the same token ids, nothing sho
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.faults.generations import Cut, check_one_cut, cuts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("faults"), pytest.mark.timeout(400)]
 
-TIMES = 4
+TIMES = int(os.environ.get("FAULT_TIMES", "1"))
 QUICK = (Cut("engine", "prefill", "seeded"), Cut("gpu", "last", "greedy"))
 
 
