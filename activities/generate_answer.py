@@ -294,7 +294,7 @@ def _prompt(request: GenerateAnswer, tokenizer: Tokenizer, engine: EngineDescrip
     )
 
 
-def _sampling(request: GenerateAnswer, index: int, *, logprobs: bool) -> Sampling:
+def _sampling(request: GenerateAnswer, index: int, *, logprobs: bool = False) -> Sampling:
     return Sampling(
         temperature=request.temperature,
         top_p=request.top_p,
