@@ -63,15 +63,15 @@ def test_logits_are_those_of_transformers(kind: str) -> None:
     decoder = Decoder(shape, model.state_dict(), torch.float32)
     cache = Cache(shape, rows=3, widths=(64, 128), dtype=torch.float32, device=torch.device("cpu"))
     row = 1
-    prefilled = decoder.prefill(ids[:40], 0, row, cache.hold(row, 40))
-    again = decoder.prefill(ids[40:50], 40, row, cache.hold(row, 50))
-    replayed = decoder.replay(ids[50:53], 50, row, cache.hold(row, 53), 4)
+    prefilled = decoder.prefill(ids[:40], 0, cache.hold(row, 40))
+    again = decoder.prefill(ids[40:50], 40, cache.hold(row, 50))
+    replayed = decoder.replay(ids[50:53], 50, cache.hold(row, 53), 4)
     torch.testing.assert_close(prefilled, expected[39], atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(again, expected[49], atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(replayed, expected[52], atol=2e-4, rtol=1e-3)
     for position in range(53, 120):  # over the border of the first width
-        pool = cache.hold(row, position + 1)
-        logits = decoder.decode([0, ids[position]], [0, position], [None, pool])
+        place = cache.hold(row, position + 1)
+        logits = decoder.decode([0, ids[position]], [0, position], [None, place])
         torch.testing.assert_close(logits[row], expected[position], atol=2e-4, rtol=1e-3)
 
 
@@ -109,15 +109,15 @@ def test_a_row_keeps_its_content_when_it_grows_and_memory_is_bounded() -> None:
     shape = Architecture.from_config({**_SHAPE, "model_type": "llama"})
     small = 2 * 3 * 2 * 2 * 16 * 16 * 4  # keys and values, layers, rows, kv heads, width, head dim, fp32
     cache = Cache(shape, rows=2, widths=(16, 32, 64), dtype=torch.float32, device=torch.device("cpu"), budget=3 * small)
-    pool = cache.hold(1, 16)
-    pool.keys[:, 1] = 5.0
+    place = cache.hold(1, 16)
+    place.pool.keys[:, place.number] = 5.0
     grown = cache.hold(1, 17)
-    assert grown.width == 32
-    assert bool((grown.keys[:, 1, :, :16] == 5).all())
+    assert grown.pool.width == 32
+    assert bool((grown.pool.keys[:, grown.number, :, :16] == 5).all())
     with pytest.raises(MemoryError):
         cache.hold(1, 33)
-    assert cache.pool_of(1) is grown
+    assert cache.place_of(1) == grown
     cache.release(1)
-    assert cache.hold(0, 16).width == 16
+    assert cache.hold(0, 16).pool.width == 16
     with pytest.raises(MemoryError, match="do not fit the widest row"):
         cache.hold(0, 65)
