@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from model_runtime.architecture import Architecture
-from model_runtime.cache import Cache
+from model_runtime.cache import Cache, Place
 from model_runtime.decoder import Decoder
 from model_runtime.linear import GROUP, Int4, Int8, load_linear
+from model_runtime.loading import load
+from model_runtime.probe import extents_equal
 from model_runtime.quantize import quantize_tensor
 
 _SHAPE: dict[str, Any] = {
@@ -121,3 +124,44 @@ def test_a_row_keeps_its_content_when_it_grows_and_memory_is_bounded() -> None:
     assert cache.hold(0, 16).pool.width == 16
     with pytest.raises(MemoryError, match="do not fit the widest row"):
         cache.hold(0, 65)
+
+
+def test_a_row_s_logits_do_not_depend_on_the_place_where_it_stands(model_folder: Path) -> None:
+    """Two widths at once, rows that stand at other numbers than their own: the bits are those alone, over whole pools and
+    where the probe allows it over the places in use alone."""
+    decoder = load(model_folder, torch.device("cpu"), torch.bfloat16).decoder
+    prompts = [list(range(40, 40 + length)) for length in (30, 280, 60, 300)]
+
+    def standing(rows: list[int]) -> list[Place]:
+        cache = Cache(
+            decoder.shape, rows=4, widths=(256, 512), dtype=torch.bfloat16, device=torch.device("cpu"), budget=1 << 30
+        )
+        for row in rows:
+            for start in range(0, len(prompts[row]), 256):
+                chunk = prompts[row][start : start + 256]
+                decoder.prefill(chunk, start, cache.hold(row, start + len(chunk)))
+        return [cache.hold(row, len(prompts[row])) for row in rows]
+
+    alone = []
+    for row, prompt in enumerate(prompts):
+        places = [*standing([row]), None, None, None]
+        alone.append(decoder.decode([7, 0, 0, 0], [len(prompt), 0, 0, 0], places, whole=True)[0])
+    for order in ([3, 1, 0, 2], [0, 1, 2, 3]):
+        for whole in {True, not extents_equal(decoder, 4, (256, 512))}:
+            places = standing(order)
+            lengths = [len(prompts[row]) for row in order]
+            made = decoder.decode([7] * 4, lengths, places, whole=whole)
+            for index, row in enumerate(order):
+                assert torch.equal(made[index], alone[row])
+
+
+def test_a_place_that_came_free_is_the_next_one_s() -> None:
+    """The lowest first, so that few places stand between those in use."""
+    shape = Architecture.from_config({**_SHAPE, "model_type": "llama"})
+    cache = Cache(shape, rows=3, widths=(16, 32), dtype=torch.float32, device=torch.device("cpu"), budget=1 << 24)
+    numbers = [cache.hold(row, 10).number for row in range(3)]
+    assert numbers == [0, 1, 2]
+    assert (cache.hold(0, 20).pool.width, cache.hold(0, 20).number) == (32, 0)
+    assert cache.hold(2, 20).number == 1
+    cache.release(1)
+    assert cache.hold(1, 5).number == 0
