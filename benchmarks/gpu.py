@@ -127,20 +127,20 @@ def _decode(decoder: Decoder, rows: int, device: torch.device) -> list[float]:
     from model_runtime.cache import Cache
 
     cache = Cache(decoder.shape, rows=rows, widths=(WIDTH,), dtype=torch.bfloat16, device=device)
-    pools = [cache.hold(row, WIDTH) for row in range(rows)]
+    places = [cache.hold(row, WIDTH) for row in range(rows)]
 
     def steps(count: int) -> None:
         for step in range(count):
-            decoder.decode([5] * rows, [HELD_TOKENS + step] * rows, [*pools])
+            decoder.decode([5] * rows, [HELD_TOKENS + step] * rows, places)
 
     steps(3)
     return [STEPS * rows / _seconds(lambda: steps(STEPS), device) for _ in range(RUNS)]
 
 
 def _prefill(decoder: Decoder, tokens: int, device: torch.device) -> list[float]:
-    ids, pool = [5] * tokens, decoder.pool(tokens)
-    decoder.prefill(ids, 0, 0, pool)
-    return [tokens / _seconds(lambda: decoder.prefill(ids, 0, 0, pool), device) for _ in range(RUNS)]
+    ids, place = [5] * tokens, decoder.place(tokens)
+    decoder.prefill(ids, 0, place)
+    return [tokens / _seconds(lambda: decoder.prefill(ids, 0, place), device) for _ in range(RUNS)]
 
 
 def _copy_bandwidth(device: torch.device, small: bool) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from model_runtime.cache import Cache, Pool
+from model_runtime.cache import Cache, Place
 from model_runtime.decoder import Decoder
 from model_runtime.protocol import Finish, GenerationRequest, TokenEvent
 from model_runtime.repetition import ParagraphWatch, repeats
@@ -93,8 +94,6 @@ class Batch:
         self._extents_equal, self._closes = extents_equal, closes
         self._entering: list[Sequence] = []
         self.rows: list[Sequence | None] = [None] * cache.rows
-        self._prompts: list[tuple[int, ...]] = [()] * cache.rows
-        """By row, the part of a prompt that the cache holds there, also after its sequence left."""
         self.put_back: list[Sequence] = []
         """Those that gave their row back for want of memory, to join again later; whoever takes them empties this."""
         self.counters = Counters()
@@ -170,28 +169,26 @@ class Batch:
         """Copies whole chunks of the prompt that another row holds, or held: several candidates of one question, the
         next try, the next turn. They were computed just as this sequence would, so no token changes."""
         prompt = sequence.request.prompt_ids
-        common, donor = max((_common_chunks(prompt, held), row) for row, held in enumerate(self._prompts))
-        source = self._cache.held_by(donor)
-        self._prompts[sequence.row] = ()
-        if not common or source is None:
+        found = ((_common_chunks(prompt, place.prompt), place) for place in self._cache.places())
+        common, donor = max(found, key=itemgetter(0), default=(0, None))
+        if not common or donor is None:
             return
-        pool = _unless_short(lambda: self._cache.hold(sequence.row, common))
-        if pool is None:
+        place = _unless_short(lambda: self._cache.hold(sequence.row, common))
+        if place is None:
             return  # taking it in tells
-        if (pool, sequence.row) != (source, donor):
-            pool.keys[:, sequence.row, :, :common] = source.keys[:, donor, :, :common]
-            pool.values[:, sequence.row, :, :common] = source.values[:, donor, :, :common]
-        self._prompts[sequence.row] = prompt[:common]
+        if place != donor:
+            place.take_over(donor, common)
+        place.remember(prompt[:common])
         sequence.held = sequence.reused = common
         self.counters.reused_tokens += common
 
     def _prefill(self, sequence: Sequence) -> Tensor:
         start = sequence.held
         chunk = list(sequence.request.prompt_ids[start : start + PREFILL_CHUNK])
-        pool = self._cache.hold(sequence.row, start + len(chunk))
-        logits = self._decoder.prefill(chunk, start, sequence.row, pool)
+        place = self._cache.hold(sequence.row, start + len(chunk))
+        logits = self._decoder.prefill(chunk, start, place)
         sequence.held += len(chunk)
-        self._prompts[sequence.row] = sequence.request.prompt_ids[: sequence.held]
+        place.remember(sequence.request.prompt_ids[: sequence.held])
         self.counters.prefill_tokens += len(chunk)
         return logits
 
@@ -201,9 +198,9 @@ class Batch:
         bound = min(sequence.length, sequence.held + REPLAY_CHUNK)
         while True:
             start = sequence.held
-            pool = self._cache.hold(sequence.row, start + 1)
-            some = made[start - prompt :][: min(rows, pool.width - start)]
-            logits = self._decoder.replay(some, start, sequence.row, pool, rows)
+            place = self._cache.hold(sequence.row, start + 1)
+            some = made[start - prompt :][: min(rows, place.pool.width - start)]
+            logits = self._decoder.replay(some, start, place, rows)
             sequence.held += len(some)
             self.counters.prefill_tokens += len(some)
             if sequence.held >= bound:
@@ -213,17 +210,17 @@ class Batch:
 
     def _decode(self) -> list[TokenEvent]:
         events: list[TokenEvent] = []
-        pools: dict[int, Pool] = {}
+        places: dict[int, Place] = {}
         for sequence in [s for s in self.rows if s is not None and s.entered]:
-            pool = _unless_short(lambda sequence=sequence: self._cache.hold(sequence.row, sequence.length))
-            if pool is None:
+            place = _unless_short(lambda sequence=sequence: self._cache.hold(sequence.row, sequence.length))
+            if place is None:
                 events += self._give_way(sequence)
             else:
-                pools[sequence.row] = pool
-        ready = [s for s in self.rows if s is not None and s.row in pools]
+                places[sequence.row] = place
+        ready = [s for s in self.rows if s is not None and s.row in places]
         if not ready:
             return events
-        logits = _unless_short(lambda: self._logits(ready, pools))
+        logits = _unless_short(lambda: self._logits(ready, places))
         if logits is None:
             # the step itself found no memory: the longest row makes room, the others go on in the next step
             return [*events, *self._give_way(max(ready, key=lambda s: s.length))]
@@ -233,13 +230,14 @@ class Batch:
             events.append(self._take(sequence, logits[sequence.row]))
         return events
 
-    def _logits(self, ready: list[Sequence], pools: dict[int, Pool]) -> Tensor:
+    def _logits(self, ready: list[Sequence], places: dict[int, Place]) -> Tensor:
         """Logits by row, each row's last token fed in."""
         extent = max(s.row for s in ready) + 1 if self._extents_equal else len(self.rows)
         ids, lengths = [0] * extent, [0] * extent
         for sequence in ready:
             ids[sequence.row], lengths[sequence.row] = sequence.made[-1], sequence.held
-        return self._decoder.decode(ids, lengths, [pools.get(row) for row in range(extent)])
+        where = [places.get(row) for row in range(extent)]
+        return self._decoder.decode(ids, lengths, where, whole=not self._extents_equal)
 
     # what becomes of a token
 

@@ -1,14 +1,15 @@
 """Keys and values of the rows, in pools of a few fixed widths.
 
 A row's width is the least that holds its *own* length, so what it computes over never depends on its neighbours.
-Each width has one pool with a place for every row; a pool is made when a first row needs it, and given back when
-memory is short and nobody is in it.
+Each width has one pool with as many places as there are rows; a pool is made when a first row needs it, and given back
+when memory is short and nobody is in it. A row takes the lowest free place of its pool, so that a step attends over few
+places beyond those in use.
 """
 
 from __future__ import annotations
 
-import weakref
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,16 +17,50 @@ from torch import Tensor
 from model_runtime.architecture import Architecture
 from model_runtime.memory import available_bytes, token_bytes
 
-__all__ = ["Cache", "Pool"]
+__all__ = ["Cache", "Place", "Pool"]
 
 
-@dataclass(slots=True, weakref_slot=True)
+@dataclass(slots=True, eq=False)
 class Pool:
-    """``keys`` and ``values``: [layers, rows, kv heads, width, head dim]."""
+    """``keys`` and ``values``: [layers, places, kv heads, width, head dim]. ``rows``: who has each place; ``prompts``:
+    which part of a prompt stands there, also after its row left."""
 
     width: int
     keys: Tensor
     values: Tensor
+    rows: list[int | None] = field(init=False)
+    prompts: list[tuple[int, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = [None] * self.places
+        self.prompts = [()] * self.places
+
+    @property
+    def places(self) -> int:
+        return self.keys.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sequence stands: at ``number`` of ``pool``."""
+
+    pool: Pool
+    number: int
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """The part of a prompt that is held here."""
+        return self.pool.prompts[self.number]
+
+    def remember(self, prompt: tuple[int, ...]) -> None:
+        """That this part of a prompt is held here."""
+        self.pool.prompts[self.number] = prompt
+
+    def take_over(self, other: Place, length: int) -> None:
+        """Copies the first ``length`` keys and values of another place, and what is known of them."""
+        for mine, theirs in ((self.pool.keys, other.pool.keys), (self.pool.values, other.pool.values)):
+            mine[:, self.number, :, :length] = theirs[:, other.number, :, :length]
+        self.remember(other.prompt[:length])
 
 
 class Cache:
@@ -47,46 +82,45 @@ class Cache:
         self.widths = widths
         self._shape, self._dtype, self._device, self._budget, self._spare = shape, dtype, device, budget, spare
         self._pools: dict[int, Pool] = {}
-        self._width_of: list[int | None] = [None] * rows
-        self._left: list[weakref.ref[Pool] | None] = [None] * rows
+        self._place_of: list[Place | None] = [None] * rows
 
     def width_for(self, length: int) -> int | None:
         """The least width that holds ``length`` tokens; ``None`` beyond the widest."""
         return next((width for width in self.widths if width >= length), None)
 
-    def pool_of(self, row: int) -> Pool | None:
+    def place_of(self, row: int) -> Place | None:
         """Where the row stands; ``None`` while it holds no sequence."""
-        width = self._width_of[row]
-        return None if width is None else self._pools[width]
+        return self._place_of[row]
 
-    def held_by(self, row: int) -> Pool | None:
-        """Where the row stands, or last stood, if that memory was not given back since: what it held is there still."""
-        left = self._left[row]
-        return self.pool_of(row) or (None if left is None else left())
+    def places(self) -> Iterator[Place]:
+        """All there are, of whoever."""
+        return (Place(pool, number) for pool in self._pools.values() for number in range(pool.places))
 
-    def hold(self, row: int, length: int) -> Pool:
-        """The pool in which ``row`` has room for ``length`` tokens; what it held so far moves along.
+    def hold(self, row: int, length: int) -> Place:
+        """The place at which ``row`` has room for ``length`` tokens; what it held so far moves along.
 
         Raises :class:`MemoryError` (or torch's own error) where there is no memory; the row then keeps its place.
         """
-        width, now = self.width_for(length), self._width_of[row]
+        width, now = self.width_for(length), self._place_of[row]
         if width is None:
             raise MemoryError(f"{length} tokens do not fit the widest row of {self.widths[-1]}")
-        if now == width:
-            return self._pools[width]
+        if now is not None and now.pool.width == width:
+            return now
         pool = self._pools.get(width) or self._make(width)
+        place = Place(pool, pool.rows.index(None))
+        place.remember(())
         if now is not None:
-            old = self._pools[now]
-            pool.keys[:, row, :, :now] = old.keys[:, row]
-            pool.values[:, row, :, :now] = old.values[:, row]
-        self._width_of[row] = width
-        return pool
+            place.take_over(now, now.pool.width)
+            self.release(row)
+        pool.rows[place.number] = row
+        self._place_of[row] = place
+        return place
 
     def release(self, row: int) -> None:
-        """Gives the row's place back. What stood there is overwritten before anyone attends to it."""
-        pool = self.pool_of(row)
-        self._left[row] = None if pool is None else weakref.ref(pool)
-        self._width_of[row] = None
+        """Gives the row's place back. What stands there is overwritten before anyone attends to it."""
+        place, self._place_of[row] = self._place_of[row], None
+        if place is not None:
+            place.pool.rows[place.number] = None
 
     @property
     def nbytes(self) -> int:
@@ -104,7 +138,7 @@ class Cache:
         return least in self._pools or self._size(least) <= self.free_bytes
 
     def _idle(self) -> list[int]:
-        return [width for width in self._pools if width not in self._width_of]
+        return [width for width, pool in self._pools.items() if not any(row is not None for row in pool.rows)]
 
     def _make(self, width: int) -> Pool:
         shape, size = (

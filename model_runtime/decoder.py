@@ -3,13 +3,14 @@
 ``prefill`` takes one sequence alone, a chunk at a time; ``decode`` takes one token of each of the first rows;
 ``replay`` takes several known tokens of one sequence as if each were a row of ``decode``, and so computes to the
 last bit what those steps had computed. Every shape in ``prefill`` is given by the sequence itself; in ``decode``
-the rows of one width attend together. Attention of a single query is two plain matrix products, with the queries
-grouped by key-value head: fused attention is made for long queries and is several times slower for one.
+the rows of one width attend together, over the places of their pool up to the last one in use. Attention of a single
+query is two plain matrix products, with the queries grouped by key-value head: fused attention is made for long queries
+and is several times slower for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model_runtime.architecture import Architecture, rope_frequencies
-from model_runtime.cache import Pool
+from model_runtime.cache import Place, Pool
 from model_runtime.linear import Dense, Int4, Int8, Linear, load_linear
 
 __all__ = ["Decoder"]
@@ -71,24 +72,25 @@ class Decoder:
         )
 
     @torch.inference_mode()
-    def prefill(self, ids: list[int], start: int, row: int, pool: Pool) -> Tensor:
+    def prefill(self, ids: list[int], start: int, place: Place) -> Tensor:
         """Takes ``ids`` in at positions ``start``...; gives the logits after the last one, [vocabulary]."""
-        return self._head(self._normed(self._take_in(ids, start, row, pool)[-1:], self._norm))[0]
+        return self._head(self._normed(self._take_in(ids, start, place)[-1:], self._norm))[0]
 
     @torch.inference_mode()
     def score(self, ids: list[int]) -> Tensor:
         """How likely each token is after those before it: natural logarithms, [len(ids) - 1], float32."""
-        logits = self._head(self._normed(self._take_in(ids, 0, 0, self.pool(len(ids)))[:-1], self._norm))
+        logits = self._head(self._normed(self._take_in(ids, 0, self.place(len(ids)))[:-1], self._norm))
         following = torch.tensor(ids[1:], device=self.device)[:, None]
         return logits.float().log_softmax(-1).gather(-1, following)[:, 0]
 
-    def pool(self, width: int) -> Pool:
-        """One row for a sequence alone, beside any cache."""
+    def place(self, width: int) -> Place:
+        """One for a sequence alone, beside any cache."""
         shape = (self.shape.layers, 1, self.shape.kv_heads, width, self.shape.head_dim)
-        return Pool(width, *(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2)))
+        return Place(Pool(width, *(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2))), 0)
 
-    def _take_in(self, ids: list[int], start: int, row: int, pool: Pool) -> Tensor:
+    def _take_in(self, ids: list[int], start: int, place: Place) -> Tensor:
         """The last layer's output, [len(ids), hidden]."""
+        pool = place.pool
         end = start + len(ids)
         x = self._table.rows(torch.tensor(ids, device=self.device))
         turn = self._rotation(end)[start:end]
@@ -98,7 +100,7 @@ class Decoder:
             mask = position[None, :] <= position[start:, None]
         for index, layer in enumerate(self._layers):
             q, k, v = self._qkv(layer, x, turn)
-            keys, values = pool.keys[index, row], pool.values[index, row]
+            keys, values = pool.keys[index, place.number], pool.values[index, place.number]
             keys[:, start:end] = k.transpose(0, 1)
             values[:, start:end] = v.transpose(0, 1)
             attended = functional.scaled_dot_product_attention(
@@ -114,38 +116,45 @@ class Decoder:
         return x
 
     @torch.inference_mode()
-    def decode(self, ids: list[int], lengths: list[int], pools: list[Pool | None]) -> Tensor:
+    def decode(
+        self, ids: list[int], lengths: list[int], places: Sequence[Place | None], *, whole: bool = False
+    ) -> Tensor:
         """One step of the first ``len(ids)`` rows; gives their logits, [rows, vocabulary].
 
-        ``lengths`` is how many tokens each row holds already: its new token's position. ``pools`` is where each
-        row stands; a row with ``None`` is computed, writes nothing and is to be ignored.
+        ``lengths`` is how many tokens each row holds already: its new token's position. ``places`` is where each
+        row stands; a row with ``None`` writes nothing and is to be ignored. ``whole``: attends over every place of a
+        pool, not only up to the last one in use.
         """
-        groups = [self._group(pool, lengths, pools) for pool in _distinct(pools)]
+        groups = [self._group(pool, lengths, places, whole=whole) for pool in _distinct(places)]
         x = self._table.rows(torch.tensor(ids, device=self.device))
         turn = self._rotation(max(lengths) + 1)[torch.tensor(lengths, device=self.device)]
 
         def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            attended = torch.zeros_like(q) if len(groups) > 1 else q
+            if groups[0].aligned:
+                return self._attend(index, groups[0], q, k, v)
+            attended = torch.zeros_like(q)
             for group in groups:
-                attended = self._attend(index, group, q, k, v, attended)
+                asked = q.new_zeros((group.extent, *q.shape[1:]))
+                asked[group.numbers] = q[group.rows]
+                attended[group.rows] = self._attend(index, group, asked, k[group.rows], v[group.rows])[group.numbers]
             return attended
 
         return self._head(self._normed(self._through(x, turn, attend), self._norm))
 
     @torch.inference_mode()
-    def replay(self, ids: list[int], start: int, row: int, pool: Pool, extent: int) -> Tensor:
+    def replay(self, ids: list[int], start: int, place: Place, extent: int) -> Tensor:
         """Takes tokens in that were decoded before, at positions ``start``...; gives the logits after the last one.
 
         ``len(ids) <= extent``; what is lacking is filled up with rows that are thrown away.
         """
-        count, shape = len(ids), self.shape
+        count, shape, pool = len(ids), self.shape, place.pool
         held = torch.tensor([start + i if i < count else 0 for i in range(extent)], device=self.device)
         bias = self._bias(held, pool.width)
         x = self._table.rows(torch.tensor([*ids, *[0] * (extent - count)], device=self.device))
         turn = self._rotation(start + count)[held]
 
         def attend(index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            keys, values = pool.keys[index, row], pool.values[index, row]
+            keys, values = pool.keys[index, place.number], pool.values[index, place.number]
             keys[:, start : start + count] = k[:count].transpose(0, 1)
             values[:, start : start + count] = v[:count].transpose(0, 1)
             # copies, so that the products meet the very layout they meet in decode
@@ -162,17 +171,21 @@ class Decoder:
             x = x + self._mlp(layer, x)
         return x
 
-    def _group(self, pool: Pool, lengths: list[int], pools: list[Pool | None]) -> _Group:
-        mine = [row for row, its in enumerate(pools) if its is pool]
-        held = torch.tensor([n if its is pool else 0 for n, its in zip(lengths, pools, strict=True)])
-        held = held.to(self.device)
+    def _group(self, pool: Pool, lengths: list[int], places: Sequence[Place | None], *, whole: bool) -> _Group:
+        mine = {row: place.number for row, place in enumerate(places) if place is not None and place.pool is pool}
+        rows, numbers = list(mine), list(mine.values())
+        extent = pool.places if whole else max(numbers) + 1
+        held = [0] * extent
+        for row, number in mine.items():
+            held[number] = lengths[row]
         return _Group(
             pool=pool,
-            extent=len(lengths),
-            rows=torch.tensor(mine, device=self.device),
-            positions=held[mine],
-            bias=self._bias(held, pool.width),
-            alone=len(mine) == len(lengths),
+            extent=extent,
+            rows=torch.tensor(rows, device=self.device),
+            numbers=torch.tensor(numbers, device=self.device),
+            positions=torch.tensor([lengths[row] for row in rows], device=self.device),
+            bias=self._bias(torch.tensor(held, device=self.device), pool.width),
+            aligned=rows == numbers == list(range(extent)) and extent == len(places),
         )
 
     def _bias(self, held: Tensor, width: int) -> Tensor:
@@ -180,20 +193,12 @@ class Decoder:
         hidden = torch.arange(width, device=self.device)[None, :] > held[:, None]
         return torch.zeros(hidden.shape, device=self.device).masked_fill_(hidden, float("-inf"))[:, None, None]
 
-    def _attend(self, index: int, group: _Group, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> Tensor:
-        """q [rows, heads, D]; the rows of this group are attended into ``out`` (or are all there is)."""
+    def _attend(self, index: int, group: _Group, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Keeps the keys and values of the group's rows, and gives the attention of ``q`` [extent, heads, D]."""
         keys, values = group.pool.keys[index], group.pool.values[index]
-        if group.alone:
-            keys[group.rows, :, group.positions] = k
-            values[group.rows, :, group.positions] = v
-        else:
-            keys[group.rows, :, group.positions] = k[group.rows]
-            values[group.rows, :, group.positions] = v[group.rows]
-        attended = self._attention(q, keys[: group.extent], values[: group.extent], group.bias)
-        if out is q:
-            return attended
-        out[group.rows] = attended[group.rows]
-        return out
+        keys[group.numbers, :, group.positions] = k
+        values[group.numbers, :, group.positions] = v
+        return self._attention(q, keys[: group.extent], values[: group.extent], group.bias)
 
     def _attention(self, q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         """q [rows, heads, D], keys and values [rows, kv heads, width, D] -> [rows, heads, D]."""
@@ -237,17 +242,18 @@ class Decoder:
 
 @dataclass(slots=True)
 class _Group:
-    """The active rows of one width. ``bias`` [extent, 1, 1, width] hides what a row does not hold; ``alone``: no other
-    row takes part in the step."""
+    """The active ``rows`` of one width, at ``numbers`` among the first ``extent`` places of their pool. ``bias``
+    [extent, 1, 1, width] hides what a place does not hold; ``aligned``: each row stands at its own number."""
 
     pool: Pool
     extent: int
     rows: Tensor
+    numbers: Tensor
     positions: Tensor
     bias: Tensor
-    alone: bool
+    aligned: bool
 
 
-def _distinct(pools: list[Pool | None]) -> list[Pool]:
-    found = {pool.width: pool for pool in pools if pool is not None}
+def _distinct(places: Sequence[Place | None]) -> list[Pool]:
+    found = {place.pool.width: place.pool for place in places if place is not None}
     return [found[width] for width in sorted(found)]

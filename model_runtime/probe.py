@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from model_runtime.cache import Pool
+from model_runtime.cache import Place, Pool
 from model_runtime.decoder import Decoder
 
 __all__ = ["extents_equal", "kept_extents_equal"]
@@ -62,9 +62,10 @@ def _equal(decoder: Decoder, rows: int, widths: tuple[int, ...], extents: Collec
     for width in widths:
         pool = _one_layer_pool(decoder, rows, width, generator)
         lengths = torch.randint(width // 2, width, (rows,), generator=generator).tolist()
-        whole = decoder.decode(ids, lengths, [pool] * rows)
+        places = [Place(pool, row) for row in range(rows)]
+        whole = decoder.decode(ids, lengths, places)
         for extent in sorted({*extents} & {*range(1, rows)}):
-            part = decoder.decode(ids[:extent], lengths[:extent], [pool] * extent)
+            part = decoder.decode(ids[:extent], lengths[:extent], places[:extent])
             equal = equal and torch.equal(part, whole[:extent])
     return equal
 

@@ -124,10 +124,10 @@ def _perplexity(decoder: Decoder, ids: Sequence[int]) -> float:
 
 
 def _greedy(decoder: Decoder, prompt: list[int], count: int) -> list[int]:
-    pool = decoder.pool(len(prompt) + count)
-    made = [int(decoder.prefill(prompt, 0, 0, pool).argmax())]
+    place = decoder.place(len(prompt) + count)
+    made = [int(decoder.prefill(prompt, 0, place).argmax())]
     while len(made) < count:
-        made.append(int(decoder.decode(made[-1:], [len(prompt) + len(made) - 1], [pool])[0].argmax()))
+        made.append(int(decoder.decode(made[-1:], [len(prompt) + len(made) - 1], [place])[0].argmax()))
     return made
 
 

@@ -90,6 +90,6 @@ def test_the_geometries_are_those_of_the_models(name: str, billions: float) -> N
 def test_random_weights_make_finite_logits(held: str) -> None:
     """Infinities are quick to multiply on some devices and slow on others."""
     decoder = random_decoder(GEOMETRIES["small"], held, _CPU)  # type: ignore[arg-type]
-    logits = decoder.prefill(list(range(50)), 0, 0, decoder.pool(64))
+    logits = decoder.prefill(list(range(50)), 0, decoder.place(64))
     assert bool(logits.isfinite().all())
     assert float(logits.float().std()) > 0

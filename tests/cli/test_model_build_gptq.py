@@ -107,7 +107,7 @@ def test_what_is_published_answers_nearly_as_the_source(
     ids, logits = list(range(3, 40)), []
     for folder in (version.parent, tmp_path / "m" / "tiny-bf16"):
         decoder = load(folder, torch.device("cpu"), torch.bfloat16).decoder
-        logits.append(decoder.prefill(ids, 0, 0, decoder.pool(64)).float())
+        logits.append(decoder.prefill(ids, 0, decoder.place(64)).float())
     assert float(torch.nn.functional.cosine_similarity(*logits, dim=0)) > 0.95
 
 

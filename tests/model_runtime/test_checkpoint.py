@@ -27,7 +27,7 @@ _IDS = list(range(3, 40))
 
 def _logits(folder: Path) -> Tensor:
     decoder = load(folder, torch.device("cpu"), torch.bfloat16).decoder
-    return decoder.prefill(_IDS, 0, 0, decoder.pool(64)).float()
+    return decoder.prefill(_IDS, 0, decoder.place(64)).float()
 
 
 def _dense_logits(dense: Path, weights: dict[str, Tensor]) -> Tensor:
@@ -35,7 +35,7 @@ def _dense_logits(dense: Path, weights: dict[str, Tensor]) -> Tensor:
     (file,) = dense.glob("*.safetensors")
     held = load_file(file) | {f"{name}.weight": weight for name, weight in weights.items()}
     decoder = Decoder(Architecture.from_config(TINY), {n: t.bfloat16() for n, t in held.items()}, torch.bfloat16)
-    return decoder.prefill(_IDS, 0, 0, decoder.pool(64)).float()
+    return decoder.prefill(_IDS, 0, decoder.place(64)).float()
 
 
 @pytest.mark.parametrize("kind", ["gptq", "gptq act-order", "awq"])

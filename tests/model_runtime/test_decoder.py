@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from model_runtime.architecture import Architecture
-from model_runtime.cache import Cache
+from model_runtime.cache import Cache, Place
 from model_runtime.decoder import Decoder
 from model_runtime.linear import GROUP, Int4, Int8, load_linear
+from model_runtime.loading import load
+from model_runtime.probe import extents_equal
 from model_runtime.quantize import quantize_tensor
 
 _SHAPE: dict[str, Any] = {
@@ -63,15 +66,15 @@ def test_logits_are_those_of_transformers(kind: str) -> None:
     decoder = Decoder(shape, model.state_dict(), torch.float32)
     cache = Cache(shape, rows=3, widths=(64, 128), dtype=torch.float32, device=torch.device("cpu"))
     row = 1
-    prefilled = decoder.prefill(ids[:40], 0, row, cache.hold(row, 40))
-    again = decoder.prefill(ids[40:50], 40, row, cache.hold(row, 50))
-    replayed = decoder.replay(ids[50:53], 50, row, cache.hold(row, 53), 4)
+    prefilled = decoder.prefill(ids[:40], 0, cache.hold(row, 40))
+    again = decoder.prefill(ids[40:50], 40, cache.hold(row, 50))
+    replayed = decoder.replay(ids[50:53], 50, cache.hold(row, 53), 4)
     torch.testing.assert_close(prefilled, expected[39], atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(again, expected[49], atol=2e-4, rtol=1e-3)
     torch.testing.assert_close(replayed, expected[52], atol=2e-4, rtol=1e-3)
     for position in range(53, 120):  # over the border of the first width
-        pool = cache.hold(row, position + 1)
-        logits = decoder.decode([0, ids[position]], [0, position], [None, pool])
+        place = cache.hold(row, position + 1)
+        logits = decoder.decode([0, ids[position]], [0, position], [None, place])
         torch.testing.assert_close(logits[row], expected[position], atol=2e-4, rtol=1e-3)
 
 
@@ -109,15 +112,56 @@ def test_a_row_keeps_its_content_when_it_grows_and_memory_is_bounded() -> None:
     shape = Architecture.from_config({**_SHAPE, "model_type": "llama"})
     small = 2 * 3 * 2 * 2 * 16 * 16 * 4  # keys and values, layers, rows, kv heads, width, head dim, fp32
     cache = Cache(shape, rows=2, widths=(16, 32, 64), dtype=torch.float32, device=torch.device("cpu"), budget=3 * small)
-    pool = cache.hold(1, 16)
-    pool.keys[:, 1] = 5.0
+    place = cache.hold(1, 16)
+    place.pool.keys[:, place.number] = 5.0
     grown = cache.hold(1, 17)
-    assert grown.width == 32
-    assert bool((grown.keys[:, 1, :, :16] == 5).all())
+    assert grown.pool.width == 32
+    assert bool((grown.pool.keys[:, grown.number, :, :16] == 5).all())
     with pytest.raises(MemoryError):
         cache.hold(1, 33)
-    assert cache.pool_of(1) is grown
+    assert cache.place_of(1) == grown
     cache.release(1)
-    assert cache.hold(0, 16).width == 16
+    assert cache.hold(0, 16).pool.width == 16
     with pytest.raises(MemoryError, match="do not fit the widest row"):
         cache.hold(0, 65)
+
+
+def test_a_row_s_logits_do_not_depend_on_the_place_where_it_stands(model_folder: Path) -> None:
+    """Two widths at once, rows that stand at other numbers than their own: the bits are those alone, over whole pools
+    and, where the probe allows it, over the places in use."""
+    decoder = load(model_folder, torch.device("cpu"), torch.bfloat16).decoder
+    prompts = [list(range(40, 40 + length)) for length in (30, 280, 60, 300)]
+
+    def standing(rows: list[int]) -> list[Place]:
+        cache = Cache(
+            decoder.shape, rows=4, widths=(256, 512), dtype=torch.bfloat16, device=torch.device("cpu"), budget=1 << 30
+        )
+        for row in rows:
+            for start in range(0, len(prompts[row]), 256):
+                chunk = prompts[row][start : start + 256]
+                decoder.prefill(chunk, start, cache.hold(row, start + len(chunk)))
+        return [cache.hold(row, len(prompts[row])) for row in rows]
+
+    alone = []
+    for row, prompt in enumerate(prompts):
+        places = [*standing([row]), None, None, None]
+        alone.append(decoder.decode([7, 0, 0, 0], [len(prompt), 0, 0, 0], places, whole=True)[0])
+    for order in ([3, 1, 0, 2], [0, 1, 2, 3]):
+        for whole in {True, not extents_equal(decoder, 4, (256, 512))}:
+            places = standing(order)
+            lengths = [len(prompts[row]) for row in order]
+            made = decoder.decode([7] * 4, lengths, places, whole=whole)
+            for index, row in enumerate(order):
+                assert torch.equal(made[index], alone[row])
+
+
+def test_a_place_that_came_free_is_the_next_one_s() -> None:
+    """The lowest first, so that few places stand between those in use."""
+    shape = Architecture.from_config({**_SHAPE, "model_type": "llama"})
+    cache = Cache(shape, rows=3, widths=(16, 32), dtype=torch.float32, device=torch.device("cpu"), budget=1 << 24)
+    numbers = [cache.hold(row, 10).number for row in range(3)]
+    assert numbers == [0, 1, 2]
+    assert (cache.hold(0, 20).pool.width, cache.hold(0, 20).number) == (32, 0)
+    assert cache.hold(2, 20).number == 1
+    cache.release(1)
+    assert cache.hold(1, 5).number == 0

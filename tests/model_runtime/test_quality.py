@@ -59,7 +59,7 @@ def test_a_score_is_that_of_the_next_token(model_folder: Path) -> None:
     ids = [504, 1143, 282, 4649, 314, 7042, 30]
     scores = decoder.score(ids)
     for place in range(1, len(ids)):
-        logits = decoder.prefill(ids[:place], 0, 0, decoder.pool(len(ids)))
+        logits = decoder.prefill(ids[:place], 0, decoder.place(len(ids)))
         assert math.isclose(float(logits.float().log_softmax(-1)[ids[place]]), float(scores[place - 1]), abs_tol=0.05)
 
 

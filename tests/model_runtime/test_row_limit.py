@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from model_runtime.cache import Place
 from model_runtime.decoder import Decoder
 from model_runtime.protocol import GenerationRequest
 from model_runtime.row_limit import GROW_STEPS, RowLimit
@@ -49,10 +50,12 @@ async def test_a_shortage_costs_nobody_a_token(model_folder: Path, ask: Ask, mon
     await engine.start()
     decode, short = Decoder.decode, [True]
 
-    def with_little_memory(self: Decoder, ids: list[int], lengths: list[int], pools: list[object]) -> Tensor:
-        if short[0] and sum(pool is not None for pool in pools) > 2:
+    def with_little_memory(
+        self: Decoder, ids: list[int], lengths: list[int], places: list[Place | None], *, whole: bool
+    ) -> Tensor:
+        if short[0] and sum(place is not None for place in places) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
-        return decode(self, ids, lengths, pools)  # type: ignore[arg-type]
+        return decode(self, ids, lengths, places, whole=whole)
 
     requests = [ask(f"m{n}", question, max_new_tokens=20 + n, watch=False) for n, question in enumerate(QUESTIONS)]
     try:
