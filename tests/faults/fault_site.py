@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ from model_runtime.tokenizer import Tokenizer
 from records.token_log import StreamEvent
 from tests.faults.caller import Caller, Said
 from tests.faults.desk import Desk
-from tests.faults.made import MADE
-from tests.faults.stops import DESK, STEPS
+from tests.faults.stops import STEPS
 from tests.support.site import Site, bring_up_site, merged
 
 __all__ = [
@@ -74,11 +73,16 @@ Asked = tuple[tuple[str, int], ...]
 _command = stack._parley
 
 
-def _with_stops(*arguments: str) -> tuple[str, ...]:
-    """The command line of a worker is that of the process that has the stops."""
-    if arguments[0] == "worker":
-        return (sys.executable, "-m", "tests.faults.process", *arguments)
-    return _command(*arguments)
+def _with_stops(socket: Path, made: Path) -> Callable[..., tuple[str, ...]]:
+    """The command line of a worker is that of the process that has the stops, and names this site's driver: one that is
+    started again must not ask another site's."""
+
+    def command(*arguments: str) -> tuple[str, ...]:
+        if arguments[0] == "worker":
+            return (sys.executable, "-m", "tests.faults.process", str(socket), str(made), *arguments)
+        return _command(*arguments)
+
+    return command
 
 
 @dataclass
@@ -182,8 +186,7 @@ async def bring_up_fault_site(folder: Path, changes: Mapping[str, Any] | None = 
     made.touch()
     async with contextlib.AsyncExitStack() as stack_:
         desk = await stack_.enter_async_context(Desk.open(socket))
-        stack_.enter_context(mock.patch.dict(os.environ, {DESK: str(socket), MADE: str(made)}))
-        stack_.enter_context(mock.patch.object(stack, "_parley", _with_stops))
+        stack_.enter_context(mock.patch.object(stack, "_parley", _with_stops(socket, made)))
         site = await stack_.enter_async_context(bring_up_site(folder, merged(_SHORT, changes or {})))
         caller = Caller(site.gateway_url)
         stack_.push_async_callback(caller.close)
