@@ -167,8 +167,9 @@ def test_the_process_ends_with_the_code_and_all_output(settings_file):
 def test_ctrl_c_ends_quietly_with_130():
     """No traceback, whatever the command was doing."""
     code = """
-import sys, time
+import signal, sys, time
 from cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background inherit it ignored
 def wait():
     print("waiting", flush=True)
     while True:  # one call that waits would miss a signal that comes just before it
@@ -183,7 +184,10 @@ main.main()
         assert child.stdout is not None
         assert child.stdout.readline() == "waiting\n"
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate()
+        try:
+            out, err = child.communicate(timeout=20)
+        finally:
+            child.kill()
     assert (child.returncode, out, err) == (130, "", "")
 
 
