@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import urllib.request
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -16,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
 from temporalio.worker import Worker
 
+from benchmarks.metrics_page import samples
 from benchmarks.shapes import Living, file_server
 from dialogue.messages import CancelTurn, Say
 from gateway.conversations import Conversations
@@ -149,12 +148,8 @@ def _settings(folder: Path, address: str) -> Settings:
 
 
 def _requests(metrics: str, operation: str) -> float:
-    with urllib.request.urlopen(metrics, timeout=10) as answer:  # noqa: S310 (our own worker)
-        families = text_string_to_metric_families(answer.read().decode())
     return sum(
-        sample.value
-        for family in families
-        if family.name == "temporal_request"
-        for sample in family.samples
-        if sample.labels.get("operation") == operation
+        value
+        for name, labels, value in samples(metrics)
+        if name == "temporal_request" and labels.get("operation") == operation
     )

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -21,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from temporalio.client import Client
 
 from benchmarks.figures import percentile
+from benchmarks.metrics_page import samples
 from benchmarks.open_worker import QUEUE
 from benchmarks.shapes import CACHED, QUESTION, ROOT, file_server
 from dialogue.messages import Say
@@ -151,16 +150,10 @@ async def _say_again(conversations: Conversations, worker: _Worker, names: Seque
 
 
 async def _counts(worker: _Worker) -> dict[str, float]:
-    def read() -> str:
-        with urllib.request.urlopen(worker.metrics, timeout=10) as answer:  # noqa: S310 (our own worker)
-            return answer.read().decode()
-
     counts = dict.fromkeys(COUNTED, 0.0)
-    for family in text_string_to_metric_families(await asyncio.to_thread(read)):
-        for sample in family.samples:
-            name = sample.name.removesuffix("_total")  # which the parser adds to a counter's name
-            if name in counts:
-                counts[name] += sample.value
+    for name, _, value in await asyncio.to_thread(lambda: list(samples(worker.metrics))):
+        if name in counts:
+            counts[name] += value
     return counts
 
 

@@ -53,6 +53,7 @@ class Sequence:
     def __post_init__(self) -> None:
         self.made = list(self.request.prefix_ids)
         self.reported = len(self.made)
+        self.logprobs = [None] * self.reported
 
     @property
     def tokens(self) -> list[int]:
@@ -65,8 +66,7 @@ class Sequence:
     def event(self, finish: Finish | None) -> TokenEvent:
         """What was made since the last event."""
         start, self.reported = self.reported, len(self.made)
-        asked, count = self.request.sampling.logprobs, len(self.made) - start
-        logprobs = tuple(self.logprobs[len(self.logprobs) - count :]) if asked else None
+        logprobs = tuple(self.logprobs[start:]) if self.request.sampling.logprobs else None
         return TokenEvent(self.request.id, start, tuple(self.made[start:]), finish, self.reused, logprobs)
 
 

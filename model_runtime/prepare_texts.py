@@ -41,8 +41,7 @@ def text_sizes(source: str) -> dict[str, int]:
 
 def build_texts(source: str, building: Path, *, name: str, languages: tuple[str, ...], reasoning: str) -> ModelManifest:
     """Puts the files and their manifest into ``building``. Raises :class:`ModelMissing` or :class:`ModelFault`."""
-    started = time.monotonic()
-    found = _texts(source)
+    started, found = time.monotonic(), _texts(source)
     if found[0].suffix == ".gguf":
         _out_of_gguf(found[0], building)
     else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import math
 import os
 import sys
@@ -40,7 +39,6 @@ _OURS = {
     "trust_remote_code": "nothing: code of a checkpoint is never run",
 }
 _KEPT_ENVIRONMENT = ("VLLM_BATCH_INVARIANT", "VLLM_ATTENTION_BACKEND", "VLLM_USE_FLASHINFER_SAMPLER")
-_log = logging.getLogger(__name__)
 
 
 class VllmEngine(StreamedEngine):
