@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dialogue.turn import Reply
     from gateway.conversations import Conversations
+    from records.caller_tokens import CallerTokens
     from records.token_log import TokenLog
     from settings.schema import Settings
 
@@ -59,6 +60,7 @@ class _Talk:
     console: Console
     conversations: Conversations
     log: TokenLog
+    callers: CallerTokens
     tenant: str
     user: str
     show: bool
@@ -80,7 +82,8 @@ class _Talk:
         from cli.tables import reply_view
         from dialogue.messages import Say
 
-        message = Say(message_id=f"cli-{ULID()}", text=text, tenant=self.tenant, user=self.user)
+        caller = self.callers.sign(self.tenant, self.user)
+        message = Say(message_id=f"cli-{ULID()}", text=text, tenant=self.tenant, user=self.user, caller=caller)
         live = LiveAnswer(self.console, show=self.show)
         with live.live():
             self.last = await say(self.conversations, self.log, self.conversation, message, live, fresh=self.fresh)
@@ -114,6 +117,7 @@ class _Talk:
 
 async def _open(settings: Settings, console: Console, tenant: str, user: str, conversation: str | None) -> _Talk:
     from cli.connected import conversations
+    from records.caller_tokens import CallerTokens
     from records.open_token_log import open_token_log
     from settings.layout import Layout
 
@@ -122,7 +126,8 @@ async def _open(settings: Settings, console: Console, tenant: str, user: str, co
         await connected.transcript(conversation, tenant)  # one that is not ours is refused before the first question
     log = open_token_log(settings.records, Layout.of(settings))
     show = settings.tenants[tenant].stream == "open"
-    talk = _Talk(console, connected, log, tenant, user, show, conversation or "", fresh=conversation is None)
+    callers = CallerTokens.open(settings)
+    talk = _Talk(console, connected, log, callers, tenant, user, show, conversation or "", fresh=conversation is None)
     if conversation is None:
         talk.begin()
     if sys.stdin.isatty():

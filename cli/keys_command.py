@@ -1,4 +1,4 @@
-"""``parley keys``: who may use the gateway."""
+"""``parley keys``: who may use the gateway, and tokens for those who start workflows themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from cli.options import Json
+from cli.options import Json, User
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = App(name="keys", help="Make, list and revoke API keys.")
+app = App(name="keys", help="Make, list and revoke API keys; sign caller tokens.")
 
 KeyTenant = Annotated[str, Parameter(name="--tenant", help="Whose key it is, one of temporal.yaml's tenants.")]
 
@@ -124,6 +124,29 @@ async def revoke(id_: Annotated[str, Parameter(name="ID")], /, *, json: Json = F
         print_json(_shown(kept))
     else:
         print_line(f"{kept.id} is revoked.")
+
+
+@app.command
+def token(
+    *,
+    tenant: Annotated[str, Parameter(name="--tenant", help="The tenant that it vouches for.")],
+    user: User = "anonymous",
+    seconds: Annotated[int, Parameter(help="How long it holds.")] = 300,
+    json: Json = False,
+) -> None:
+    """Sign a caller token, for a start or message through a Temporal SDK."""
+    from cli.connected import known_tenant
+    from cli.console import print_json, print_line
+    from records.caller_tokens import CallerTokens
+    from settings.load import load
+
+    settings = load()
+    tokens = CallerTokens.open(settings, always=True)
+    signed = tokens.sign(known_tenant(settings, tenant), _identifier("user", user), seconds=seconds)
+    if json:
+        print_json({"caller": signed, "tenant": tenant, "user": user, "seconds": seconds})
+    else:
+        print_line(signed or "")
 
 
 def _identifier(field: str, given: str) -> str:

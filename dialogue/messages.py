@@ -42,6 +42,8 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, patt
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE_CHARACTERS)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TurnNumber = Annotated[int, Field(ge=1, lt=2**31)]
+CallerToken = Annotated[str | None, Field(max_length=2048, repr=False)]
+"""Vouches for tenant and user, where the site asks for that (``access.sdk: signed``)."""
 
 
 def text_digest(text: str) -> str:
@@ -90,6 +92,7 @@ class Say(CallerInput):
     tenant: Identifier = "default"
     user: Identifier = ANONYMOUS
     address: str | None = Field(default=None, max_length=64)
+    caller: CallerToken = None
     temperature: Temperature | None = None
     seed: int | None = Field(default=None, ge=0, le=2**53)
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
@@ -104,6 +107,7 @@ class DialogueStart(CallerInput):
     tenant: Identifier = "default"
     user: Identifier = ANONYMOUS
     address: str | None = Field(default=None, max_length=64)
+    caller: CallerToken = None
     message_id: Identifier | None = None
     temperature: Temperature | None = None
     seed: int | None = Field(default=None, ge=0, le=2**53)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from cli.main import run
 from records.api_keys import PREFIX
+from records.caller_tokens import CallerTokens
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +81,9 @@ def test_a_key_is_revoked_by_its_id_or_itself(keys: Parley, named: str) -> None:
         (("create", "--tenant", "acme", "--expires", "0"), "expires: must be more than 0"),
         (("create", "--tenant", "acme", "--user", "two words"), "user: 'two words' must be"),
         (("revoke", "nope"), "id: there is no key 'nope'"),
+        (("token", "--tenant", "nobody"), "there is no tenant 'nobody'"),
+        (("token", "--tenant", "acme", "--seconds", "0"), "seconds: must be more than 0"),
+        (("token", "--tenant", "acme", "--user", "two words"), "user: 'two words' must be"),
         (("list", "--tenant", "nobody"), "there is no tenant 'nobody'"),
     ],
 )
@@ -93,3 +98,14 @@ def test_without_keys_the_list_says_how_to_make_one(keys: Parley) -> None:
     """And its JSON is an empty list."""
     assert keys("list")[0].startswith("There are no keys. Make one")
     assert keys.json("list") == []
+
+
+def test_a_caller_token_is_printed_alone(keys: Parley, site: Path) -> None:
+    """Signed with the site's own secret, which is made below its data, whether or not the site asks for tokens."""
+    out, err = keys("token", "--tenant", "acme", "--user", "ann", "--seconds", "60")
+    assert err == ""
+    tokens = CallerTokens((((site / "var/caller.key").read_bytes().strip()),), demanded=True)
+    tokens.verify(out.strip(), "acme", "ann", at=time.time())
+    told = keys.json("token", "--tenant", "acme")
+    assert (told["tenant"], told["user"], told["seconds"]) == ("acme", "anonymous", 300)
+    tokens.verify(told["caller"], "acme", "anonymous", at=time.time())
