@@ -39,7 +39,7 @@ class ReceiveInputStep:
         said_at = time.time() if request.said_at is None else request.said_at
         self._callers.verify(request.caller, request.turn.tenant, request.user, at=said_at)
         plan = self._planner.plan(request)
-        await self._events.publish(request.turn, "accepted", {"turn": request.turn.turn}, key="accepted")
+        await self._events.accepted(request.turn, request.message_id, request.text)
         tokenizer = self._tokenizers[plan.model.digest]
         check = await asyncio.to_thread(self._check, request, tokenizer)
         policy = self._planner.policy(request.turn.tenant)

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket
 
 from dialogue.faults import Forbidden, ParleyFault, Unauthenticated
 from dialogue.messages import Identifier
-from gateway.caller import ANYBODY, Caller
+from gateway.caller import ANYONE, Caller
 from gateway.oidc import Oidc
 from gateway.problems import on_fault
 from records.api_keys import PREFIX, SCOPES, ApiKeys
@@ -66,7 +66,7 @@ class Access:
     async def caller(self, headers: Headers) -> Caller:
         """Who sends these headers. Raises Unauthenticated, Forbidden, IssuerUnavailable, RecordsUnavailable."""
         if not self.demanded:
-            return ANYBODY
+            return ANYONE
         shown = self.shown(headers)
         if shown is None:
             raise Unauthenticated(
@@ -91,7 +91,7 @@ class Access:
     async def caller_of_key(self, key: str) -> Caller:
         """Whose key or token it is: for a transport that brings it in a message. Raises as :meth:`caller`."""
         if not self.demanded:
-            return ANYBODY
+            return ANYONE
         if len(key) <= LONGEST:
             if key.startswith(PREFIX):
                 return await self._of_api_key(key)
@@ -179,7 +179,7 @@ class Authenticated:
         state = scope.setdefault("state", {})
         try:
             if scope["type"] == "http" and (is_public(scope["path"]) or scope["method"] == "OPTIONS"):
-                state["caller"] = None if self._access.demanded else ANYBODY
+                state["caller"] = None if self._access.demanded else ANYONE
             elif scope["type"] == "websocket" and self._access.demanded and self._access.shown(headers) is None:
                 state["caller"] = None
             else:

@@ -9,7 +9,7 @@ from dialogue.faults import Forbidden, unknown_tenant
 from dialogue.messages import ANONYMOUS
 from records.api_keys import SCOPES
 
-__all__ = ["ANYBODY", "Caller"]
+__all__ = ["ANYONE", "Caller"]
 
 DEFAULT_TENANT = "default"
 
@@ -53,5 +53,5 @@ class Caller:
         return "token" if self.how == "oidc" else "key"
 
 
-ANYBODY = Caller(None, None, frozenset(SCOPES), "open", "anybody")
+ANYONE = Caller(None, None, frozenset(SCOPES), "open", "anybody")
 """Whoever reaches a gateway that is open."""

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket
 
 from dialogue.faults import Unauthenticated
 from gateway.access import Access, Authenticated, is_public
-from gateway.caller import ANYBODY, Caller
+from gateway.caller import ANYONE, Caller
 from gateway.metrics import Metrics
 from gateway.observed import Observed
 from records.api_keys import ApiKeys
@@ -118,7 +118,7 @@ async def test_an_open_gateway_asks_for_nothing(tmp_path: Path) -> None:
     """Nor does it open a database; whatever key is sent is not looked at."""
     async with Access.open(settings_of(tmp_path)) as access, asking(access) as http:
         for headers in ({}, {"Authorization": "Basic nonsense"}, {"X-Api-Key": "plk_x"}):
-            assert (await http.get("/v1/chat", headers=headers)).json() == _told(ANYBODY)
+            assert (await http.get("/v1/chat", headers=headers)).json() == _told(ANYONE)
     assert not (tmp_path / "records.db").exists()
 
 

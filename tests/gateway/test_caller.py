@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from dialogue.faults import Forbidden, UnknownTenant, unknown_tenant
-from gateway.caller import ANYBODY, Caller
+from gateway.caller import ANYONE, Caller
 
 OWN = Caller("acme", None, frozenset({"chat"}), "key", "1234")
 ANN = Caller("acme", "ann", frozenset({"review"}), "oidc", "ann")
@@ -15,12 +15,12 @@ ANN = Caller("acme", "ann", frozenset({"review"}), "oidc", "ann")
 
 def test_an_open_gateway_takes_whatever_is_asked() -> None:
     """And where nothing is asked, the tenant and the user that the documentation names."""
-    assert ANYBODY.for_tenant("acme") == "acme"
-    assert ANYBODY.for_tenant(None) == "default"
-    assert ANYBODY.for_user("ann") == "ann"
-    assert ANYBODY.for_user(None) == "anonymous"
+    assert ANYONE.for_tenant("acme") == "acme"
+    assert ANYONE.for_tenant(None) == "default"
+    assert ANYONE.for_user("ann") == "ann"
+    assert ANYONE.for_user(None) == "anonymous"
     for scope in ("chat", "review", "operate", "admin"):
-        ANYBODY.require(scope)
+        ANYONE.require(scope)
 
 
 def test_a_key_acts_for_its_own_tenant() -> None:
