@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dialogue.turn import Reply
     from gateway.conversations import Conversations
     from gateway.turn_streams import TurnStreams
+    from records.caller_tokens import CallerTokens
     from settings.schema import Settings, TenantSettings
 
 __all__ = ["chat"]
@@ -61,6 +62,7 @@ class _Talk:
     conversations: Conversations
     streams: TurnStreams
     stack: AsyncExitStack
+    callers: CallerTokens
     tenant: str
     settings: TenantSettings
     user: str
@@ -82,7 +84,8 @@ class _Talk:
         from cli.tables import reply_view
         from dialogue.messages import Say
 
-        message = Say(message_id=f"cli-{ULID()}", text=text, tenant=self.tenant, user=self.user)
+        caller = self.callers.sign(self.tenant, self.user)
+        message = Say(message_id=f"cli-{ULID()}", text=text, tenant=self.tenant, user=self.user, caller=caller)
         live = LiveAnswer(self.console)
         with live.live():
             self.last = await say(
@@ -119,6 +122,7 @@ class _Talk:
 async def _open(settings: Settings, console: Console, tenant: str, user: str, conversation: str | None) -> _Talk:
     from cli.connected import conversations
     from gateway.turn_streams import open_streams
+    from records.caller_tokens import CallerTokens
 
     connected = await conversations(settings)
     if conversation is not None:
@@ -130,6 +134,7 @@ async def _open(settings: Settings, console: Console, tenant: str, user: str, co
         connected,
         streams,
         stack,
+        CallerTokens.open(settings),
         tenant,
         settings.tenants[tenant],
         user,

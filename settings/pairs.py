@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from settings.hosts import is_loopback
 from settings.origins import Place, Problem
 from settings.sections import SERVICES, StepSettings
 
@@ -28,6 +29,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     for place, model in ((("model",), settings.model), *((("models", name), m) for name, m in settings.models.items())):
         yield from _engine(place, model)
     yield from _server(settings)
+    yield from _access(settings)
 
 
 def _pools(settings: Settings) -> Iterator[Problem]:
@@ -135,3 +137,17 @@ def _server(settings: Settings) -> Iterator[Problem]:
             yield Problem(("temporal", "dev_server", "ui_port"), f"{ui} is also the port of {name}")
     if settings.gateway.port and settings.gateway.port == int(port):
         yield Problem(("gateway", "port"), f"{port} is also the port of temporal.address")
+
+
+def _access(settings: Settings) -> Iterator[Problem]:
+    access, host = settings.access, settings.gateway.host
+    if access.mode == "keys":
+        return
+    if not access.trust_network and not is_loopback(host):
+        yield Problem(
+            ("gateway", "host"),
+            f"other machines reach {host}, and access.mode is open; set access.mode: keys, or "
+            "access.trust_network: true where you trust whoever reaches it",
+        )
+    if access.oidc is not None:
+        yield Problem(("access", "oidc"), "is for mode: keys, and mode is open; take one of them away")

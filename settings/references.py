@@ -38,6 +38,8 @@ def _paths(settings: Settings) -> Iterator[tuple[Place, Path]]:
         for name in ("server_root_ca", "client_cert", "client_key"):
             if path := getattr(tls, name):
                 yield ("temporal", "tls", name), path
+    if path := settings.access.signing_key:
+        yield ("access", "signing_key"), path
     for place, model in _models(settings):
         for name in ("python", "api_key_file"):
             if path := getattr(model, name):

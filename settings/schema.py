@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from dialogue.messages import Identifier
 from dialogue.plan import StepName
 from settings import pairs
+from settings.access import AccessSettings, OidcSettings
 from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
 from settings.origins import Origins, Place
@@ -37,6 +38,7 @@ from settings.supply import PullSettings, RegistrySettings
 
 __all__ = [
     "SERVICES",
+    "AccessSettings",
     "DevServerSettings",
     "EmbeddingSettings",
     "GatewaySettings",
@@ -45,6 +47,7 @@ __all__ = [
     "KnowledgeSettings",
     "LogSettings",
     "ModelSettings",
+    "OidcSettings",
     "PoolSettings",
     "PullSettings",
     "RecordsSettings",
@@ -122,6 +125,8 @@ class Settings(Section):
     """What is kept."""
     gateway: GatewaySettings = GatewaySettings()
     """The gateway."""
+    access: AccessSettings = AccessSettings()
+    """Who may get in."""
     log: LogSettings = LogSettings()
     """Logging."""
 

@@ -39,6 +39,8 @@ class TurnInProgress:
     say: Say
     received_at: datetime
     history: tuple[ChatMessage, ...] = ()
+    said_at: datetime | None = None
+    """Where it is known to have come before ``received_at``: a start waits for its worker."""
     state: TurnState = "queued"
     steps: list[StepRecord] = field(default_factory=list[StepRecord])
     received: ReceivedInput | None = None

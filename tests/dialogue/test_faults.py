@@ -23,6 +23,11 @@ DECISIONS = {
     "no-such-review": (404, False),
     "no-such-turn": (404, False),
     "nothing-to-cancel": (409, False),
+    "access": (403, False),
+    "unauthenticated": (401, False),
+    "forbidden": (403, False),
+    "caller-refused": (403, False),  # the same token would be refused again
+    "issuer-unavailable": (503, True),
     "settings": (500, False),
     "model": (500, False),
     "model-corrupt": (500, False),  # the same file would be read again

