@@ -13,6 +13,8 @@
     │   ├── MessageIdReused       409  the same message id with another text
     │   ├── ConversationClosed    409  the conversation takes no more messages
     │   ├── ConversationBusy      429  too many messages wait already
+    │   ├── LimitReached          429  the tenant used up what it may use; ``retry_after`` says for how long
+    │   ├── BodyTooSlow           408  the body did not come in time
     │   ├── NoSuchReview          404  nothing waits for a person under this turn
     │   └── NothingToCancel       409  no turn is running
     ├── SettingsFault             500  temporal.yaml cannot be used
@@ -56,6 +58,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "BadInput",
+    "BodyTooSlow",
     "ContentMissing",
     "ConversationBusy",
     "ConversationClosed",
@@ -71,6 +74,7 @@ __all__ = [
     "KnowledgeCorrupt",
     "KnowledgeFault",
     "KnowledgeMissing",
+    "LimitReached",
     "MalformedBody",
     "MessageIdReused",
     "MessageTooLong",
@@ -161,6 +165,14 @@ class ConversationClosed(BadInput):
 
 class ConversationBusy(BadInput):
     type, title, status = "conversation-busy", "Too many messages wait in this conversation", 429
+
+
+class LimitReached(BadInput):
+    type, title, status = "limit-reached", "The tenant's limit is reached", 429
+
+
+class BodyTooSlow(BadInput):
+    type, title, status = "body-too-slow", "The body did not come in time", 408
 
 
 class NoSuchReview(BadInput):

@@ -17,6 +17,7 @@ from dialogue.plan import StepName
 from settings import pairs
 from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
+from settings.edge import GatewayTlsSettings, LimitSettings, RedisTlsSettings
 from settings.origins import Origins, Place
 from settings.sections import (
     SERVICES,
@@ -40,14 +41,17 @@ __all__ = [
     "DevServerSettings",
     "EmbeddingSettings",
     "GatewaySettings",
+    "GatewayTlsSettings",
     "GenerationSettings",
     "IntentSettings",
     "KnowledgeSettings",
+    "LimitSettings",
     "LogSettings",
     "ModelSettings",
     "PoolSettings",
     "PullSettings",
     "RecordsSettings",
+    "RedisTlsSettings",
     "RegistrySettings",
     "Section",
     "Service",
