@@ -1,6 +1,6 @@
 """What each tenant may use: requests and tokens in a minute, turns at once.
 
-A minute is a sliding one, counted by ``limits`` in two buckets, so a tenant costs the same whatever it may use. The
+Requests are counted over any sixty seconds; tokens, which are many, in minutes that begin with the first of them. The
 counts are this process's own, or Redis's where the token log is there, so that several gateways count together. Redis
 lost costs the limits and never an answer: it is said once, and asked again after some seconds.
 """
@@ -12,13 +12,13 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
 from ulid import ULID
 
 from dialogue.faults import LimitReached
@@ -38,8 +38,6 @@ LOST_SECONDS = 5.0
 LEASE_SECONDS = 60
 """A turn whose gateway died is forgotten after so long."""
 TURN_RETRY_SECONDS = 2
-_MINUTE = 60
-_WITHOUT_BOUND = 2**52
 _UNLIMITED = LimitSettings()
 Told = TypeVar("Told")
 
@@ -60,7 +58,7 @@ class Limits:
             storage = RedisStorage("redis://", implementation="redispy", key_prefix="parley", connection_pool=pool)  # pyright: ignore[reportArgumentType] its options are those of redis-py
             self._turns = _SharedTurns(redis)
         self._storage = storage
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._requests, self._tokens = MovingWindowRateLimiter(storage), FixedWindowRateLimiter(storage)
         self._lost_until = 0.0
         self._is_lost = False
 
@@ -83,21 +81,20 @@ class Limits:
         limits = self._of(tenant)
         if limits.tokens_per_minute is not None:
             item = _tokens(limits.tokens_per_minute)
-            stats = await self._asked(self._limiter.get_window_stats(item, tenant))
-            if stats is not None and stats.remaining <= 0:
-                await self._refuse(item, tenant, f"its {item.amount} tokens of this minute are spent")
+            if await self._asked(self._tokens.test(item, tenant)) is False:
+                await self._refuse(self._tokens, item, tenant, f"its {item.amount} tokens of this minute are spent")
         if limits.requests_per_minute is not None:
             item = RateLimitItemPerMinute(limits.requests_per_minute, namespace="requests")
-            if await self._asked(self._limiter.hit(item, tenant)) is False:
-                await self._refuse(item, tenant, f"it may send {item.amount} messages a minute")
+            if await self._asked(self._requests.hit(item, tenant)) is False:
+                await self._refuse(self._requests, item, tenant, f"it may send {item.amount} messages a minute")
 
     async def spend(self, tenant: str, tokens: int) -> None:
         """Counts the tokens of an answer, also those over the bound: what was generated was generated."""
         limits = self._of(tenant)
         if limits.tokens_per_minute is None or tokens <= 0:
             return
-        key = _tokens(limits.tokens_per_minute).key_for(tenant)
-        await self._asked(self._storage.acquire_sliding_window_entry(key, _WITHOUT_BOUND, _MINUTE, tokens))
+        item = _tokens(limits.tokens_per_minute)
+        await self._asked(self._storage.incr(item.key_for(tenant), item.get_expiry(), tokens))
 
     @contextlib.asynccontextmanager
     async def turn(self, tenant: str) -> AsyncIterator[None]:
@@ -124,18 +121,18 @@ class Limits:
     def _of(self, tenant: str | None) -> LimitSettings:
         return self._tenants.get(tenant or "", _UNLIMITED)
 
-    async def _refuse(self, item: RateLimitItemPerMinute, tenant: str, why: str) -> None:
-        window = await self._asked(self._storage.get_sliding_window(item.key_for(tenant), _MINUTE))
-        seconds = 1 if window is None else max(1, math.ceil(_until_free(item.amount, *window)))
+    async def _refuse(self, limiter: RateLimiter, item: RateLimitItemPerMinute, tenant: str, why: str) -> None:
+        stats = await self._asked(limiter.get_window_stats(item, tenant))
+        seconds = 1 if stats is None else max(1, math.ceil(stats.reset_time - time.time()))
         told = f"tenant {tenant}: {why}. Send it again in {seconds} s."
         raise LimitReached(told, field="tenant", retry_after=seconds)
 
-    async def _asked(self, asking: Awaitable[Told]) -> Told | None:
+    async def _asked(self, asking: Coroutine[Any, Any, Told]) -> Told | None:
         """``None`` where the store is lost: nobody is refused for that."""
         if self._redis is None:
             return await asking
         if time.monotonic() < self._lost_until:
-            asyncio.ensure_future(asking).cancel()
+            asking.close()
             return None
         from redis.exceptions import RedisError
 
@@ -155,15 +152,6 @@ class Limits:
 
 def _tokens(amount: int) -> RateLimitItemPerMinute:
     return RateLimitItemPerMinute(amount, namespace="tokens")
-
-
-def _until_free(most: int, before: int, before_ends: float, now: int, now_ends: float) -> float:
-    """Seconds until the sliding count is below ``most``: this bucket's and, as it slides out, the last one's."""
-    if now < most:
-        # before · (before_ends - t) / 60 + now <= most - 1
-        return before_ends - (most - 1 - now) * _MINUTE / before if before else 0.0
-    # this bucket becomes the last one, and slides out in turn
-    return now_ends + _MINUTE * (1 - (most - 1) / now)
 
 
 class _OwnTurns:
@@ -210,10 +198,14 @@ class _SharedTurns:
         self._held[turn] = asyncio.create_task(self._keep(tenant, turn))
         return True
 
-    async def leave(self, tenant: str, turn: str) -> None:
+    def leave(self, tenant: str, turn: str) -> Coroutine[Any, Any, None]:
+        """Held no more from the call on, whether or not Redis can be told."""
         if held := self._held.pop(turn, None):
             held.cancel()
-            await self._redis.zrem(_key(tenant), turn)
+        return self._remove(tenant, turn)
+
+    async def _remove(self, tenant: str, turn: str) -> None:
+        await self._redis.zrem(_key(tenant), turn)
 
     async def close(self) -> None:
         for held in self._held.values():

@@ -53,8 +53,8 @@ _Result = TypeVar("_Result")
 class RedisTokenLog(TokenLog):
     """``url`` is ``redis://user:password@host:port/number`` or ``rediss://`` for TLS. Connects when it is used.
 
-    ``tls``: certificates for ``rediss://``. ``clock`` gives seconds since the epoch. Raises TokenLogUnavailable for a URL that cannot be used, and where the
-    extra is not installed.
+    ``tls``: certificates for ``rediss://``. ``clock`` gives seconds since the epoch. Raises TokenLogUnavailable for a
+    URL that cannot be used, and where the extra is not installed.
     """
 
     def __init__(
