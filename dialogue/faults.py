@@ -14,6 +14,8 @@
     │   ├── ConversationClosed    409  the conversation takes no more messages
     │   ├── ConversationBusy      429  too many messages wait already
     │   ├── NoSuchTurn            404  the conversation holds no such turn any more
+    │   ├── LimitReached          429  the tenant used up what it may use; ``retry_after`` says for how long
+    │   ├── BodyTooSlow           408  the body did not come in time
     │   ├── NoSuchReview          404  nothing waits for a person under this turn
     │   └── NothingToCancel       409  no turn is running
     ├── AccessFault               403  who may get in
@@ -63,6 +65,7 @@ from typing import Any, ClassVar
 __all__ = [
     "AccessFault",
     "BadInput",
+    "BodyTooSlow",
     "CallerRefused",
     "ContentMissing",
     "ConversationBusy",
@@ -81,6 +84,7 @@ __all__ = [
     "KnowledgeCorrupt",
     "KnowledgeFault",
     "KnowledgeMissing",
+    "LimitReached",
     "MalformedBody",
     "MessageIdReused",
     "MessageTooLong",
@@ -174,6 +178,14 @@ class ConversationClosed(BadInput):
 
 class ConversationBusy(BadInput):
     type, title, status = "conversation-busy", "Too many messages wait in this conversation", 429
+
+
+class LimitReached(BadInput):
+    type, title, status = "limit-reached", "The tenant's limit is reached", 429
+
+
+class BodyTooSlow(BadInput):
+    type, title, status = "body-too-slow", "The body did not come in time", 408
 
 
 class NoSuchTurn(BadInput):

@@ -61,6 +61,11 @@ class Layout:
         return self.data / "logs"
 
     @property
+    def tls(self) -> Path:
+        """The certificates that ``parley tls dev`` makes."""
+        return self.data / "tls"
+
+    @property
     def run(self) -> Path:
         """Locks, process ids and ports of what runs now."""
         return self.data / "run"

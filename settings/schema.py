@@ -18,6 +18,7 @@ from settings import pairs
 from settings.access import AccessSettings, OidcSettings
 from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
+from settings.edge import GatewayTlsSettings, LimitSettings, RedisTlsSettings
 from settings.origins import Origins, Place
 from settings.sections import (
     SERVICES,
@@ -42,15 +43,18 @@ __all__ = [
     "DevServerSettings",
     "EmbeddingSettings",
     "GatewaySettings",
+    "GatewayTlsSettings",
     "GenerationSettings",
     "IntentSettings",
     "KnowledgeSettings",
+    "LimitSettings",
     "LogSettings",
     "ModelSettings",
     "OidcSettings",
     "PoolSettings",
     "PullSettings",
     "RecordsSettings",
+    "RedisTlsSettings",
     "RegistrySettings",
     "Section",
     "Service",

@@ -20,6 +20,8 @@ DECISIONS = {
     "message-id-reused": (409, False),
     "conversation-closed": (409, False),
     "conversation-busy": (429, False),
+    "limit-reached": (429, False),
+    "body-too-slow": (408, False),
     "no-such-review": (404, False),
     "no-such-turn": (404, False),
     "nothing-to-cancel": (409, False),

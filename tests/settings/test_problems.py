@@ -173,6 +173,34 @@ BAD = [
         "temporal:\n  dev_server: {start: false}\n  tls: {client_cert: a.pem}",
         ":3: temporal.tls: client_cert and client_key are given together or not at all",
     ),
+    (
+        "temporal:\n  tls: {}\n  dev_server: {start: false}\n  api_key_env: A\n  api_key_file: b",
+        ":5: temporal.api_key_file: is given beside api_key_env; give one of them",
+    ),
+    (
+        "temporal:\n  api_key_env: A",
+        ":2: temporal.api_key_env: would be sent in clear; give temporal.tls beside it ({} is enough)",
+    ),
+    (
+        "records:\n  token_log: redis://h\n  redis_tls: {ca: a.pem}",
+        ":3: records.redis_tls: is for a token_log that begins with rediss://",
+    ),
+    (
+        "records:\n  token_log: rediss://h\n  redis_tls: {cert: a.pem}",
+        ":3: records.redis_tls: cert and key are given together or not at all",
+    ),
+    (
+        "tenants:\n  a:\n    limits: {max_body: 2000000}",
+        ":3: tenants.a.limits.max_body: must be at most gateway.max_body, 1000000",
+    ),
+    (
+        "gateway:\n  trusted_proxies: [proxy.internal]",
+        ":2: gateway.trusted_proxies[0]: must be an address or a network such as 10.0.0.0/8",
+    ),
+    (
+        "gateway:\n  cors: [https://shop.example/page]",
+        ":2: gateway.cors[0]: must be * or a scheme with a host, as in https://shop.example",
+    ),
     ("gateway:\n  port: 7233", ":2: gateway.port: 7233 is also the port of temporal.address"),
     *(
         (
