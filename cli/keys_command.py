@@ -113,7 +113,7 @@ async def revoke(id_: Annotated[str, Parameter(name="ID")], /, *, json: Json = F
         Its id, as `parley keys list` shows it; the whole key will do too.
     """
     from cli.console import print_json, print_line
-    from records.api_keys import PREFIX
+    from settings.access import PREFIX
     from settings.load import load
 
     if id_.startswith(PREFIX):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -21,10 +20,14 @@ from dialogue.messages import Identifier
 from gateway.caller import ANYONE, Caller
 from gateway.oidc import Oidc
 from gateway.problems import on_fault
-from records.api_keys import PREFIX, SCOPES, ApiKeys
-from records.database import connect_database, migrate
+from settings.access import PREFIX, SCOPES
 from settings.layout import Layout
 from settings.schema import OidcSettings, Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from records.api_keys import ApiKeys
 
 __all__ = ["API_KEY", "Access", "Authenticated", "is_public"]
 
@@ -56,6 +59,8 @@ class Access:
             if settings.access.mode == "open":
                 yield cls(settings)
                 return
+            from records.api_keys import ApiKeys  # and with it SQLAlchemy
+
             if database is None:
                 database = await _database(settings, stack)
             oidc = None
@@ -107,6 +112,8 @@ class Access:
 
 
 async def _database(settings: Settings, stack: AsyncExitStack) -> AsyncEngine:
+    from records.database import connect_database, migrate
+
     url = Layout.of(settings).database_url(settings.records.database)
     Layout.of(settings).data.mkdir(parents=True, exist_ok=True)
     await migrate(url)

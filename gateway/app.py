@@ -14,13 +14,17 @@ from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
 from gateway import openapi, pages, probes, problems
-from gateway.chat import Chat
+from gateway.access import Access, Authenticated
+from gateway.chat import Chat, caller_of
 from gateway.conversations import Conversations
 from gateway.core import Core
+from gateway.edge import edge
+from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.observed import Observed
 from gateway.turn_streams import TurnStreams
 from gateway.wire import Health
+from records.caller_tokens import CallerTokens
 from settings.schema import Settings
 
 __all__ = ["create_app"]
@@ -31,15 +35,22 @@ def create_app(
     settings: Settings,
     streams: TurnStreams,
     *,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    callers: CallerTokens | None = None,
     temporal_metrics_port: int | None = None,
     registry: CollectorRegistry | None = None,
     stopping: asyncio.Event | None = None,
 ) -> Starlette:
-    """The application. ``temporal_metrics_port``: a loopback port where the Temporal SDK serves its metrics,
+    """The application. ``access``, ``limits``, ``callers``: where none is given, anybody may use as much as they like
+    and nothing is signed. ``temporal_metrics_port``: a loopback port where the Temporal SDK serves its metrics,
     which ``/metrics`` then holds too. ``registry``: where the gateway's own metrics go; its own where none is given.
     ``stopping``: set it and every request that waits for an answer ends with 503 and how to come back.
     """
-    core = Core(conversations, settings, streams, stopping or asyncio.Event())
+    access = access or Access(settings)
+    limits = limits or Limits({}, settings.gateway.max_body)
+    stopping = stopping or asyncio.Event()
+    core = Core(conversations, settings, streams, stopping, access, limits, callers or CallerTokens())
     chat = Chat(core)
     metrics = Metrics(registry, temporal_metrics_port)
     return Starlette(
@@ -49,7 +60,7 @@ def create_app(
             Route("/v1/chat/{conversation}/stream", chat.stream),
             *_operational(conversations, settings, metrics),
         ],
-        middleware=[Middleware(Observed, metrics)],
+        middleware=[*edge(settings.gateway), Middleware(Observed, metrics), Middleware(Authenticated, access)],
         exception_handlers={ParleyFault: problems.on_fault, HTTPException: problems.on_http_exception},
     )
 
@@ -68,7 +79,8 @@ def _operational(conversations: Conversations, settings: Settings, metrics: Metr
     async def openapi_json(_: Request) -> Response:
         return JSONResponse(document)
 
-    async def metrics_page(_: Request) -> Response:
+    async def metrics_page(request: Request) -> Response:
+        caller_of(request).require("operate")
         return Response(await metrics.page(), media_type=metrics.content_type)
 
     async def docs_html(_: Request) -> Response:

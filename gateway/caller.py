@@ -7,7 +7,7 @@ from typing import Literal
 
 from dialogue.faults import Forbidden, unknown_tenant
 from dialogue.messages import ANONYMOUS
-from records.api_keys import SCOPES
+from settings.access import SCOPES
 
 __all__ = ["ANYONE", "Caller"]
 

@@ -15,7 +15,8 @@ from dialogue.faults import InvalidRequest, unknown_conversation
 from dialogue.messages import CancelTurn, Identifier
 from dialogue.turn import Reply
 from gateway import validation
-from gateway.caller import ANYONE, Caller
+from gateway.addresses import client_address
+from gateway.caller import Caller
 from gateway.conversations import Pending
 from gateway.core import Core, Said
 from gateway.events import TurnEvent
@@ -46,8 +47,8 @@ _identifier = TypeAdapter[str](Identifier)
 
 
 def caller_of(request: Request) -> Caller:
-    """Who sent it, as the access check found; anyone where access is open."""
-    return getattr(request.state, "caller", None) or ANYONE
+    """Who sent it, as :class:`gateway.access.Authenticated` found."""
+    return request.state.caller
 
 
 class Chat:
@@ -59,13 +60,14 @@ class Chat:
         self._gateway = core.settings.gateway
 
     async def say(self, request: Request) -> Response:
-        body = await read_object(request, self._gateway.max_body)
+        caller = caller_of(request)
+        body = await read_object(request, self._core.limits.max_body(caller.tenant), self._gateway.body_seconds)
         chat = validation.parse(ChatRequest, body)
         said = self._core.say(
-            caller_of(request),
+            caller,
             chat,
             message_id=_idempotency_key(request),
-            address=request.client.host if request.client else None,
+            address=client_address(request.scope, self._gateway),
             opened_by="rest",
             wait_seconds=None if chat.stream else self._gateway.wait_seconds,
         )
@@ -114,7 +116,7 @@ class Chat:
         except BaseException:
             await pulled.aclose()
             raise
-        return EventStream(pulled, self._gateway.heartbeat_seconds)
+        return EventStream(pulled, self._gateway)
 
     async def _answer_or_gone(self, request: Request, said: Said) -> Reply | Pending | None:
         """The answer; ``None`` when the client left before: what then becomes of the turn, the core decides."""

@@ -19,16 +19,19 @@ from dialogue.faults import (
     RecordsUnavailable,
     UnknownConversation,
     UnknownModel,
-    UnknownTenant,
+    unknown_tenant,
 )
-from dialogue.messages import ANONYMOUS, CancelTurn, DialogueStart, Say, TurnKey, text_digest
+from dialogue.messages import CancelTurn, DialogueStart, Say, TurnKey, text_digest
 from dialogue.turn import Reply, Transcript, TurnSummary
+from gateway.access import Access
 from gateway.caller import Caller
 from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id, new_conversation_id
 from gateway.events import TurnEvent
+from gateway.limits import Limits
 from gateway.pulled import Pulled
 from gateway.turn_streams import Place, TurnStreams
 from gateway.wire import ChatRequest
+from records.caller_tokens import CallerTokens
 from settings.schema import Settings, TenantSettings
 
 __all__ = ["NEW", "Core", "Said"]
@@ -53,12 +56,22 @@ class Core:
     """``stopping`` is set when the gateway goes down: nothing waits on."""
 
     def __init__(
-        self, conversations: Conversations, settings: Settings, streams: TurnStreams, stopping: asyncio.Event
+        self,
+        conversations: Conversations,
+        settings: Settings,
+        streams: TurnStreams,
+        stopping: asyncio.Event,
+        access: Access,
+        limits: Limits,
+        callers: CallerTokens,
     ) -> None:
         self.conversations = conversations
         self.settings = settings
         self.streams = streams
         self.stopping = stopping
+        self.access = access
+        self.limits = limits
+        self._callers = callers
         self._leaving: set[asyncio.Task[None]] = set()
 
     # saying --------------------------------------------------------------------------------------
@@ -78,20 +91,23 @@ class Core:
         ``message_id``: where the message itself brings none. ``wait_seconds``: then the reply is a Pending.
         Raises what is wrong with the message by itself; what the conversation refuses is raised by its reply.
         """
+        caller.require("chat")
         tenant, settings = self.tenant(caller, chat.tenant)
         self._check(chat, settings)
+        user = caller.for_user(chat.user)
         id_ = chat.message_id or message_id or f"msg-{ULID()}"
         wishes = {
             "tenant": tenant,
-            "user": caller.user or chat.user or ANONYMOUS,
+            "user": user,
             "address": address,
+            "caller": self._callers.sign(tenant, user),
             "max_new_tokens": chat.max_tokens,
             **chat.model_dump(include={"temperature", "seed", "model"}),
         }
         if chat.conversation is None:
             question = DialogueStart(messages=tuple(chat.messages), message_id=id_, **wishes)
             digest = text_digest(chat.messages[-1].content)
-            place = Place(dialogue_id(tenant, question.user, id_), id_, None, digest)
+            place = Place(dialogue_id(tenant, user, id_), id_, None, digest)
             saying = self.conversations.ask(question, dialogue=place.conversation, wait_seconds=wait_seconds)
         else:
             text = next(message.content for message in reversed(chat.messages) if message.role == "user")
@@ -108,7 +124,17 @@ class Core:
                 opened_by=opened_by,
             )
         cancels = (chat.on_disconnect or settings.on_disconnect) == "cancel"
-        return Said(tenant, settings, place, asyncio.ensure_future(saying), cancels)
+        return Said(tenant, settings, place, asyncio.ensure_future(self._within_limits(tenant, saying)), cancels)
+
+    async def _within_limits(self, tenant: str, saying: Coroutine[Any, Any, Reply | Pending]) -> Reply | Pending:
+        """What ``saying`` gives, unless the tenant has used up what it may use."""
+        with contextlib.closing(saying):
+            await self.limits.request(tenant)
+            async with self.limits.turn(tenant):
+                reply = await saying
+            if isinstance(reply, Reply):
+                await self.limits.spend(tenant, reply.usage.total_tokens)
+            return reply
 
     async def answer(self, said: Said) -> Reply | Pending:
         """The reply. When the gateway stops first, the caller is told how to come back for it."""
@@ -189,6 +215,7 @@ class Core:
 
         Raises UnknownConversation and NoSuchTurn.
         """
+        caller.require("chat")
         name, settings = self.tenant(caller, tenant)
         found = await self.conversations.transcript(conversation, name)
         summary = _turn_of(found, turn, message_id)
@@ -217,10 +244,12 @@ class Core:
 
     async def transcript(self, caller: Caller, conversation: str, tenant: str | None = None) -> Transcript:
         """Raises UnknownConversation."""
+        caller.require("chat")
         return await self.conversations.transcript(conversation, self.tenant(caller, tenant)[0])
 
     async def cancel(self, caller: Caller, conversation: str, message: CancelTurn, tenant: str | None) -> int:
         """The number of the turn that was cancelled. ``message.tenant`` is set here."""
+        caller.require("chat")
         name, _ = self.tenant(caller, tenant)
         return await self.conversations.cancel_turn(conversation, message.model_copy(update={"tenant": name}))
 
@@ -230,7 +259,7 @@ class Core:
         """The caller's tenant and its settings. Raises UnknownTenant."""
         name = caller.for_tenant(asked)
         if name not in self.settings.tenants:
-            raise UnknownTenant(f"tenant: there is no tenant {name}. Name one of this site's.", field="tenant")
+            raise unknown_tenant(name)
         return name, self.settings.tenants[name]
 
     def _check(self, chat: ChatRequest, tenant: TenantSettings) -> None:

@@ -112,7 +112,7 @@ class Limits:
         finally:
             await self._asked(self._turns.leave(tenant, turn))
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         if isinstance(self._turns, _SharedTurns):
             await self._turns.close()
         if self._redis is not None:

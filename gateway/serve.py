@@ -17,7 +17,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,13 @@ from starlette.types import ASGIApp
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from dialogue.faults import SettingsFault
+from gateway.access import Access
 from gateway.app import create_app
 from gateway.conversations import Conversations
+from gateway.limits import Limits
 from gateway.tls import tls_options
 from gateway.turn_streams import open_streams
+from records.caller_tokens import CallerTokens
 from records.connection import connect
 from settings.ports import check_free, free_port
 from settings.schema import GatewaySettings, Settings
@@ -75,8 +78,21 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
     )
     stopping = asyncio.Event()
     port = settings.gateway.port or free_port(host)
-    async with open_streams(settings, conversations.trace_url) as streams:
-        app = create_app(conversations, settings, streams, temporal_metrics_port=metrics_port, stopping=stopping)
+    async with (
+        open_streams(settings, conversations.trace_url) as streams,
+        Access.open(settings) as access,
+        aclosing(Limits.open(settings)) as limits,
+    ):
+        app = create_app(
+            conversations,
+            settings,
+            streams,
+            access=access,
+            limits=limits,
+            callers=CallerTokens.open(settings),
+            temporal_metrics_port=metrics_port,
+            stopping=stopping,
+        )
         server = make_server(app, host, port, options)
         scheme = "https" if settings.gateway.tls else "http"
         with _until_signal(stopping):

@@ -9,10 +9,13 @@ import json
 from collections.abc import AsyncGenerator
 
 from starlette.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from dialogue.faults import ParleyFault
 from gateway.events import TurnEvent, error_event
 from gateway.pulled import Pulled
+from gateway.streaming import send_within
+from settings.schema import GatewaySettings
 
 __all__ = ["EventStream", "encode"]
 
@@ -27,13 +30,20 @@ def encode(event: TurnEvent) -> bytes:
 
 
 class EventStream(StreamingResponse):
-    """``events`` with a heartbeat whenever there was none for ``heartbeat_seconds``. A client that leaves closes them.
+    """``events``, with a heartbeat whenever none came for a while. A client that leaves, or takes nothing, closes them.
 
     A fault is the last event: the answer's status went out before it.
     """
 
-    def __init__(self, events: Pulled[TurnEvent], heartbeat_seconds: float) -> None:
-        super().__init__(_lines(events, heartbeat_seconds), media_type="text/event-stream", headers=_HEADERS)
+    def __init__(self, events: Pulled[TurnEvent], settings: GatewaySettings) -> None:
+        super().__init__(_lines(events, settings.heartbeat_seconds), media_type="text/event-stream", headers=_HEADERS)
+        self._reader_seconds = settings.reader_seconds
+
+    async def stream_response(self, send: Send) -> None:
+        async def within(message: Message) -> None:
+            await send_within(send, message, self._reader_seconds)
+
+        await super().stream_response(within)
 
 
 async def _lines(events: Pulled[TurnEvent], heartbeat_seconds: float) -> AsyncGenerator[bytes, None]:

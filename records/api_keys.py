@@ -22,13 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from dialogue.faults import InvalidRequest
 from records.database import reading, writing
 from records.tables import api_keys
+from settings.access import PREFIX, SCOPES
 
-__all__ = ["PREFIX", "SCOPES", "ApiKey", "ApiKeys"]
+__all__ = ["ApiKey", "ApiKeys"]
 
-PREFIX = "plk_"
-SCOPES = ("chat", "review", "operate", "admin")
-"""``chat``: say, read, cancel, feedback; ``review``: the reviewers' list and decisions; ``operate``: metrics and every
-conversation's trace; ``admin``: all of them."""
 LONGEST_NAME = 200
 LONGEST_DAYS = 36_500
 _KEY = re.compile(rf"{PREFIX}([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})", re.ASCII)

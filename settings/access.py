@@ -12,7 +12,13 @@ from pydantic_core import PydanticCustomError
 from settings.hosts import is_loopback
 from settings.sections import Section
 
-__all__ = ["AccessSettings", "OidcSettings"]
+__all__ = ["PREFIX", "SCOPES", "AccessSettings", "OidcSettings"]
+
+PREFIX = "plk_"
+"""Of every API key: by it scanners know one that leaked."""
+SCOPES = ("chat", "review", "operate", "admin")
+"""``chat``: say, read, cancel, feedback; ``review``: the reviewers' list and decisions; ``operate``: metrics and every
+conversation's trace; ``admin``: all of them."""
 
 
 class OidcSettings(Section):

@@ -40,7 +40,7 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[Limits]:
     url = "sqlite" if request.param == "memory" else request.getfixturevalue("server").url
     opened = Limits.open(settings_with(url))
     yield opened
-    await opened.close()
+    await opened.aclose()
 
 
 async def test_requests_in_a_minute(limits: Limits) -> None:
@@ -94,8 +94,8 @@ async def test_gateways_count_together(server: RedisServer) -> None:
         with pytest.raises(LimitReached):
             async with second.turn("busy"):
                 pass
-    await first.close()
-    await second.close()
+    await first.aclose()
+    await second.aclose()
 
 
 async def test_a_turn_is_held_while_it_runs(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,14 +104,14 @@ async def test_a_turn_is_held_while_it_runs(server: RedisServer, monkeypatch: py
     alive, dead = (Limits.open(settings_with(server.url)) for _ in range(2))
     await dead.turn("busy").__aenter__()
     async with alive.turn("busy"):
-        await dead.close()
+        await dead.aclose()
         async with asyncio.timeout(20):
             while not await _taken(alive):  # noqa: ASYNC110 - a lease that ends tells nobody
                 await asyncio.sleep(0.05)
         async with alive.turn("busy"):
             with pytest.raises(LimitReached):
                 await _enter(alive)
-    await alive.close()
+    await alive.aclose()
 
 
 async def _enter(limits: Limits) -> None:
@@ -145,4 +145,4 @@ async def test_a_lost_store_refuses_nobody(
     with pytest.raises(LimitReached):
         await limits.request("slow")
     assert [line["event"] for line in logged] == ["limits lost", "limits back"]
-    await limits.close()
+    await limits.aclose()

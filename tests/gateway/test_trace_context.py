@@ -24,7 +24,7 @@ from gateway.app import create_app
 from gateway.conversations import Conversations
 from gateway.trace_context import TraceContextMiddleware
 from records.trace_context import HEADER, MAX_STATE, current_trace, parse_trace
-from tests.gateway.conftest import QUESTION, WEB_UI, http, settings_on
+from tests.gateway.conftest import NO_STREAMS, QUESTION, WEB_UI, http, settings_on
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 
 FIRST, SECOND = (f"00-{digit * 32}-{digit * 16}-01" for digit in "12")
@@ -76,7 +76,7 @@ async def traced(temporal: WorkflowEnvironment) -> AsyncIterator[Traced]:
     queue, seen = f"traced-{uuid.uuid4().hex[:8]}", Seen()
     steps = ScriptedSteps(queue)
     conversations = Conversations(temporal.client, task_queue=queue, web_ui=WEB_UI)
-    app: ASGIApp = TraceContextMiddleware(create_app(conversations, settings_on(queue)))
+    app: ASGIApp = TraceContextMiddleware(create_app(conversations, settings_on(queue), NO_STREAMS))
     async with scripted_worker(temporal.client, steps, interceptors=[seen]), http(app) as client:  # type: ignore[arg-type]
         yield Traced(temporal.client, client, seen)
 
