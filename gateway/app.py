@@ -13,13 +13,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import openapi, pages, probes, problems
+from gateway import judging, openapi, pages, probes, problems
 from gateway.chat import Chat
 from gateway.conversations import Conversations
 from gateway.core import Core
 from gateway.metrics import Metrics
 from gateway.observed import Observed
 from gateway.turn_streams import TurnStreams
+from gateway.whoami import Whoami
 from gateway.wire import Health
 from settings.schema import Settings
 
@@ -47,6 +48,8 @@ def create_app(
             Route("/v1/chat", chat.say, methods=["POST"]),
             Route("/v1/chat/{conversation}", chat.conversation, methods=["GET", "DELETE"]),
             Route("/v1/chat/{conversation}/stream", chat.stream),
+            *judging.routes(core),
+            Route("/v1/whoami", Whoami(settings).whoami),
             *_operational(conversations, settings, metrics),
         ],
         middleware=[Middleware(Observed, metrics)],

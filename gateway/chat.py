@@ -33,7 +33,7 @@ from gateway.wire import (
     TranscriptQuery,
 )
 
-__all__ = ["Chat", "caller_of"]
+__all__ = ["Chat", "caller_of", "chat_reply", "path_identifier"]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 LAST_EVENT_ID = "Last-Event-ID"
@@ -87,7 +87,7 @@ class Chat:
 
     async def conversation(self, request: Request) -> Response:
         """GET and DELETE of one conversation."""
-        conversation = _path_identifier(request)
+        conversation = path_identifier(request)
         request.state.log["conversation"] = conversation
         if request.method == "DELETE":
             return await self._cancel(request, conversation)
@@ -95,7 +95,7 @@ class Chat:
 
     async def stream(self, request: Request) -> Response:
         """Follows a turn again, behind the last event that the reader has."""
-        conversation = _path_identifier(request)
+        conversation = path_identifier(request)
         query = validation.parse_query(StreamQuery, request.query_params.multi_items())
         after = max(query.after, _last_event_id(request))
         asked = query.model_dump(include={"tenant", "turn", "message_id"})
@@ -139,7 +139,7 @@ class Chat:
             "workflow_id": reply.workflow_id,
             "verdict": reply.verdict,
         }
-        sent = _chat_reply(reply, self._conversations.trace_url(reply.workflow_id, reply.run_id))
+        sent = chat_reply(reply, self._conversations.trace_url(reply.workflow_id, reply.run_id))
         if reply.state == "done":
             return _json(sent)
         where = _location(reply.conversation, tenant=reply.tenant, turn=reply.turn)
@@ -210,7 +210,8 @@ def _last_event_id(request: Request) -> int:
     return int(given or 0)
 
 
-def _path_identifier(request: Request) -> str:
+def path_identifier(request: Request) -> str:
+    """The conversation that the path names. Raises UnknownConversation."""
     given = request.path_params["conversation"]
     try:
         return _identifier.validate_python(given)
@@ -219,7 +220,8 @@ def _path_identifier(request: Request) -> str:
         raise unknown_conversation(repr(given[:60])) from None
 
 
-def _chat_reply(reply: Reply, trace_url: str) -> ChatReply:
+def chat_reply(reply: Reply, trace_url: str) -> ChatReply:
+    """The reply as it goes over the wire."""
     shared = ChatReply.model_fields.keys() - {"usage", "trace_url"}
     fields = {name: getattr(reply, name) for name in shared}
     return ChatReply(**fields, usage=usage_of(reply.usage), trace_url=trace_url)

@@ -38,6 +38,7 @@ from dialogue.faults import (
     MessageTooLong,
     ParleyFault,
     RecordsUnavailable,
+    UnknownConversation,
     fault_named,
     unknown_conversation,
 )
@@ -46,6 +47,7 @@ from dialogue.messages import (
     CancelTurn,
     ConversationStart,
     DialogueStart,
+    Feedback,
     ResolveReview,
     Say,
     text_digest,
@@ -350,6 +352,20 @@ class Conversations:
     async def resolve_review(self, conversation: str, message: ResolveReview) -> Any:
         return await self._update(conversation, names.RESOLVE_REVIEW, message)
 
+    async def signal_feedback(self, conversation: str, given: Feedback) -> bool:
+        """Whether it runs, and so keeps what it was sent. A one-shot takes no feedback."""
+        handle = self.client.get_workflow_handle(conversation)
+        try:
+            description = await handle.describe()
+            if description.workflow_type != names.CONVERSATION_WORKFLOW:
+                return False
+            await handle.signal(names.FEEDBACK, given)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise _unavailable(error) from error
+        return True
+
     async def close(self, conversation: str, tenant: str) -> Any:
         return await self._update(conversation, names.CLOSE, {"tenant": tenant})
 
@@ -376,7 +392,10 @@ class Conversations:
             if execution.status is not WorkflowExecutionStatus.RUNNING:
                 continue
             owner = execution.typed_search_attributes.get(names.TENANT) or tenant or "default"
-            transcript = await self.transcript(execution.id, owner)
+            try:
+                transcript = await self.transcript(execution.id, owner)
+            except UnknownConversation:
+                continue  # it ended a moment ago; what is listed is a little behind
             if transcript.waiting:
                 yield execution.id, transcript
 

@@ -21,14 +21,16 @@ from dialogue.faults import (
     UnknownModel,
     UnknownTenant,
 )
-from dialogue.messages import ANONYMOUS, CancelTurn, DialogueStart, Say, TurnKey, text_digest
+from dialogue.messages import ANONYMOUS, CancelTurn, DialogueStart, Feedback, ResolveReview, Say, TurnKey, text_digest
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.caller import Caller
 from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id, new_conversation_id
 from gateway.events import TurnEvent
+from gateway.feedback import give_feedback
 from gateway.pulled import Pulled
+from gateway.reviews import decide, waiting_reviews
 from gateway.turn_streams import Place, TurnStreams
-from gateway.wire import ChatRequest
+from gateway.wire import ChatRequest, DecisionRequest, FeedbackRequest, Review, Thanked
 from settings.schema import Settings, TenantSettings
 
 __all__ = ["NEW", "Core", "Said"]
@@ -224,6 +226,34 @@ class Core:
         name, _ = self.tenant(caller, tenant)
         return await self.conversations.cancel_turn(conversation, message.model_copy(update={"tenant": name}))
 
+    # judging -------------------------------------------------------------------------------------
+
+    async def feedback(self, caller: Caller, given: FeedbackRequest) -> Thanked:
+        """Raises UnknownConversation, NoSuchTurn and RecordsUnavailable."""
+        tenant, _ = self.tenant(caller, given.tenant)
+        user = caller.user or given.user or ANONYMOUS
+        said = Feedback(tenant=tenant, user=user, **given.model_dump(include={"turn", "score", "comment"}))
+        state = await give_feedback(self.conversations, self.settings, given.conversation, said)
+        return Thanked(conversation=given.conversation, turn=given.turn, score=given.score, state=state)
+
+    async def reviews(self, caller: Caller, tenant: str | None = None) -> list[Review]:
+        """The turns that wait for a person; of every tenant where neither the caller nor ``tenant`` names one."""
+        _require(caller, "review")
+        one = self.tenant(caller, tenant)[0] if tenant or caller.tenant else None
+        return await waiting_reviews(self.conversations, one)
+
+    async def decide(self, caller: Caller, conversation: str, given: DecisionRequest) -> Reply:
+        """Raises UnknownConversation and NoSuchReview."""
+        _require(caller, "review")
+        tenant, _ = self.tenant(caller, given.tenant)
+        by = caller.user or given.by
+        if by is None:
+            raise InvalidRequest("by: is missing. Say who decides, for the records.", field="by")
+        if (given.decision == "edit") != (given.answer is not None):
+            raise InvalidRequest("answer: is given with the decision edit, and only then.", field="answer")
+        decision = ResolveReview(**given.model_dump(exclude={"by", "tenant"}), by=by, tenant=tenant)
+        return await decide(self.conversations, conversation, decision)
+
     # what may be asked ---------------------------------------------------------------------------
 
     def tenant(self, caller: Caller, asked: str | None) -> tuple[str, TenantSettings]:
@@ -272,6 +302,13 @@ class Core:
         return list(
             dict.fromkeys(["default", settings.model.name, *others, *(other.name for other in others.values())])
         )
+
+
+def _require(caller: Caller, scope: str) -> None:
+    """Raises Forbidden where the caller's key or token has not that scope."""
+    require = getattr(caller, "require", None)
+    if require is not None:
+        require(scope)
 
 
 def _turn_of(transcript: Transcript, turn: int | None, message_id: str | None) -> TurnSummary | None:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from dialogue.base import CallerInput, Value
-from dialogue.messages import ChatMessage, Identifier, OnBusy
-from dialogue.steps import Citation, Verdict
+from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TurnNumber
+from dialogue.steps import Citation, Finding, Verdict
 from dialogue.turn import StepRecord, TurnState
 
 __all__ = [
@@ -19,12 +19,20 @@ __all__ = [
     "ChatRequest",
     "ChatUsage",
     "Check",
+    "DecisionRequest",
+    "Draft",
+    "FeedbackRequest",
     "FieldProblem",
     "Health",
     "Problem",
     "Readiness",
+    "Review",
+    "Reviews",
+    "ReviewsQuery",
     "StreamQuery",
+    "Thanked",
     "TranscriptQuery",
+    "Whoami",
 ]
 
 MOST_MESSAGES = 200
@@ -140,6 +148,84 @@ class Cancelled(Value):
 
     conversation: str
     turn: int
+
+
+class FeedbackRequest(CallerInput):
+    """What somebody thought of an answer. Said again by the same user, it takes the place of the first."""
+
+    conversation: Identifier
+    turn: TurnNumber
+    score: int = Field(ge=-1, le=1, description="1 good, 0 neither, -1 bad")
+    comment: str = Field(default="", max_length=2000)
+    user: Identifier | None = Field(default=None, description="who says so; the key's own where it has one")
+    tenant: Identifier | None = None
+
+
+class Thanked(Value):
+    """``accepted``: the running conversation keeps it; ``kept``: it is in the audit already."""
+
+    conversation: str
+    turn: int
+    score: int
+    state: Literal["accepted", "kept"]
+
+
+class ReviewsQuery(CallerInput):
+    """Whose reviews: those of every tenant that the caller may use where none is given."""
+
+    tenant: Identifier | None = None
+
+
+class Draft(Value):
+    """What would be sent if a person approved it, and what the review found."""
+
+    answer: str
+    reason: str
+    findings: tuple[Finding, ...] = ()
+    citations: tuple[Citation, ...] = ()
+
+
+class Review(Value):
+    """A turn that waits for a person. Without a ``draft`` the intent itself asks for one."""
+
+    conversation: str
+    tenant: str
+    turn: int
+    message_id: str
+    question: str
+    language: str
+    intent: str | None
+    since: float | None = Field(description="Unix time from which on it waits")
+    draft: Draft | None
+
+
+class Reviews(Value):
+    """The turns that wait, the longest waiting first."""
+
+    reviews: tuple[Review, ...]
+
+
+class DecisionRequest(CallerInput):
+    """A person's decision: the draft is sent, or ``answer`` in its place, or the tenant's fallback text."""
+
+    turn: TurnNumber
+    decision: Literal["approve", "edit", "reject"]
+    answer: Text | None = Field(default=None, description="with `edit`, and only then")
+    note: str = Field(default="", max_length=2000, description="why, for the records")
+    by: Identifier | None = Field(default=None, description="who decides; the key's own user where it has one")
+    tenant: Identifier | None = None
+
+
+class Whoami(Value):
+    """What the caller may do here. ``tenant`` and ``user`` are the key's own; null: the caller names them."""
+
+    tenant: str | None
+    tenants: tuple[str, ...] = Field(description="those that the caller may use")
+    user: str | None
+    scopes: tuple[str, ...]
+    access: Literal["open", "keys"]
+    web_ui: str | None = Field(description="Temporal's Web UI, for who may operate")
+    languages: tuple[str, ...] = Field(description="those that the model speaks")
 
 
 class FieldProblem(Value):
