@@ -15,7 +15,8 @@
     │   ├── ConversationBusy      429  too many messages wait already
     │   ├── NoSuchTurn            404  the conversation holds no such turn any more
     │   ├── NoSuchReview          404  nothing waits for a person under this turn
-    │   └── NothingToCancel       409  no turn is running
+    │   ├── NothingToCancel       409  no turn is running
+    │   └── WebhookRefused        422  no webhook may go there
     ├── SettingsFault             500  temporal.yaml cannot be used
     ├── ModelFault                the model or its engine
     │   ├── ModelCorrupt          500  a file differs from its manifest, or is missing
@@ -44,6 +45,7 @@
     │   ├── ContentMissing        404  no content is stored under this digest
     │   ├── TokenLogFenced        409  a newer attempt owns this turn's token log
     │   └── TokenLogUnavailable   503  the log cannot be written: costs the stream only
+    ├── WebhookFailed             502  a webhook's receiver did not take it: another attempt
     ├── PolicyFault               500  a policy or word list cannot be used
     └── IntentsFault              500  an intents file cannot be used
 
@@ -100,6 +102,8 @@ __all__ = [
     "UnknownModel",
     "UnknownTenant",
     "UnsafeModel",
+    "WebhookFailed",
+    "WebhookRefused",
     "all_faults",
     "fault_named",
     "unknown_conversation",
@@ -175,6 +179,10 @@ class NoSuchReview(BadInput):
 
 class NothingToCancel(BadInput):
     type, title, status = "nothing-to-cancel", "No turn is running", 409
+
+
+class WebhookRefused(BadInput):
+    type, title, status = "webhook-refused", "No webhook may go there", 422
 
 
 class SettingsFault(ParleyFault):
@@ -287,6 +295,10 @@ class TokenLogFenced(RecordsFault):
 
 class TokenLogUnavailable(RecordsFault):
     type, title, status, retryable = "token-log-unavailable", "The token log fails", 503, True
+
+
+class WebhookFailed(ParleyFault):
+    type, title, status, retryable = "webhook-failed", "The webhook was not taken", 502, True
 
 
 class PolicyFault(ParleyFault):

@@ -28,6 +28,7 @@ __all__ = [
     "TurnKey",
     "TurnNumber",
     "TurnOnly",
+    "Webhook",
     "message_stream",
     "text_digest",
 ]
@@ -108,6 +109,12 @@ class Say(CallerInput):
     on_busy: OnBusy = "queue"
 
 
+class Webhook(CallerInput):
+    """Who is told of an answer. What it is signed with stands in the settings and never here."""
+
+    url: str = Field(min_length=1, max_length=2000, description="of a host that the tenant's `webhook_hosts` list")
+
+
 class DialogueStart(CallerInput):
     """One question, one answer. Give ``question``, or ``messages`` whose last is the user's."""
 
@@ -121,6 +128,7 @@ class DialogueStart(CallerInput):
     seed: int | None = Field(default=None, ge=0, le=2**53)
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
     model: Identifier | None = None
+    webhook: Webhook | None = None
 
     @model_validator(mode="after")
     def _one_question(self) -> DialogueStart:

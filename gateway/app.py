@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import judging, openapi, pages, probes, problems
+from gateway import dialogues, judging, openapi, pages, probes, problems
 from gateway.chat import Chat
 from gateway.conversations import Conversations
 from gateway.core import Core
@@ -48,6 +48,7 @@ def create_app(
             Route("/v1/chat", chat.say, methods=["POST"]),
             Route("/v1/chat/{conversation}", chat.conversation, methods=["GET", "DELETE"]),
             Route("/v1/chat/{conversation}/stream", chat.stream),
+            *dialogues.routes(core),
             *judging.routes(core),
             Route("/v1/whoami", Whoami(settings).whoami),
             *_operational(conversations, settings, metrics),

@@ -33,7 +33,15 @@ from gateway.wire import (
     TranscriptQuery,
 )
 
-__all__ = ["Chat", "caller_of", "chat_reply", "path_identifier"]
+__all__ = [
+    "LOOK_AGAIN_SECONDS",
+    "PERSON_SECONDS",
+    "Chat",
+    "caller_of",
+    "chat_reply",
+    "idempotency_key",
+    "path_identifier",
+]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 LAST_EVENT_ID = "Last-Event-ID"
@@ -64,7 +72,7 @@ class Chat:
         said = self._core.say(
             caller_of(request),
             chat,
-            message_id=_idempotency_key(request),
+            message_id=idempotency_key(request),
             address=request.client.host if request.client else None,
             opened_by="rest",
             wait_seconds=None if chat.stream else self._gateway.wait_seconds,
@@ -180,7 +188,8 @@ class Chat:
         return _json(Cancelled(conversation=conversation, turn=turn))
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
+    """The message id of the header. Raises InvalidRequest."""
     given = request.headers.get(IDEMPOTENCY_KEY)
     if given is None:
         return None
@@ -211,8 +220,8 @@ def _last_event_id(request: Request) -> int:
 
 
 def path_identifier(request: Request) -> str:
-    """The conversation that the path names. Raises UnknownConversation."""
-    given = request.path_params["conversation"]
+    """The conversation, or the dialogue, that the path names. Raises UnknownConversation."""
+    (given,) = request.path_params.values()
     try:
         return _identifier.validate_python(given)
     except ValidationError:

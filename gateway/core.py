@@ -24,13 +24,22 @@ from dialogue.faults import (
 from dialogue.messages import ANONYMOUS, CancelTurn, DialogueStart, Feedback, ResolveReview, Say, TurnKey, text_digest
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.caller import Caller
-from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id, new_conversation_id
+from gateway.conversations import DIALOGUE_PREFIX, Broken, Conversations, Pending, dialogue_id, new_conversation_id
 from gateway.events import TurnEvent
 from gateway.feedback import give_feedback
 from gateway.pulled import Pulled
 from gateway.reviews import decide, waiting_reviews
 from gateway.turn_streams import Place, TurnStreams
-from gateway.wire import ChatRequest, DecisionRequest, FeedbackRequest, Review, Thanked
+from gateway.wire import (
+    ChatRequest,
+    DecisionRequest,
+    DialogueRequest,
+    FeedbackRequest,
+    QuestionFields,
+    Review,
+    Thanked,
+)
+from policy.webhook_target import check_target
 from settings.schema import Settings, TenantSettings
 
 __all__ = ["NEW", "Core", "Said"]
@@ -83,13 +92,7 @@ class Core:
         tenant, settings = self.tenant(caller, chat.tenant)
         self._check(chat, settings)
         id_ = chat.message_id or message_id or f"msg-{ULID()}"
-        wishes = {
-            "tenant": tenant,
-            "user": caller.user or chat.user or ANONYMOUS,
-            "address": address,
-            "max_new_tokens": chat.max_tokens,
-            **chat.model_dump(include={"temperature", "seed", "model"}),
-        }
+        wishes = _wishes(caller, chat, tenant, address)
         if chat.conversation is None:
             question = DialogueStart(messages=tuple(chat.messages), message_id=id_, **wishes)
             digest = text_digest(chat.messages[-1].content)
@@ -111,6 +114,40 @@ class Core:
             )
         cancels = (chat.on_disconnect or settings.on_disconnect) == "cancel"
         return Said(tenant, settings, place, asyncio.ensure_future(saying), cancels)
+
+    async def start(
+        self, caller: Caller, given: DialogueRequest, *, message_id: str | None = None, address: str | None = None
+    ) -> tuple[str, Reply | Pending]:
+        """Starts a one-shot and waits ``given.wait`` seconds for it. Gives its tenant and its reply.
+
+        Raises as :meth:`say`, and WebhookRefused.
+        """
+        tenant, settings = self.tenant(caller, given.tenant)
+        self._check(given, settings)
+        if given.webhook is not None:
+            check_target(given.webhook.url, settings.webhook_hosts)
+        id_ = given.message_id or message_id or f"msg-{ULID()}"
+        question = DialogueStart(
+            messages=tuple(given.messages),
+            message_id=id_,
+            webhook=given.webhook,
+            **_wishes(caller, given, tenant, address),
+        )
+        dialogue = dialogue_id(tenant, question.user, id_)
+        wait_seconds = min(given.wait, self.settings.gateway.wait_seconds)
+        asking = asyncio.ensure_future(self.conversations.ask(question, dialogue=dialogue, wait_seconds=wait_seconds))
+        try:
+            await self._unless_stopping(asking, id_)
+            return tenant, asking.result()
+        finally:
+            asking.cancel()
+
+    async def dialogue(
+        self, caller: Caller, dialogue: str, tenant: str | None = None
+    ) -> tuple[str, Reply | Pending | Broken]:
+        """A one-shot's tenant and how it stands. Raises UnknownConversation."""
+        name, _ = self.tenant(caller, tenant)
+        return name, await self.conversations.dialogue(dialogue, name)
 
     async def answer(self, said: Said) -> Reply | Pending:
         """The reply. When the gateway stops first, the caller is told how to come back for it."""
@@ -263,10 +300,11 @@ class Core:
             raise UnknownTenant(f"tenant: there is no tenant {name}. Name one of this site's.", field="tenant")
         return name, self.settings.tenants[name]
 
-    def _check(self, chat: ChatRequest, tenant: TenantSettings) -> None:
+    def _check(self, chat: QuestionFields, tenant: TenantSettings) -> None:
         """What the shape of the fields alone does not tell."""
         roles = [message.role for message in chat.messages]
-        if chat.conversation is None and roles[-1] != "user":
+        conversation = chat.conversation if isinstance(chat, ChatRequest) else None
+        if conversation is None and roles[-1] != "user":
             raise InvalidRequest(
                 f"messages.{len(roles) - 1}.role: must be user, but is {roles[-1]}. The last message is the question.",
                 field=f"messages.{len(roles) - 1}.role",
@@ -275,9 +313,9 @@ class Core:
             raise InvalidRequest(
                 "messages: holds no message with the role user. The last of those is what is said.", field="messages"
             )
-        if chat.conversation is not None and chat.conversation.startswith(DIALOGUE_PREFIX):
+        if conversation is not None and conversation.startswith(DIALOGUE_PREFIX):
             raise InvalidRequest(
-                f"conversation: {chat.conversation} was a single question. Choose an id that does not begin with "
+                f"conversation: {conversation} was a single question. Choose an id that does not begin with "
                 f"{DIALOGUE_PREFIX} and send the earlier messages no more.",
                 field="conversation",
             )
@@ -302,6 +340,17 @@ class Core:
         return list(
             dict.fromkeys(["default", settings.model.name, *others, *(other.name for other in others.values())])
         )
+
+
+def _wishes(caller: Caller, chat: QuestionFields, tenant: str, address: str | None) -> dict[str, Any]:
+    """What a message in a conversation and a question alone have in common."""
+    return {
+        "tenant": tenant,
+        "user": caller.user or chat.user or ANONYMOUS,
+        "address": address,
+        "max_new_tokens": chat.max_tokens,
+        **chat.model_dump(include={"temperature", "seed", "model"}),
+    }
 
 
 def _require(caller: Caller, scope: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dialogue.faults import ParleyFault, all_faults
-from gateway import judging, openapi_chat, whoami
+from gateway import dialogues, judging, openapi_chat, whoami
 from gateway.openapi_parts import Operations, get, json_answer, schemas, text_answer
 from gateway.problems import problem_type
 from gateway.wire import Health, Readiness
@@ -21,7 +21,13 @@ _SECURITY: dict[str, Any] = {
 
 def document() -> dict[str, Any]:
     """The document as a JSON object."""
-    parts = [openapi_chat.operations(), judging.operations(), whoami.operations(), _operational()]
+    parts = [
+        openapi_chat.operations(),
+        dialogues.operations(),
+        judging.operations(),
+        whoami.operations(),
+        _operational(),
+    ]
     return {
         "openapi": "3.1.0",
         "info": {

@@ -17,7 +17,7 @@ from gateway.wire import (
     TranscriptQuery,
 )
 
-__all__ = ["idempotency_key", "operations", "waits"]
+__all__ = ["idempotency_parameter", "operations"]
 
 _LAST_EVENT_ID = {
     "name": "Last-Event-ID",
@@ -39,7 +39,7 @@ def operations() -> Operations:
     )
 
 
-def idempotency_key() -> dict[str, Any]:
+def idempotency_parameter() -> dict[str, Any]:
     return {
         "name": "Idempotency-Key",
         "in": "header",
@@ -48,8 +48,7 @@ def idempotency_key() -> dict[str, Any]:
     }
 
 
-def waits() -> dict[str, Any]:
-    """The answer 202."""
+def _waits() -> dict[str, Any]:
     return json_answer(
         "Accepted. A person has to decide first, or the answer takes longer than was to be waited. "
         "Look at `Location` after `Retry-After` seconds.",
@@ -70,11 +69,11 @@ def _chat() -> dict[str, Any]:
             "operationId": "say",
             "summary": "Say something and get the answer",
             "description": ChatRequest.__doc__,
-            "parameters": [idempotency_key()],
+            "parameters": [idempotency_parameter()],
             "requestBody": body(ChatRequest),
             "responses": {
                 "200": {**answer, "content": answer["content"] | _events()["content"]},
-                "202": waits(),
+                "202": _waits(),
                 **problems(404, 409, of_a_body=True),
             },
         }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from dialogue.base import CallerInput, Value
-from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TurnNumber
+from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TurnNumber, Webhook
 from dialogue.steps import Citation, Finding, Verdict
 from dialogue.turn import StepRecord, TurnState
 
@@ -20,16 +21,20 @@ __all__ = [
     "ChatUsage",
     "Check",
     "DecisionRequest",
+    "DialogueRequest",
+    "DialogueStatus",
     "Draft",
     "FeedbackRequest",
     "FieldProblem",
     "Health",
     "Problem",
+    "QuestionFields",
     "Readiness",
     "Review",
     "Reviews",
     "ReviewsQuery",
     "StreamQuery",
+    "TenantQuery",
     "Thanked",
     "TranscriptQuery",
     "Whoami",
@@ -38,22 +43,15 @@ __all__ = [
 MOST_MESSAGES = 200
 
 
-class ChatRequest(CallerInput):
-    """One message. With ``conversation`` the last user message of ``messages`` is said in it, and it is opened
-    if need be; without one, ``messages`` are the history of a single question, which is their last.
-    """
+_EXAMPLE: JsonDict = {"messages": [{"role": "user", "content": "How long do I have to send back shoes?"}]}
 
-    model_config = ConfigDict(
-        strict=True,
-        json_schema_extra={
-            "examples": [{"messages": [{"role": "user", "content": "How long do I have to send back shoes?"}]}]
-        },
-    )
+
+class QuestionFields(CallerInput):
+    """What every message may bring, in a conversation or alone."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
-    conversation: Identifier | None = Field(
-        default=None, description="its id: an earlier one's, one of your own, or `new` to open one"
-    )
     message_id: Identifier | None = Field(
         default=None, description="sent again, it gets its first reply; else the Idempotency-Key header, else made here"
     )
@@ -65,6 +63,16 @@ class ChatRequest(CallerInput):
         default=None, ge=1, le=32_768, description="tokens to make at most, reasoning included"
     )
     model: Identifier | None = Field(default=None, description="name or alias; the tenant's own where not given")
+
+
+class ChatRequest(QuestionFields):
+    """One message. With ``conversation`` the last user message of ``messages`` is said in it, and it is opened
+    if need be; without one, ``messages`` are the history of a single question, which is their last.
+    """
+
+    conversation: Identifier | None = Field(
+        default=None, description="its id: an earlier one's, one of your own, or `new` to open one"
+    )
     stream: bool = Field(default=False, description="true: server-sent events instead of one answer")
     on_busy: OnBusy | None = Field(
         default=None, description="while another message is being answered; the tenant's own where not given"
@@ -72,6 +80,15 @@ class ChatRequest(CallerInput):
     on_disconnect: Literal["continue", "cancel"] | None = Field(
         default=None, description="when you leave in the middle; the tenant's own where not given"
     )
+
+
+class DialogueRequest(QuestionFields):
+    """One question with its history, answered whether or not anybody waits."""
+
+    wait: float = Field(
+        default=0, ge=0, le=3600, description="seconds to wait for the answer, `gateway.wait_seconds` at most"
+    )
+    webhook: Webhook | None = Field(default=None, description="who is told of the answer")
 
 
 class ChatUsage(Value):
@@ -115,6 +132,25 @@ class ChatPending(Value):
     workflow_id: str
     run_id: str | None
     trace_url: str
+
+
+class DialogueStatus(Value):
+    """A one-shot and, once there is one, its answer. ``failed``: it was ended from outside; ``problem`` says how."""
+
+    dialogue: str
+    state: Literal["running", "waiting", "done", "failed"]
+    status_url: str
+    reply: ChatReply | None = None
+    problem: str | None = None
+    workflow_id: str
+    run_id: str | None
+    trace_url: str
+
+
+class TenantQuery(CallerInput):
+    """Whose it is."""
+
+    tenant: Identifier | None = None
 
 
 class TranscriptQuery(CallerInput):

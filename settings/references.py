@@ -38,6 +38,9 @@ def _paths(settings: Settings) -> Iterator[tuple[Place, Path]]:
         for name in ("server_root_ca", "client_cert", "client_key"):
             if path := getattr(tls, name):
                 yield ("temporal", "tls", name), path
+    for name, tenant in settings.tenants.items():
+        if path := tenant.webhook_secret_file:
+            yield ("tenants", name, "webhook_secret_file"), path
     for place, model in _models(settings):
         for name in ("python", "api_key_file"):
             if path := getattr(model, name):

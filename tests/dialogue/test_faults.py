@@ -22,6 +22,8 @@ DECISIONS = {
     "conversation-busy": (429, False),
     "no-such-review": (404, False),
     "nothing-to-cancel": (409, False),
+    "webhook-refused": (422, False),
+    "webhook-failed": (502, True),
     "settings": (500, False),
     "model": (500, False),
     "model-corrupt": (500, False),  # the same file would be read again

