@@ -23,17 +23,11 @@ async def feedback(
     """Say what you thought of an answer."""
     from cli.connected import conversations, known_tenant
     from cli.console import print_line
-    from dialogue.faults import InvalidRequest
     from dialogue.messages import Feedback
+    from gateway.feedback import give_feedback
     from settings.load import load
-    from workflows.names import FEEDBACK
 
     settings = load()
     message = Feedback(turn=turn, score=score, tenant=known_tenant(settings, tenant), comment=comment)
-    connected = await conversations(settings)
-    # a signal has no answer: whether there is such a conversation and turn is asked before
-    found = await connected.transcript(conversation, tenant)
-    if not 1 <= turn <= found.older + len(found.turns):
-        raise InvalidRequest(f"turn: {conversation} has no turn {turn}; it has {found.older + len(found.turns)}.")
-    await connected.client.get_workflow_handle(conversation).signal(FEEDBACK, message)
+    await give_feedback(await conversations(settings), settings, conversation, message)
     print_line(f"Thank you: {score:+d} for turn {turn} of {conversation}.")

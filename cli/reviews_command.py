@@ -11,8 +11,7 @@ from cli.options import Json, Tenant
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cli.drafts import Draft
-    from dialogue.turn import TurnSummary
+    from gateway.wire import Review
 
 __all__ = ["app"]
 
@@ -29,22 +28,17 @@ async def list_(
     from cli.connected import conversations, known_tenant
     from cli.console import output, print_json, print_line
     from cli.tables import rows
+    from gateway.reviews import waiting_reviews
     from settings.load import load
 
     settings = load()
     if tenant is not None:
         known_tenant(settings, tenant)
-    connected = await conversations(settings)
-    waiting = [
-        {"conversation": conversation, "tenant": found.tenant, "turn": turn.turn, "question": turn.question}
-        async for conversation, found in connected.waiting(tenant)
-        for turn in found.turns
-        if turn.turn in found.waiting
-    ]
+    waiting = await waiting_reviews(await conversations(settings), tenant)
     if json:
         print_json(waiting)
     elif waiting:
-        lines = [(each["conversation"], str(each["turn"]), each["tenant"], each["question"]) for each in waiting]
+        lines = [(each.conversation, str(each.turn), each.tenant, each.question) for each in waiting]
         output().print(rows(("conversation", "turn", "tenant", "asked"), lines, right=(1,)))
     else:
         print_line("Nothing waits for a person.")
@@ -55,28 +49,23 @@ async def show(conversation: str, turn: int, /, *, tenant: Tenant = "default", j
     """Show what was asked, what would be answered and why a person has to decide."""
     from cli.connected import conversations, known_tenant
     from cli.console import output, print_json
-    from cli.drafts import draft_of
-    from dialogue.faults import NoSuchReview
+    from gateway.reviews import waiting_review
     from settings.load import load
 
     settings = load()
-    connected = await conversations(settings)
-    found = await connected.transcript(conversation, known_tenant(settings, tenant))
-    asked = next((each for each in found.turns if each.turn == turn and turn in found.waiting), None)
-    if asked is None:
-        raise NoSuchReview(f"turn: turn {turn} of {conversation} does not wait for a person.")
-    draft = await draft_of(connected.client, conversation, turn)
+    review = await waiting_review(await conversations(settings), conversation, turn, known_tenant(settings, tenant))
     if json:
-        print_json({"conversation": conversation, "turn": asked, "draft": draft})
+        print_json(review)
     else:
-        _print_review(output(), conversation, asked, draft)
+        _print_review(output(), review)
 
 
-def _print_review(console: Console, conversation: str, asked: TurnSummary, draft: Draft | None) -> None:
+def _print_review(console: Console, review: Review) -> None:
     from cli.tables import citation_line, said
 
-    console.print(f"conversation {conversation}  turn {asked.turn}  {asked.language}")
-    console.print(said("asked", asked.question))
+    draft = review.draft
+    console.print(f"conversation {review.conversation}  turn {review.turn}  {review.language}")
+    console.print(said("asked", review.question))
     if draft is None:
         console.print("  There is no draft: the intent asks for a person. Answer with --edit.")
     else:
@@ -87,7 +76,7 @@ def _print_review(console: Console, conversation: str, asked: TurnSummary, draft
             console.print(f"  {finding.rule}  {finding.label}  {finding.start}-{finding.end}  {finding.action}")
         if draft.reason:
             console.print(f"  why  {draft.reason}")
-    console.print(f"  decide  parley reviews resolve {conversation} {asked.turn} --by NAME \\")
+    console.print(f"  decide  parley reviews resolve {review.conversation} {review.turn} --by NAME \\")
     console.print("            --approve | --edit TEXT | --reject")
 
 
@@ -111,7 +100,7 @@ async def resolve(
     from cli.tables import reply_view
     from dialogue.faults import InvalidRequest
     from dialogue.messages import ResolveReview
-    from dialogue.turn import Reply
+    from gateway.reviews import decide
     from settings.load import load
 
     chosen = [name for name, given in (("approve", approve), ("edit", edit is not None), ("reject", reject)) if given]
@@ -129,7 +118,7 @@ async def resolve(
         }
     )
     connected = await conversations(settings)
-    reply = Reply.model_validate(await connected.resolve_review(conversation, message))
+    reply = await decide(connected, conversation, message)
     if json:
         print_json(reply)
     else:

@@ -17,7 +17,8 @@
     │   ├── LimitReached          429  the tenant used up what it may use; ``retry_after`` says for how long
     │   ├── BodyTooSlow           408  the body did not come in time
     │   ├── NoSuchReview          404  nothing waits for a person under this turn
-    │   └── NothingToCancel       409  no turn is running
+    │   ├── NothingToCancel       409  no turn is running
+    │   └── WebhookRefused        422  no webhook may go there
     ├── AccessFault               403  who may get in
     │   ├── Unauthenticated       401  no key or token, or one that does not hold
     │   ├── Forbidden             403  the key or token does not allow this
@@ -51,6 +52,7 @@
     │   ├── ContentMissing        404  no content is stored under this digest
     │   ├── TokenLogFenced        409  a newer attempt owns this turn's token log
     │   └── TokenLogUnavailable   503  the log cannot be written: costs the stream only
+    ├── WebhookFailed             502  a webhook's receiver did not take it: another attempt
     ├── PolicyFault               500  a policy or word list cannot be used
     └── IntentsFault              500  an intents file cannot be used
 
@@ -114,6 +116,8 @@ __all__ = [
     "UnknownModel",
     "UnknownTenant",
     "UnsafeModel",
+    "WebhookFailed",
+    "WebhookRefused",
     "all_faults",
     "fault_named",
     "unknown_conversation",
@@ -198,6 +202,10 @@ class NoSuchReview(BadInput):
 
 class NothingToCancel(BadInput):
     type, title, status = "nothing-to-cancel", "No turn is running", 409
+
+
+class WebhookRefused(BadInput):
+    type, title, status = "webhook-refused", "No webhook may go there", 422
 
 
 class AccessFault(ParleyFault):
@@ -330,6 +338,10 @@ class TokenLogFenced(RecordsFault):
 
 class TokenLogUnavailable(RecordsFault):
     type, title, status, retryable = "token-log-unavailable", "The token log fails", 503, True
+
+
+class WebhookFailed(ParleyFault):
+    type, title, status, retryable = "webhook-failed", "The webhook was not taken", 502, True
 
 
 class PolicyFault(ParleyFault):

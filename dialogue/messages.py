@@ -24,8 +24,11 @@ __all__ = [
     "ResolveReview",
     "Say",
     "TenantOnly",
+    "Text",
     "TurnKey",
+    "TurnNumber",
     "TurnOnly",
+    "Webhook",
     "message_stream",
     "text_digest",
 ]
@@ -109,6 +112,12 @@ class Say(CallerInput):
     on_busy: OnBusy = "queue"
 
 
+class Webhook(CallerInput):
+    """Who is told of an answer. What it is signed with stands in the settings and never here."""
+
+    url: str = Field(min_length=1, max_length=2000, description="of a host that the tenant's `webhook_hosts` list")
+
+
 class DialogueStart(CallerInput):
     """One question, one answer. Give ``question``, or ``messages`` whose last is the user's."""
 
@@ -123,6 +132,7 @@ class DialogueStart(CallerInput):
     seed: int | None = Field(default=None, ge=0, le=2**53)
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
     model: Identifier | None = None
+    webhook: Webhook | None = None
 
     @model_validator(mode="after")
     def _one_question(self) -> DialogueStart:

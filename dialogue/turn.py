@@ -16,6 +16,7 @@ __all__ = [
     "Carried",
     "CarriedId",
     "ConversationEnd",
+    "DeliverWebhook",
     "Recalled",
     "Reply",
     "StepRecord",
@@ -71,6 +72,13 @@ class Reply(Value):
     run_id: str
     received_at: float
     answered_at: float | None = None
+
+
+class DeliverWebhook(Value):
+    """A reply on its way to the address that its caller gave."""
+
+    url: str
+    reply: Reply
 
 
 class TurnSummary(Value):

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import openapi, pages, probes, problems
+from gateway import dialogues, judging, openapi, pages, probes, problems
 from gateway.access import Access, Authenticated
 from gateway.chat import Chat, caller_of
 from gateway.conversations import Conversations
@@ -23,6 +23,7 @@ from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.observed import Observed
 from gateway.turn_streams import TurnStreams
+from gateway.whoami import Whoami
 from gateway.wire import Health
 from records.caller_tokens import CallerTokens
 from settings.schema import Settings
@@ -58,6 +59,9 @@ def create_app(
             Route("/v1/chat", chat.say, methods=["POST"]),
             Route("/v1/chat/{conversation}", chat.conversation, methods=["GET", "DELETE"]),
             Route("/v1/chat/{conversation}/stream", chat.stream),
+            *dialogues.routes(core),
+            *judging.routes(core),
+            Route("/v1/whoami", Whoami(settings).whoami),
             *_operational(conversations, settings, metrics),
         ],
         middleware=[*edge(settings.gateway), Middleware(Observed, metrics), Middleware(Authenticated, access)],

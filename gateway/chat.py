@@ -34,7 +34,16 @@ from gateway.wire import (
     TranscriptQuery,
 )
 
-__all__ = ["Chat", "caller_of"]
+__all__ = [
+    "LOOK_AGAIN_SECONDS",
+    "PERSON_SECONDS",
+    "Chat",
+    "body_of",
+    "caller_of",
+    "chat_reply",
+    "idempotency_key",
+    "path_identifier",
+]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 LAST_EVENT_ID = "Last-Event-ID"
@@ -51,6 +60,12 @@ def caller_of(request: Request) -> Caller:
     return request.state.caller
 
 
+async def body_of(request: Request, core: Core) -> dict[str, Any]:
+    """The JSON object in the body, as long and as slow as the site and the caller's tenant allow."""
+    limit = core.limits.max_body(caller_of(request).tenant)
+    return await read_object(request, limit, core.settings.gateway.body_seconds)
+
+
 class Chat:
     """The operations of ``/v1/chat``."""
 
@@ -60,13 +75,11 @@ class Chat:
         self._gateway = core.settings.gateway
 
     async def say(self, request: Request) -> Response:
-        caller = caller_of(request)
-        body = await read_object(request, self._core.limits.max_body(caller.tenant), self._gateway.body_seconds)
-        chat = validation.parse(ChatRequest, body)
+        chat = validation.parse(ChatRequest, await body_of(request, self._core))
         said = self._core.say(
-            caller,
+            caller_of(request),
             chat,
-            message_id=_idempotency_key(request),
+            message_id=idempotency_key(request),
             address=client_address(request.scope, self._gateway),
             opened_by="rest",
             wait_seconds=None if chat.stream else self._gateway.wait_seconds,
@@ -89,7 +102,7 @@ class Chat:
 
     async def conversation(self, request: Request) -> Response:
         """GET and DELETE of one conversation."""
-        conversation = _path_identifier(request)
+        conversation = path_identifier(request)
         request.state.log["conversation"] = conversation
         if request.method == "DELETE":
             return await self._cancel(request, conversation)
@@ -97,7 +110,7 @@ class Chat:
 
     async def stream(self, request: Request) -> Response:
         """Follows a turn again, behind the last event that the reader has."""
-        conversation = _path_identifier(request)
+        conversation = path_identifier(request)
         query = validation.parse_query(StreamQuery, request.query_params.multi_items())
         after = max(query.after, _last_event_id(request))
         asked = query.model_dump(include={"tenant", "turn", "message_id"})
@@ -141,7 +154,7 @@ class Chat:
             "workflow_id": reply.workflow_id,
             "verdict": reply.verdict,
         }
-        sent = _chat_reply(reply, self._conversations.trace_url(reply.workflow_id, reply.run_id))
+        sent = chat_reply(reply, self._conversations.trace_url(reply.workflow_id, reply.run_id))
         if reply.state == "done":
             return _json(sent)
         where = _location(reply.conversation, tenant=reply.tenant, turn=reply.turn)
@@ -182,7 +195,8 @@ class Chat:
         return _json(Cancelled(conversation=conversation, turn=turn))
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
+    """The message id of the header. Raises InvalidRequest."""
     given = request.headers.get(IDEMPOTENCY_KEY)
     if given is None:
         return None
@@ -212,8 +226,9 @@ def _last_event_id(request: Request) -> int:
     return int(given or 0)
 
 
-def _path_identifier(request: Request) -> str:
-    given = request.path_params["conversation"]
+def path_identifier(request: Request) -> str:
+    """The conversation, or the dialogue, that the path names. Raises UnknownConversation."""
+    (given,) = request.path_params.values()
     try:
         return _identifier.validate_python(given)
     except ValidationError:
@@ -221,7 +236,8 @@ def _path_identifier(request: Request) -> str:
         raise unknown_conversation(repr(given[:60])) from None
 
 
-def _chat_reply(reply: Reply, trace_url: str) -> ChatReply:
+def chat_reply(reply: Reply, trace_url: str) -> ChatReply:
+    """The reply as it goes over the wire."""
     shared = ChatReply.model_fields.keys() - {"usage", "trace_url"}
     fields = {name: getattr(reply, name) for name in shared}
     return ChatReply(**fields, usage=usage_of(reply.usage), trace_url=trace_url)

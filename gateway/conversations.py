@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar, overload
 
 from temporalio.client import (
@@ -38,6 +39,7 @@ from dialogue.faults import (
     MessageTooLong,
     ParleyFault,
     RecordsUnavailable,
+    UnknownConversation,
     fault_named,
     unknown_conversation,
 )
@@ -46,6 +48,7 @@ from dialogue.messages import (
     CancelTurn,
     ConversationStart,
     DialogueStart,
+    Feedback,
     ResolveReview,
     Say,
     text_digest,
@@ -53,7 +56,15 @@ from dialogue.messages import (
 from dialogue.turn import Reply, Transcript
 from workflows import names
 
-__all__ = ["DIALOGUE_PREFIX", "Conversations", "Pending", "dialogue_id", "new_conversation_id", "new_dialogue_id"]
+__all__ = [
+    "DIALOGUE_PREFIX",
+    "Broken",
+    "Conversations",
+    "Pending",
+    "dialogue_id",
+    "new_conversation_id",
+    "new_dialogue_id",
+]
 
 ACCEPT_SECONDS = 60.0
 """How long a worker may take to accept a message; it does so before it does anything else."""
@@ -72,6 +83,15 @@ class Pending:
     message_id: str
     workflow_id: str
     run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A one-shot that ended without a reply: terminated, cancelled from outside, or started with nonsense."""
+
+    dialogue: str
+    run_id: str | None
+    problem: str
 
 
 def new_conversation_id() -> str:
@@ -278,6 +298,7 @@ class Conversations:
                 memo={_DIGEST: _question_digest(question)},
                 search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, question.tenant)]),
                 static_summary=f"tenant {question.tenant} · one question",
+                rpc_timeout=timedelta(seconds=ACCEPT_SECONDS),
             )
         except WorkflowAlreadyStartedError as error:
             return await self._first_dialogue(workflow_id, error.run_id, question)
@@ -306,9 +327,12 @@ class Conversations:
     async def ask(
         self, question: DialogueStart, *, dialogue: str | None = None, wait_seconds: float | None = None
     ) -> Reply | Pending:
-        """One question, one answer, through a DialogueWorkflow. Waits as :meth:`say` does."""
+        """One question, one answer, through a DialogueWorkflow. Waits as :meth:`say` does, once it has started it."""
         try:
             handle = await self.start_dialogue(question, dialogue=dialogue)
+        except RPCError as error:
+            raise _unavailable(error) from error
+        try:
             async with asyncio.timeout(wait_seconds):
                 return await self._answer(handle, question.tenant)
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
@@ -329,6 +353,31 @@ class Conversations:
                 raise
             return await handle.result()  # it ended before it was asked; its result, or why it failed
 
+    async def dialogue(self, dialogue: str, tenant: str) -> Reply | Pending | Broken:
+        """A one-shot as it stands now: its reply once it is done or waits for a person.
+
+        Raises UnknownConversation, also for what is no one-shot of that tenant.
+        """
+        handle = self.client.get_workflow_handle(dialogue, result_type=Reply)
+        try:
+            found = await handle.describe()
+        except RPCError as error:
+            raise _lost(error, dialogue) from error
+        own = found.typed_search_attributes.get(names.TENANT) == tenant
+        if found.workflow_type != names.DIALOGUE_WORKFLOW or not own:
+            raise unknown_conversation(dialogue)
+        try:
+            if found.status is not WorkflowExecutionStatus.RUNNING:
+                return await handle.result()
+        except WorkflowFailureError as error:
+            return Broken(dialogue, found.run_id, _fault_of(error).message)
+        except RPCError as error:
+            raise _lost(error, dialogue) from error
+        reply = await self.reply(dialogue, 1, tenant)
+        if reply is not None and reply.state in ("waiting", "done"):
+            return reply
+        return Pending(dialogue, reply.message_id if reply else "", dialogue, found.run_id)
+
     async def settled(self, conversation: str, message_id: str, tenant: str) -> Reply:
         """The reply of a message that is being answered, once it is there or waits for a person."""
         handle = self.client.get_workflow_handle(conversation, result_type=Reply)
@@ -339,9 +388,7 @@ class Conversations:
         except (WorkflowUpdateFailedError, WorkflowFailureError) as error:
             raise _fault_of(error) from error
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise unknown_conversation(conversation) from error
-            raise _unavailable(error) from error
+            raise _lost(error, conversation) from error
 
     async def transcript(self, conversation: str, tenant: str) -> Transcript:
         """The turns that the conversation still carries. Raises UnknownConversation for a foreign one."""
@@ -363,15 +410,27 @@ class Conversations:
         except WorkflowQueryFailedError as error:
             raise _fault_of_query(error, conversation) from error
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise unknown_conversation(conversation) from error
-            raise _unavailable(error) from error
+            raise _lost(error, conversation) from error
 
     async def cancel_turn(self, conversation: str, message: CancelTurn) -> Any:
         return await self._update(conversation, names.CANCEL_TURN, message)
 
     async def resolve_review(self, conversation: str, message: ResolveReview) -> Any:
         return await self._update(conversation, names.RESOLVE_REVIEW, message)
+
+    async def signal_feedback(self, conversation: str, given: Feedback) -> bool:
+        """Whether it runs, and so keeps what it was sent. A one-shot takes no feedback."""
+        handle = self.client.get_workflow_handle(conversation)
+        try:
+            description = await handle.describe()
+            if description.workflow_type != names.CONVERSATION_WORKFLOW:
+                return False
+            await handle.signal(names.FEEDBACK, given)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise _unavailable(error) from error
+        return True
 
     async def close(self, conversation: str, tenant: str) -> Any:
         return await self._update(conversation, names.CLOSE, {"tenant": tenant})
@@ -386,9 +445,7 @@ class Conversations:
                 raise unknown_conversation(conversation) from error
             raise fault from error
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise unknown_conversation(conversation) from error
-            raise _unavailable(error) from error
+            raise _lost(error, conversation) from error
 
     async def waiting(self, tenant: str | None = None) -> AsyncIterator[tuple[str, Transcript]]:
         """Every running conversation in which a turn waits for a person, with its transcript."""
@@ -399,7 +456,10 @@ class Conversations:
             if execution.status is not WorkflowExecutionStatus.RUNNING:
                 continue
             owner = execution.typed_search_attributes.get(names.TENANT) or tenant or "default"
-            transcript = await self.transcript(execution.id, owner)
+            try:
+                transcript = await self.transcript(execution.id, owner)
+            except UnknownConversation:
+                continue  # it ended a moment ago; what is listed is a little behind
             if transcript.waiting:
                 yield execution.id, transcript
 
@@ -423,6 +483,11 @@ def _least(bound: float, wait_seconds: float | None) -> float:
 
 
 _NO_WORKER = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION)
+
+
+def _lost(error: RPCError, conversation: str) -> ParleyFault:
+    """Of a call to a conversation that may not be there."""
+    return unknown_conversation(conversation) if error.status is RPCStatusCode.NOT_FOUND else _unavailable(error)
 
 
 def _unavailable(error: RPCError) -> ParleyFault:

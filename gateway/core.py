@@ -21,16 +21,27 @@ from dialogue.faults import (
     UnknownModel,
     unknown_tenant,
 )
-from dialogue.messages import CancelTurn, DialogueStart, Say, TurnKey, text_digest
+from dialogue.messages import CancelTurn, DialogueStart, Feedback, ResolveReview, Say, TurnKey, text_digest
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.access import Access
 from gateway.caller import Caller
-from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id, new_conversation_id
+from gateway.conversations import DIALOGUE_PREFIX, Broken, Conversations, Pending, dialogue_id, new_conversation_id
 from gateway.events import TurnEvent
+from gateway.feedback import give_feedback
 from gateway.limits import Limits
 from gateway.pulled import Pulled
+from gateway.reviews import decide, waiting_reviews
 from gateway.turn_streams import Place, TurnStreams
-from gateway.wire import ChatRequest
+from gateway.wire import (
+    ChatRequest,
+    DecisionRequest,
+    DialogueRequest,
+    FeedbackRequest,
+    QuestionFields,
+    Review,
+    Thanked,
+)
+from policy.webhook_target import check_target
 from records.caller_tokens import CallerTokens
 from settings.schema import Settings, TenantSettings
 
@@ -94,20 +105,12 @@ class Core:
         caller.require("chat")
         tenant, settings = self.tenant(caller, chat.tenant)
         self._check(chat, settings)
-        user = caller.for_user(chat.user)
         id_ = chat.message_id or message_id or f"msg-{ULID()}"
-        wishes = {
-            "tenant": tenant,
-            "user": user,
-            "address": address,
-            "caller": self._callers.sign(tenant, user),
-            "max_new_tokens": chat.max_tokens,
-            **chat.model_dump(include={"temperature", "seed", "model"}),
-        }
+        wishes = self._wishes(caller, chat, tenant, address)
         if chat.conversation is None:
             question = DialogueStart(messages=tuple(chat.messages), message_id=id_, **wishes)
             digest = text_digest(chat.messages[-1].content)
-            place = Place(dialogue_id(tenant, user, id_), id_, None, digest)
+            place = Place(dialogue_id(tenant, question.user, id_), id_, None, digest)
             saying = self.conversations.ask(question, dialogue=place.conversation, wait_seconds=wait_seconds)
         else:
             text = next(message.content for message in reversed(chat.messages) if message.role == "user")
@@ -135,6 +138,43 @@ class Core:
             if isinstance(reply, Reply):
                 await self.limits.spend(tenant, reply.usage.total_tokens)
             return reply
+
+    async def start(
+        self, caller: Caller, given: DialogueRequest, *, message_id: str | None = None, address: str | None = None
+    ) -> tuple[str, Reply | Pending]:
+        """Starts a one-shot and waits ``given.wait`` seconds for it. Gives its tenant and its reply.
+
+        Raises as :meth:`say`, and WebhookRefused.
+        """
+        caller.require("chat")
+        tenant, settings = self.tenant(caller, given.tenant)
+        self._check(given, settings)
+        if given.webhook is not None:
+            check_target(given.webhook.url, settings.webhook_hosts)
+        id_ = given.message_id or message_id or f"msg-{ULID()}"
+        question = DialogueStart(
+            messages=tuple(given.messages),
+            message_id=id_,
+            webhook=given.webhook,
+            **self._wishes(caller, given, tenant, address),
+        )
+        dialogue = dialogue_id(tenant, question.user, id_)
+        wait_seconds = min(given.wait, self.settings.gateway.wait_seconds)
+        asked = self.conversations.ask(question, dialogue=dialogue, wait_seconds=wait_seconds)
+        asking = asyncio.ensure_future(self._within_limits(tenant, asked))
+        try:
+            await self._unless_stopping(asking, id_)
+            return tenant, asking.result()
+        finally:
+            asking.cancel()
+
+    async def dialogue(
+        self, caller: Caller, dialogue: str, tenant: str | None = None
+    ) -> tuple[str, Reply | Pending | Broken]:
+        """A one-shot's tenant and how it stands. Raises UnknownConversation."""
+        caller.require("chat")
+        name, _ = self.tenant(caller, tenant)
+        return name, await self.conversations.dialogue(dialogue, name)
 
     async def answer(self, said: Said) -> Reply | Pending:
         """The reply. When the gateway stops first, the caller is told how to come back for it."""
@@ -253,6 +293,34 @@ class Core:
         name, _ = self.tenant(caller, tenant)
         return await self.conversations.cancel_turn(conversation, message.model_copy(update={"tenant": name}))
 
+    # judging -------------------------------------------------------------------------------------
+
+    async def feedback(self, caller: Caller, given: FeedbackRequest) -> Thanked:
+        """Raises UnknownConversation, NoSuchTurn and RecordsUnavailable."""
+        tenant, _ = self.tenant(caller, given.tenant)
+        user = caller.for_user(given.user)
+        said = Feedback(tenant=tenant, user=user, **given.model_dump(include={"turn", "score", "comment"}))
+        state = await give_feedback(self.conversations, self.settings, given.conversation, said)
+        return Thanked(conversation=given.conversation, turn=given.turn, score=given.score, state=state)
+
+    async def reviews(self, caller: Caller, tenant: str | None = None) -> list[Review]:
+        """The turns that wait for a person; of every tenant where neither the caller nor ``tenant`` names one."""
+        caller.require("review")
+        one = self.tenant(caller, tenant)[0] if tenant or caller.tenant else None
+        return await waiting_reviews(self.conversations, one)
+
+    async def decide(self, caller: Caller, conversation: str, given: DecisionRequest) -> Reply:
+        """Raises UnknownConversation and NoSuchReview."""
+        caller.require("review")
+        tenant, _ = self.tenant(caller, given.tenant)
+        by = caller.user or given.by
+        if by is None:
+            raise InvalidRequest("by: is missing. Say who decides, for the records.", field="by")
+        if (given.decision == "edit") != (given.answer is not None):
+            raise InvalidRequest("answer: is given with the decision edit, and only then.", field="answer")
+        decision = ResolveReview(**given.model_dump(exclude={"by", "tenant"}), by=by, tenant=tenant)
+        return await decide(self.conversations, conversation, decision)
+
     # what may be asked ---------------------------------------------------------------------------
 
     def tenant(self, caller: Caller, asked: str | None) -> tuple[str, TenantSettings]:
@@ -262,10 +330,23 @@ class Core:
             raise unknown_tenant(name)
         return name, self.settings.tenants[name]
 
-    def _check(self, chat: ChatRequest, tenant: TenantSettings) -> None:
+    def _wishes(self, caller: Caller, chat: QuestionFields, tenant: str, address: str | None) -> dict[str, Any]:
+        """What a message in a conversation and a question alone have in common. Raises Forbidden."""
+        user = caller.for_user(chat.user)
+        return {
+            "tenant": tenant,
+            "user": user,
+            "address": address,
+            "caller": self._callers.sign(tenant, user),
+            "max_new_tokens": chat.max_tokens,
+            **chat.model_dump(include={"temperature", "seed", "model"}),
+        }
+
+    def _check(self, chat: QuestionFields, tenant: TenantSettings) -> None:
         """What the shape of the fields alone does not tell."""
         roles = [message.role for message in chat.messages]
-        if chat.conversation is None and roles[-1] != "user":
+        conversation = chat.conversation if isinstance(chat, ChatRequest) else None
+        if conversation is None and roles[-1] != "user":
             raise InvalidRequest(
                 f"messages.{len(roles) - 1}.role: must be user, but is {roles[-1]}. The last message is the question.",
                 field=f"messages.{len(roles) - 1}.role",
@@ -274,9 +355,9 @@ class Core:
             raise InvalidRequest(
                 "messages: holds no message with the role user. The last of those is what is said.", field="messages"
             )
-        if chat.conversation is not None and chat.conversation.startswith(DIALOGUE_PREFIX):
+        if conversation is not None and conversation.startswith(DIALOGUE_PREFIX):
             raise InvalidRequest(
-                f"conversation: {chat.conversation} was a single question. Choose an id that does not begin with "
+                f"conversation: {conversation} was a single question. Choose an id that does not begin with "
                 f"{DIALOGUE_PREFIX} and send the earlier messages no more.",
                 field="conversation",
             )

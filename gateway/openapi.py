@@ -4,53 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
-
 from dialogue.faults import ParleyFault, all_faults
-from dialogue.turn import Transcript
+from gateway import dialogues, judging, openapi_chat, whoami
+from gateway.openapi_parts import Operations, get, json_answer, schemas, text_answer
 from gateway.problems import problem_type
-from gateway.wire import (
-    Cancelled,
-    CancelQuery,
-    ChatPending,
-    ChatReply,
-    ChatRequest,
-    Health,
-    Problem,
-    Readiness,
-    TranscriptQuery,
-)
+from gateway.wire import Health, Readiness
 
-__all__ = ["VERSION", "document"]
+__all__ = ["VERSION", "document", "documented_faults"]
 
 VERSION = "0.1.0"
-_REFERENCE = "#/components/schemas/{model}"
-_TEXTS = {"type": "string"}
-_STRING_HEADER = {"schema": _TEXTS}
-_TAKEN: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ChatRequest, "validation")]
-_SENT: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-    (kind, "serialization") for kind in (ChatReply, ChatPending, Transcript, Cancelled, Health, Readiness, Problem)
-]
-_REFUSALS = {
-    400: "The body is no JSON object.",
-    404: "No such tenant, conversation or model.",
-    405: "The address does not take this method.",
-    409: "The conversation's state does not allow it.",
-    413: "The body or a message is too long.",
-    415: "The body is not sent as JSON.",
-    422: "A field has a wrong value.",
-    429: "Too many messages wait in this conversation.",
-    503: "Temporal or a worker pool is not there. Safe to send again with the same message_id.",
+_SECURITY: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the site's issuer."},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "An API key."},
 }
 
 
 def document() -> dict[str, Any]:
     """The document as a JSON object."""
-    schemas: dict[str, Any] = {}
-    for kinds in (_TAKEN, _SENT):
-        _, made = models_json_schema(kinds, ref_template=_REFERENCE)
-        schemas |= made["$defs"]
+    parts = [
+        openapi_chat.operations(),
+        dialogues.operations(),
+        judging.operations(),
+        whoami.operations(),
+        _operational(),
+    ]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -61,102 +38,30 @@ def document() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "paths": {"/v1/chat": _chat(), "/v1/chat/{conversation}": _conversation(), **_operational()},
-        "components": {"schemas": schemas},
+        # where access is open none is needed, and that is the document's first alternative
+        "security": [{}, *({name: []} for name in _SECURITY)],
+        "paths": {path: item for part in parts for path, item in part.paths.items()},
+        "components": {"schemas": schemas(parts), "securitySchemes": _SECURITY},
     }
 
 
-def _chat() -> dict[str, Any]:
-    waits = {
-        "description": "Accepted. A person has to decide first, or the answer takes longer than "
-        "`gateway.wait_seconds`. Look at `Location` after `Retry-After` seconds.",
-        "headers": {"Location": _STRING_HEADER, "Retry-After": _STRING_HEADER},
-        "content": {"application/json": {"schema": {"anyOf": [_ref(ChatReply), _ref(ChatPending)]}}},
+def _operational() -> Operations:
+    ready = {
+        "200": json_answer("A message would be answered now.", Readiness),
+        "503": json_answer("What is missing.", Readiness),
     }
-    key = {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "description": "The message id, where the body has none.",
-        "schema": ChatRequest.model_json_schema()["properties"]["message_id"]["anyOf"][0],
+    whole = {"200": {"description": "OpenAPI.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+    page = {"200": text_answer("text/html", "A page.")}
+    metrics = {"200": text_answer("text/plain", "Text format 0.0.4.")}
+    paths = {
+        "/healthz": get("alive", "Whether the process is alive", {"200": json_answer("It is.", Health)}),
+        "/readyz": get("ready", "Whether Temporal and the worker pools are there", ready),
+        "/metrics": get("metrics", "Prometheus metrics", metrics),
+        "/openapi.json": get("openapi", "This document, OpenAPI 3.1", whole),
+        "/docs": get("docs", "The operations and the problems, to read", page),
+        "/": get("index", "Where things are", page),
     }
-    return {
-        "post": {
-            "operationId": "say",
-            "summary": "Say something and get the answer",
-            "description": ChatRequest.__doc__,
-            "parameters": [key],
-            "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(ChatRequest)}}},
-            "responses": {
-                "200": _json("The answer.", ChatReply),
-                "202": waits,
-                **_problems(400, 404, 409, 413, 415, 422, 429, 503),
-            },
-        }
-    }
-
-
-def _conversation() -> dict[str, Any]:
-    conversation = {"name": "conversation", "in": "path", "required": True, "schema": _TEXTS}
-    return {
-        "parameters": [conversation],
-        "get": {
-            "operationId": "transcript",
-            "summary": "Read a conversation",
-            "description": "The turns it carries. `Retry-After` is sent while one of them is not done.",
-            "parameters": _parameters(TranscriptQuery),
-            "responses": {"200": _json("The turns.", Transcript), **_problems(404, 422, 503)},
-        },
-        "delete": {
-            "operationId": "cancel_turn",
-            "summary": "Cancel the running turn",
-            "parameters": _parameters(CancelQuery),
-            "responses": {"200": _json("It was cancelled.", Cancelled), **_problems(404, 409, 422, 503)},
-        },
-    }
-
-
-def _operational() -> dict[str, Any]:
-    ready = {"200": _json("A message would be answered now.", Readiness), "503": _json("What is missing.", Readiness)}
-    return {
-        "/healthz": _get("alive", "Whether the process is alive", {"200": _json("It is.", Health)}),
-        "/readyz": _get("ready", "Whether Temporal and the worker pools are there", ready),
-        "/metrics": _get("metrics", "Prometheus metrics", {"200": _text("text/plain", "Text format 0.0.4.")}),
-        "/openapi.json": _get(
-            "openapi",
-            "This document",
-            {"200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}},
-        ),
-        "/docs": _get("docs", "The operations and the problems, to read", {"200": _text("text/html", "A page.")}),
-        "/": _get("index", "Where things are", {"200": _text("text/html", "A page.")}),
-    }
-
-
-def _get(operation: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
-    return {"get": {"operationId": operation, "summary": summary, "responses": responses}}
-
-
-def _ref(kind: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": _REFERENCE.format(model=kind.__name__)}
-
-
-def _json(description: str, kind: type[BaseModel]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": _ref(kind)}}}
-
-
-def _text(media_type: str, description: str) -> dict[str, Any]:
-    return {"description": description, "content": {media_type: {"schema": _TEXTS}}}
-
-
-def _problems(*statuses: int) -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": _ref(Problem)}}
-    told = {str(status): {"description": _REFUSALS[status], "content": content} for status in statuses}
-    return {**told, "default": {"description": "Any other problem.", "content": content}}
-
-
-def _parameters(kind: type[BaseModel]) -> list[dict[str, Any]]:
-    """A query's fields as parameters. They are flat, so no schema of theirs refers to another."""
-    properties = kind.model_json_schema()["properties"]
-    return [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    return Operations(paths, sent=(Health, Readiness))
 
 
 def _faults_table() -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from dialogue.base import CallerInput, Value
-from dialogue.messages import ChatMessage, Identifier, OnBusy
-from dialogue.steps import Citation, Verdict
+from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TurnNumber, Webhook
+from dialogue.steps import Citation, Finding, Verdict
 from dialogue.turn import StepRecord, TurnState
 
 __all__ = [
@@ -19,33 +20,38 @@ __all__ = [
     "ChatRequest",
     "ChatUsage",
     "Check",
+    "DecisionRequest",
+    "DialogueRequest",
+    "DialogueStatus",
+    "Draft",
+    "FeedbackRequest",
     "FieldProblem",
     "Health",
     "Problem",
+    "QuestionFields",
     "Readiness",
+    "Review",
+    "Reviews",
+    "ReviewsQuery",
     "StreamQuery",
+    "TenantQuery",
+    "Thanked",
     "TranscriptQuery",
+    "Whoami",
 ]
 
 MOST_MESSAGES = 200
 
 
-class ChatRequest(CallerInput):
-    """One message. With ``conversation`` the last user message of ``messages`` is said in it, and it is opened
-    if need be; without one, ``messages`` are the history of a single question, which is their last.
-    """
+_EXAMPLE: JsonDict = {"messages": [{"role": "user", "content": "How long do I have to send back shoes?"}]}
 
-    model_config = ConfigDict(
-        strict=True,
-        json_schema_extra={
-            "examples": [{"messages": [{"role": "user", "content": "How long do I have to send back shoes?"}]}]
-        },
-    )
+
+class QuestionFields(CallerInput):
+    """What every message may bring, in a conversation or alone."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
-    conversation: Identifier | None = Field(
-        default=None, description="its id: an earlier one's, one of your own, or `new` to open one"
-    )
     message_id: Identifier | None = Field(
         default=None, description="sent again, it gets its first reply; else the Idempotency-Key header, else made here"
     )
@@ -57,6 +63,16 @@ class ChatRequest(CallerInput):
         default=None, ge=1, le=32_768, description="tokens to make at most, reasoning included"
     )
     model: Identifier | None = Field(default=None, description="name or alias; the tenant's own where not given")
+
+
+class ChatRequest(QuestionFields):
+    """One message. With ``conversation`` the last user message of ``messages`` is said in it, and it is opened
+    if need be; without one, ``messages`` are the history of a single question, which is their last.
+    """
+
+    conversation: Identifier | None = Field(
+        default=None, description="its id: an earlier one's, one of your own, or `new` to open one"
+    )
     stream: bool = Field(default=False, description="true: server-sent events instead of one answer")
     on_busy: OnBusy | None = Field(
         default=None, description="while another message is being answered; the tenant's own where not given"
@@ -64,6 +80,15 @@ class ChatRequest(CallerInput):
     on_disconnect: Literal["continue", "cancel"] | None = Field(
         default=None, description="when you leave in the middle; the tenant's own where not given"
     )
+
+
+class DialogueRequest(QuestionFields):
+    """One question with its history, answered whether or not anybody waits."""
+
+    wait: float = Field(
+        default=0, ge=0, le=3600, description="seconds to wait for the answer, `gateway.wait_seconds` at most"
+    )
+    webhook: Webhook | None = Field(default=None, description="who is told of the answer")
 
 
 class ChatUsage(Value):
@@ -109,6 +134,25 @@ class ChatPending(Value):
     trace_url: str
 
 
+class DialogueStatus(Value):
+    """A one-shot and, once there is one, its answer. ``failed``: it was ended from outside; ``problem`` says how."""
+
+    dialogue: str
+    state: Literal["running", "waiting", "done", "failed"]
+    status_url: str
+    reply: ChatReply | None = None
+    problem: str | None = None
+    workflow_id: str
+    run_id: str | None
+    trace_url: str
+
+
+class TenantQuery(CallerInput):
+    """Whose it is."""
+
+    tenant: Identifier | None = None
+
+
 class TranscriptQuery(CallerInput):
     """Whose conversation, and which of its turns."""
 
@@ -140,6 +184,84 @@ class Cancelled(Value):
 
     conversation: str
     turn: int
+
+
+class FeedbackRequest(CallerInput):
+    """What somebody thought of an answer. Said again by the same user, it takes the place of the first."""
+
+    conversation: Identifier
+    turn: TurnNumber
+    score: int = Field(ge=-1, le=1, description="1 good, 0 neither, -1 bad")
+    comment: str = Field(default="", max_length=2000)
+    user: Identifier | None = Field(default=None, description="who says so; the key's own where it has one")
+    tenant: Identifier | None = None
+
+
+class Thanked(Value):
+    """``accepted``: the running conversation keeps it; ``kept``: it is in the audit already."""
+
+    conversation: str
+    turn: int
+    score: int
+    state: Literal["accepted", "kept"]
+
+
+class ReviewsQuery(CallerInput):
+    """Whose reviews: those of every tenant that the caller may use where none is given."""
+
+    tenant: Identifier | None = None
+
+
+class Draft(Value):
+    """What would be sent if a person approved it, and what the review found."""
+
+    answer: str
+    reason: str
+    findings: tuple[Finding, ...] = ()
+    citations: tuple[Citation, ...] = ()
+
+
+class Review(Value):
+    """A turn that waits for a person. Without a ``draft`` the intent itself asks for one."""
+
+    conversation: str
+    tenant: str
+    turn: int
+    message_id: str
+    question: str
+    language: str
+    intent: str | None
+    since: float | None = Field(description="Unix time from which on it waits")
+    draft: Draft | None
+
+
+class Reviews(Value):
+    """The turns that wait, the longest waiting first."""
+
+    reviews: tuple[Review, ...]
+
+
+class DecisionRequest(CallerInput):
+    """A person's decision: the draft is sent, or ``answer`` in its place, or the tenant's fallback text."""
+
+    turn: TurnNumber
+    decision: Literal["approve", "edit", "reject"]
+    answer: Text | None = Field(default=None, description="with `edit`, and only then")
+    note: str = Field(default="", max_length=2000, description="why, for the records")
+    by: Identifier | None = Field(default=None, description="who decides; the key's own user where it has one")
+    tenant: Identifier | None = None
+
+
+class Whoami(Value):
+    """What the caller may do here. ``tenant`` and ``user`` are the key's own; null: the caller names them."""
+
+    tenant: str | None
+    tenants: tuple[str, ...] = Field(description="those that the caller may use")
+    user: str | None
+    scopes: tuple[str, ...]
+    access: Literal["open", "keys"]
+    web_ui: str | None = Field(description="Temporal's Web UI, for who may operate")
+    languages: tuple[str, ...] = Field(description="those that the model speaks")
 
 
 class FieldProblem(Value):

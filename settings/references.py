@@ -38,6 +38,9 @@ def _paths(settings: Settings) -> Iterator[tuple[Place, Path]]:
         for name in ("server_root_ca", "client_cert", "client_key"):
             if path := getattr(tls, name):
                 yield ("temporal", "tls", name), path
+    for name, tenant in settings.tenants.items():
+        if path := tenant.webhook_secret_file:
+            yield ("tenants", name, "webhook_secret_file"), path
     if path := settings.access.signing_key:
         yield ("access", "signing_key"), path
     yield from _secured(settings)

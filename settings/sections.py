@@ -154,6 +154,14 @@ class TenantSettings(Section):
     """Messages that may wait in one conversation."""
     limits: LimitSettings = LimitSettings()
     """What it may use."""
+    webhook_hosts: tuple[str, ...] = ()
+    """Hosts that webhooks may go to: ``hooks.example.com``, ``*.example.com``, ``*`` (any); none: nowhere. What a
+    wildcard lets in must be https and in the public network."""
+    webhook_secret_file: Path | None = None
+    """The file with the secret that webhooks are signed with, a text or ``whsec_`` and Base64; without a secret they
+    are not signed."""
+    webhook_secret_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The variable of the workers that holds that secret; it stands before the file."""
 
 
 class RecordsSettings(Section):

@@ -40,10 +40,12 @@ async def activities_for(
     if serves & {"recognise_intent", "retrieve_knowledge"}:
         found += await _with_embedder(serves, parts, timeline)
     if "workflows" in serves:
+        from activities.deliver_webhook import DeliverWebhookStep
         from activities.recall_conversation import RecallConversationStep
 
         recall = RecallConversationStep(parts.audit)
         found += [recall.recall_conversation, recall.keep_feedback]
+        found.append(DeliverWebhookStep(parts.settings).deliver_webhook)
     if engines is not None:
         found.append(await _generate_answer(parts, engines, identity, heartbeat))
     return found

@@ -19,6 +19,7 @@ from workflows.memory import Memory
 from workflows.progress import TurnInProgress
 from workflows.review import refuse_unless_waiting, resolve
 from workflows.turn import take_turn
+from workflows.webhook import deliver
 
 __all__ = ["DialogueWorkflow"]
 
@@ -56,6 +57,8 @@ class DialogueWorkflow:
             watch.cancel()
             if workflow.in_workflow():  # and not a garbage collector that closes a run which was thrown away
                 visible.show(self._memory, turn)
+        if start.webhook is not None:
+            await deliver(start.webhook.url, turn)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return turn.reply()
 

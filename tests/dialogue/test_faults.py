@@ -25,6 +25,8 @@ DECISIONS = {
     "no-such-review": (404, False),
     "no-such-turn": (404, False),
     "nothing-to-cancel": (409, False),
+    "webhook-refused": (422, False),
+    "webhook-failed": (502, True),
     "access": (403, False),
     "unauthenticated": (401, False),
     "forbidden": (403, False),

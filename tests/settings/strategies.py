@@ -49,6 +49,7 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "base_url": st.sampled_from(["http://gpu:8000", "https://gpu/models/v1"]),
     "served_name": st.none() | NAMES,
     "api_key_env": st.none() | st.just("A_KEY"),
+    "webhook_secret_env": st.none() | st.just("A_SECRET"),
     "issuer": st.just("https://login.example") | st.just("http://127.0.0.1:9000/realms/parley"),
     "audience": NAMES,
     "jwks_uri": st.none() | st.just("https://login.example/keys"),

@@ -293,13 +293,15 @@ def _summary(row: ReturnAnswer) -> TurnSummary:
     )
 
 
-def scripted_worker(client: Client, steps: ScriptedSteps, **options: Any) -> Worker:
-    """A worker for both workflows and all scripted steps on ``steps.queue``."""
+def scripted_worker(
+    client: Client, steps: ScriptedSteps, *, more: Sequence[Callable[..., Any]] = (), **options: Any
+) -> Worker:
+    """A worker for both workflows, all scripted steps and ``more`` activities on ``steps.queue``."""
     return Worker(
         client,
         task_queue=steps.queue,
         workflows=[ConversationWorkflow, DialogueWorkflow],
-        activities=steps.activities(),
+        activities=[*steps.activities(), *more],
         max_heartbeat_throttle_interval=timedelta(seconds=0.1),
         **options,
     )
