@@ -13,12 +13,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import openapi, pages, probes, problems
+from gateway import openai_api, openapi, pages, probes, problems
 from gateway.chat import Chat
 from gateway.conversations import Conversations
 from gateway.core import Core
 from gateway.metrics import Metrics
 from gateway.observed import Observed
+from gateway.openai_errors import OpenAIErrors
 from gateway.turn_streams import TurnStreams
 from gateway.wire import Health
 from settings.schema import Settings
@@ -45,11 +46,12 @@ def create_app(
     return Starlette(
         routes=[
             Route("/v1/chat", chat.say, methods=["POST"]),
+            *openai_api.routes(core),
             Route("/v1/chat/{conversation}", chat.conversation, methods=["GET", "DELETE"]),
             Route("/v1/chat/{conversation}/stream", chat.stream),
             *_operational(conversations, settings, metrics),
         ],
-        middleware=[Middleware(Observed, metrics)],
+        middleware=[Middleware(OpenAIErrors), Middleware(Observed, metrics)],
         exception_handlers={ParleyFault: problems.on_fault, HTTPException: problems.on_http_exception},
     )
 
