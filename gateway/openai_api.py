@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from dialogue.faults import InvalidRequest, ParleyFault, UnknownModel
 from dialogue.turn import Reply
@@ -33,18 +35,26 @@ def routes(core: Core) -> list[Route]:
     """The routes of these addresses."""
     completions, models = _Completions(core), _Models(core)
     return [
-        Route("/v1/chat/completions", completions.create, methods=["POST"]),
+        Route("/v1/chat/completions", completions),
         Route("/v1/models", models.all),
         Route("/v1/models/{model:path}", models.one),
     ]
 
 
 class _Completions:
+    """An application of its own for all methods: of a GET a route would say that it is a conversation's name."""
+
     def __init__(self, core: Core) -> None:
         self._core = core
         self._gateway = core.settings.gateway
 
-    async def create(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            raise HTTPException(405, headers={"Allow": "POST"})
+        response = await self._create(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    async def _create(self, request: Request) -> Response:
         """Faults are told here, because a client may send again by itself only what has an id of its own."""
         repeatable = False
         try:
