@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from dialogue.faults import InvalidRequest, ParleyFault, UnknownModel
 from dialogue.turn import Reply
@@ -35,26 +34,26 @@ def routes(core: Core) -> list[Route]:
     """The routes of these addresses."""
     completions, models = _Completions(core), _Models(core)
     return [
-        Route("/v1/chat/completions", completions),
+        _WholeRoute("/v1/chat/completions", completions.create, methods=["POST"]),
         Route("/v1/models", models.all),
         Route("/v1/models/{model:path}", models.one),
     ]
 
 
-class _Completions:
-    """An application of its own for all methods: of a GET a route would say that it is a conversation's name."""
+class _WholeRoute(Route):
+    """Has its address for itself: with another method it is not the address of a conversation of that name."""
 
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL else match), found
+
+
+class _Completions:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._gateway = core.settings.gateway
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
-            raise HTTPException(405, headers={"Allow": "POST"})
-        response = await self._create(Request(scope, receive, send))
-        await response(scope, receive, send)
-
-    async def _create(self, request: Request) -> Response:
+    async def create(self, request: Request) -> Response:
         """Faults are told here, because a client may send again by itself only what has an id of its own."""
         repeatable = False
         try:
