@@ -36,7 +36,7 @@ def routes(core: Core) -> list[Route]:
     return [
         _WholeRoute("/v1/chat/completions", completions.create, methods=["POST"]),
         Route("/v1/models", models.all),
-        Route("/v1/models/{model:path}", models.one),
+        Route("/v1/models/{model}", models.one),
     ]
 
 

@@ -9,6 +9,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from dialogue.faults import ParleyFault, all_faults
 from dialogue.turn import Transcript
+from gateway.openai_shapes import Completion, CompletionError, ModelList, ServedModel
+from gateway.openai_wire import CompletionRequest
 from gateway.problems import problem_type
 from gateway.wire import (
     Cancelled,
@@ -28,9 +30,22 @@ VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"
 _TEXTS = {"type": "string"}
 _STRING_HEADER = {"schema": _TEXTS}
-_TAKEN: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ChatRequest, "validation")]
+_TAKEN: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ChatRequest, "validation"), (CompletionRequest, "validation")]
 _SENT: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-    (kind, "serialization") for kind in (ChatReply, ChatPending, Transcript, Cancelled, Health, Readiness, Problem)
+    (kind, "serialization")
+    for kind in (
+        ChatReply,
+        ChatPending,
+        Transcript,
+        Cancelled,
+        Health,
+        Readiness,
+        Problem,
+        Completion,
+        CompletionError,
+        ModelList,
+        ServedModel,
+    )
 ]
 _REFUSALS = {
     400: "The body is no JSON object.",
@@ -61,7 +76,7 @@ def document() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "paths": {"/v1/chat": _chat(), "/v1/chat/{conversation}": _conversation(), **_operational()},
+        "paths": {"/v1/chat": _chat(), "/v1/chat/{conversation}": _conversation(), **_openai(), **_operational()},
         "components": {"schemas": schemas},
     }
 
@@ -73,18 +88,12 @@ def _chat() -> dict[str, Any]:
         "headers": {"Location": _STRING_HEADER, "Retry-After": _STRING_HEADER},
         "content": {"application/json": {"schema": {"anyOf": [_ref(ChatReply), _ref(ChatPending)]}}},
     }
-    key = {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "description": "The message id, where the body has none.",
-        "schema": ChatRequest.model_json_schema()["properties"]["message_id"]["anyOf"][0],
-    }
     return {
         "post": {
             "operationId": "say",
             "summary": "Say something and get the answer",
             "description": ChatRequest.__doc__,
-            "parameters": [key],
+            "parameters": [_idempotency_key()],
             "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(ChatRequest)}}},
             "responses": {
                 "200": _json("The answer.", ChatReply),
@@ -93,6 +102,47 @@ def _chat() -> dict[str, Any]:
             },
         }
     }
+
+
+def _idempotency_key() -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "The message id, where the body has none.",
+        "schema": ChatRequest.model_json_schema()["properties"]["message_id"]["anyOf"][0],
+    }
+
+
+def _openai() -> dict[str, Any]:
+    whole = _json("The answer; with `stream: true` chunks of it, the last of them `[DONE]`.", Completion)
+    whole["content"]["text/event-stream"] = {"schema": _TEXTS}
+    model = {"name": "model", "in": "path", "required": True, "schema": _TEXTS}
+    listed = _get("models", "Names and aliases of the models", {"200": _json("All.", ModelList), **_openai_errors()})
+    one = _get("model", "One model", {"200": _json("It is there.", ServedModel), **_openai_errors(404)})
+    return {
+        "/v1/chat/completions": {
+            "post": {
+                "operationId": "create_completion",
+                "summary": "The same for OpenAI's clients",
+                "description": CompletionRequest.__doc__,
+                "parameters": [_idempotency_key()],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": _ref(CompletionRequest)}},
+                },
+                "responses": {"200": whole, **_openai_errors(400, 404, 409, 413, 415, 429, 503)},
+            }
+        },
+        "/v1/models": listed,
+        "/v1/models/{model}": {"parameters": [model], **one},
+    }
+
+
+def _openai_errors(*statuses: int) -> dict[str, Any]:
+    """OpenAI's clients have 400 for what is 422 elsewhere."""
+    words = {**_REFUSALS, 400: "A field has a wrong value, or the body is no JSON object."}
+    told = {str(status): _json(words[status], CompletionError) for status in statuses}
+    return {**told, "default": _json("Any other problem.", CompletionError)}
 
 
 def _conversation() -> dict[str, Any]:

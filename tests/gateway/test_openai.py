@@ -23,6 +23,7 @@ from dialogue.faults import (
 )
 from gateway.events import TurnEvent
 from gateway.openai_answers import CompletionChunks
+from gateway.openai_shapes import Completion, CompletionError, ModelList
 from gateway.openai_wire import CompletionMessage, CompletionMetadata, CompletionRequest, Only, StreamOptions
 from gateway.pulled import Pulled
 from gateway.sse import EventStream
@@ -72,6 +73,7 @@ async def test_a_whole_answer(front: Front) -> None:
     response = await front.http.post(ADDRESS, json=asked("How long?"), headers={"X-Request-Id": "mine-1"})
     body = response.json()
     told = ChatCompletion.model_validate(body, strict=True)
+    assert Completion.model_validate(body).model_dump(mode="json", exclude_unset=True) == body
     assert told.choices[0].message.content == f"{SAID} (0)"
     assert told.choices[0].finish_reason == "stop"
     assert told.id == f"chatcmpl-{body['parley']['message_id']}"
@@ -357,6 +359,7 @@ async def test_faults_have_openais_shape(
     body = {**BODY, "metadata": {"conversation": "c-1"}}
     bare = await alone.post(ADDRESS, json=body)
     error = bare.json()["error"]
+    assert CompletionError.model_validate(bare.json()).model_dump(exclude_unset=True) == bare.json()
     assert (bare.status_code, error["type"], error["code"]) == (status, kind, code)
     assert "secret" not in bare.text
     assert bare.headers["content-type"] == "application/json"
@@ -434,6 +437,7 @@ async def test_a_stream_that_holds_back_says_that_it_lives() -> None:
 async def test_models_are_listed(alone: httpx.AsyncClient) -> None:
     """Names and aliases, each as OpenAI tells a model."""
     told = (await alone.get("/v1/models")).json()
+    assert ModelList.model_validate(told).model_dump(mode="json") == told
     models = [Model.model_validate(one, strict=True) for one in told["data"]]
     names = [model.id for model in models]
     assert (names[0], "canary-model" in names) == ("default", True)
