@@ -66,7 +66,18 @@ class ReturnAnswerStep:
         return template.replace("{answer}", request.answer)
 
 
-_TOLD = {"message_id", "language", "verdict", "intent", "confidence", "model", "snapshot", "citations"}
+_TOLD = {
+    "message_id",
+    "language",
+    "verdict",
+    "intent",
+    "confidence",
+    "model",
+    "model_digest",
+    "finish_reason",
+    "snapshot",
+    "citations",
+}
 
 
 def final_data(request: ReturnAnswer, reply: str, info: activity.Info) -> dict[str, Any]:

@@ -352,6 +352,7 @@ class ReturnAnswer(Value):
     confidence: float | None = None
     model: str | None = None
     model_digest: str | None = None
+    finish_reason: str | None = Field(default=None, description="of the draft that is the answer")
     snapshot: str | None = None
     policy_digest: str | None = None
     record: str | None = None

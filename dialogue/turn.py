@@ -64,6 +64,7 @@ class Reply(Value):
     findings: tuple[Finding, ...] = ()
     model: str | None = None
     model_digest: str | None = None
+    finish_reason: str | None = Field(default=None, description="why the model ended; None: the answer is not its own")
     snapshot: str | None = None
     usage: Usage = Usage()
     steps: tuple[StepRecord, ...] = ()

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import dialogues, judging, openapi, pages, probes, problems
+from gateway import dialogues, judging, openai_api, openapi, pages, probes, problems
 from gateway.access import Access, Authenticated
 from gateway.chat import Chat, caller_of
 from gateway.conversations import Conversations
@@ -22,6 +22,7 @@ from gateway.edge import edge
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.observed import Observed
+from gateway.openai_errors import OpenAIErrors
 from gateway.turn_streams import TurnStreams
 from gateway.whoami import Whoami
 from gateway.wire import Health
@@ -57,6 +58,7 @@ def create_app(
     return Starlette(
         routes=[
             Route("/v1/chat", chat.say, methods=["POST"]),
+            *openai_api.routes(core),
             Route("/v1/chat/{conversation}", chat.conversation, methods=["GET", "DELETE"]),
             Route("/v1/chat/{conversation}/stream", chat.stream),
             *dialogues.routes(core),
@@ -64,7 +66,12 @@ def create_app(
             Route("/v1/whoami", Whoami(settings).whoami),
             *_operational(conversations, settings, metrics),
         ],
-        middleware=[*edge(settings.gateway), Middleware(Observed, metrics), Middleware(Authenticated, access)],
+        middleware=[
+            *edge(settings.gateway),
+            Middleware(OpenAIErrors),
+            Middleware(Observed, metrics),
+            Middleware(Authenticated, access),
+        ],
         exception_handlers={ParleyFault: problems.on_fault, HTTPException: problems.on_http_exception},
     )
 

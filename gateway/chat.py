@@ -35,9 +35,12 @@ from gateway.wire import (
 )
 
 __all__ = [
+    "CLIENT_LEFT",
     "LOOK_AGAIN_SECONDS",
     "PERSON_SECONDS",
     "Chat",
+    "answer_or_gone",
+    "begun",
     "body_of",
     "caller_of",
     "chat_reply",
@@ -93,7 +96,7 @@ class Chat:
         }
         if chat.stream:
             return await self._stream(self._core.follow(said))
-        answered = await self._answer_or_gone(request, said)
+        answered = await answer_or_gone(self._core, request, said)
         if answered is None:
             return Response(status_code=CLIENT_LEFT)
         if isinstance(answered, Pending):
@@ -121,31 +124,7 @@ class Chat:
     # answering -----------------------------------------------------------------------------------
 
     async def _stream(self, events: AsyncGenerator[TurnEvent, None]) -> Response:
-        """A refusal that comes before anything else is an answer of its own; later it is an event of the stream."""
-        pulled = Pulled(events)
-        try:
-            if await pulled.wait(self._gateway.heartbeat_seconds):
-                pulled.coming.result()
-        except BaseException:
-            await pulled.aclose()
-            raise
-        return EventStream(pulled, self._gateway)
-
-    async def _answer_or_gone(self, request: Request, said: Said) -> Reply | Pending | None:
-        """The answer; ``None`` when the client left before: what then becomes of the turn, the core decides."""
-        answering = asyncio.ensure_future(self._core.answer(said))
-        gone = asyncio.ensure_future(_gone(request))
-        try:
-            await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                return answering.result()
-            said.reply.cancel()
-            self._core.left(said)
-            return None
-        finally:
-            for task in (answering, gone):
-                task.cancel()
-            await asyncio.wait({answering, gone})
+        return EventStream(await begun(events, self._gateway.heartbeat_seconds), self._gateway)
 
     def _reply(self, request: Request, reply: Reply) -> Response:
         request.state.log |= {
@@ -195,8 +174,38 @@ class Chat:
         return _json(Cancelled(conversation=conversation, turn=turn))
 
 
+async def begun(events: AsyncGenerator[TurnEvent, None], seconds: float) -> Pulled[TurnEvent]:
+    """Waits up to ``seconds`` for the first event: a refusal that comes before anything else is an answer of its own,
+    and raised here; later it is an event of the stream."""
+    pulled = Pulled(events)
+    try:
+        if await pulled.wait(seconds):
+            pulled.coming.result()
+    except BaseException:
+        await pulled.aclose()
+        raise
+    return pulled
+
+
+async def answer_or_gone(core: Core, request: Request, said: Said) -> Reply | Pending | None:
+    """The answer; ``None`` when the client left before: what then becomes of the turn, the core decides."""
+    answering = asyncio.ensure_future(core.answer(said))
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            return answering.result()
+        said.reply.cancel()
+        core.left(said)
+        return None
+    finally:
+        for task in (answering, gone):
+            task.cancel()
+        await asyncio.wait({answering, gone})
+
+
 def idempotency_key(request: Request) -> str | None:
-    """The message id of the header. Raises InvalidRequest."""
+    """The message id that the header brings. Raises InvalidRequest."""
     given = request.headers.get(IDEMPOTENCY_KEY)
     if given is None:
         return None

@@ -64,6 +64,7 @@ __all__ = [
     "dialogue_id",
     "new_conversation_id",
     "new_dialogue_id",
+    "opened_conversation_id",
 ]
 
 ACCEPT_SECONDS = 60.0
@@ -98,14 +99,23 @@ def new_conversation_id() -> str:
     return f"conv-{ULID()}"
 
 
+def opened_conversation_id(tenant: str, user: str, message_id: str) -> str:
+    """The one conversation that this message opened, so that sent twice it opens no other."""
+    return f"conv-{_digest_of(tenant, user, message_id)}"
+
+
 def new_dialogue_id() -> str:
     return f"{DIALOGUE_PREFIX}{ULID()}"
 
 
 def dialogue_id(tenant: str, user: str, message_id: str) -> str:
     """The one dialogue of that message id, so that a question sent twice is asked once."""
-    digest = hashlib.sha256(json.dumps([tenant, user, message_id]).encode()).digest()
-    return DIALOGUE_PREFIX + base64.b32encode(digest[:20]).decode().lower()
+    return DIALOGUE_PREFIX + _digest_of(tenant, user, message_id)
+
+
+def _digest_of(*names: str) -> str:
+    digest = hashlib.sha256(json.dumps(names).encode()).digest()
+    return base64.b32encode(digest[:20]).decode().lower()
 
 
 def _question_digest(question: DialogueStart) -> str:

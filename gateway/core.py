@@ -25,7 +25,15 @@ from dialogue.messages import CancelTurn, DialogueStart, Feedback, ResolveReview
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.access import Access
 from gateway.caller import Caller
-from gateway.conversations import DIALOGUE_PREFIX, Broken, Conversations, Pending, dialogue_id, new_conversation_id
+from gateway.conversations import (
+    DIALOGUE_PREFIX,
+    Broken,
+    Conversations,
+    Pending,
+    dialogue_id,
+    new_conversation_id,
+    opened_conversation_id,
+)
 from gateway.events import TurnEvent
 from gateway.feedback import give_feedback
 from gateway.limits import Limits
@@ -105,7 +113,8 @@ class Core:
         caller.require("chat")
         tenant, settings = self.tenant(caller, chat.tenant)
         self._check(chat, settings)
-        id_ = chat.message_id or message_id or f"msg-{ULID()}"
+        own_id = chat.message_id or message_id
+        id_ = own_id or f"msg-{ULID()}"
         wishes = self._wishes(caller, chat, tenant, address)
         if chat.conversation is None:
             question = DialogueStart(messages=tuple(chat.messages), message_id=id_, **wishes)
@@ -115,8 +124,11 @@ class Core:
         else:
             text = next(message.content for message in reversed(chat.messages) if message.role == "user")
             message = Say(text=text, message_id=id_, on_busy=chat.on_busy or settings.on_busy, **wishes)
-            fresh = chat.conversation == NEW
-            conversation = new_conversation_id() if fresh else chat.conversation
+            conversation, fresh = chat.conversation, False
+            if conversation == NEW and own_id:  # it may be sent again, and opens no second one then
+                conversation = opened_conversation_id(tenant, message.user, own_id)
+            elif conversation == NEW:
+                conversation, fresh = new_conversation_id(), True
             place = Place(conversation, id_, 1 if fresh else None, text_digest(text))
             saying = self.conversations.say(
                 place.conversation,

@@ -12,9 +12,10 @@ from starlette.routing import Route
 from dialogue.turn import Reply
 from gateway import validation
 from gateway.addresses import client_address
-from gateway.chat import body_of, (
+from gateway.chat import (
     LOOK_AGAIN_SECONDS,
     PERSON_SECONDS,
+    body_of,
     caller_of,
     chat_reply,
     idempotency_key,

@@ -44,6 +44,8 @@ def final_event(id_: int, reply: Reply, trace_url: str) -> TurnEvent:
         "confidence",
         "citations",
         "model",
+        "model_digest",
+        "finish_reason",
         "snapshot",
         "workflow_id",
         "run_id",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dialogue.faults import ParleyFault, all_faults
-from gateway import dialogues, judging, openapi_chat, whoami
+from gateway import dialogues, judging, openapi_chat, openapi_openai, whoami
 from gateway.openapi_parts import Operations, get, json_answer, schemas, text_answer
 from gateway.problems import problem_type
 from gateway.wire import Health, Readiness
@@ -25,6 +25,7 @@ def document() -> dict[str, Any]:
         openapi_chat.operations(),
         dialogues.operations(),
         judging.operations(),
+        openapi_openai.operations(),
         whoami.operations(),
         _operational(),
     ]

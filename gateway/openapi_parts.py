@@ -15,6 +15,7 @@ __all__ = [
     "CONVERSATION",
     "REFERENCE",
     "STRING_HEADER",
+    "TEXT",
     "Operations",
     "body",
     "get",

@@ -5,8 +5,10 @@ Proxies are asked neither to hold nor to change the stream, and a comment goes o
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
+from typing import Protocol
 
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
@@ -17,7 +19,7 @@ from gateway.pulled import Pulled
 from gateway.streaming import send_within
 from settings.schema import GatewaySettings
 
-__all__ = ["EventStream", "encode"]
+__all__ = ["Encoding", "EventStream", "encode"]
 
 HEARTBEAT = b": still here\n\n"
 _HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
@@ -29,14 +31,42 @@ def encode(event: TurnEvent) -> bytes:
     return f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n".encode()
 
 
+class Encoding(Protocol):
+    """How a turn's events are written. Nothing is sent for an event of which it gives no bytes."""
+
+    def event(self, event: TurnEvent) -> bytes: ...
+
+    def fault(self, id_: int, fault: ParleyFault) -> bytes:
+        """The last thing: what went wrong. ``id_`` is above those of the events before."""
+        ...
+
+    def end(self) -> bytes:
+        """Behind the last event."""
+        ...
+
+
+class _Events:
+    """Each as it is."""
+
+    def event(self, event: TurnEvent) -> bytes:
+        return encode(event)
+
+    def fault(self, id_: int, fault: ParleyFault) -> bytes:
+        return encode(error_event(id_, fault))
+
+    def end(self) -> bytes:
+        return b""
+
+
 class EventStream(StreamingResponse):
     """``events``, with a heartbeat whenever none came for a while. A client that leaves, or takes nothing, closes them.
 
     A fault is the last event: the answer's status went out before it.
     """
 
-    def __init__(self, events: Pulled[TurnEvent], settings: GatewaySettings) -> None:
-        super().__init__(_lines(events, settings.heartbeat_seconds), media_type="text/event-stream", headers=_HEADERS)
+    def __init__(self, events: Pulled[TurnEvent], settings: GatewaySettings, encoding: Encoding | None = None) -> None:
+        lines = _lines(events, settings.heartbeat_seconds, encoding or _Events())
+        super().__init__(lines, media_type="text/event-stream", headers=_HEADERS)
         self._reader_seconds = settings.reader_seconds
 
     async def stream_response(self, send: Send) -> None:
@@ -46,19 +76,26 @@ class EventStream(StreamingResponse):
         await super().stream_response(within)
 
 
-async def _lines(events: Pulled[TurnEvent], heartbeat_seconds: float) -> AsyncGenerator[bytes, None]:
-    last = 0
+async def _lines(
+    events: Pulled[TurnEvent], heartbeat_seconds: float, encoding: Encoding
+) -> AsyncGenerator[bytes, None]:
+    last, clock = 0, asyncio.get_running_loop().time
+    due = clock() + heartbeat_seconds
     try:
         while True:
-            if not await events.wait(heartbeat_seconds):
-                yield HEARTBEAT
-                continue
-            event = await events.take()
-            if event is None:
-                return
-            last = event.id
-            yield encode(event)
+            told = HEARTBEAT
+            if await events.wait(due - clock()):
+                event = await events.take()
+                if event is None:
+                    break
+                last = event.id
+                told = encoding.event(event) or (HEARTBEAT if clock() >= due else b"")
+            if told:
+                due = clock() + heartbeat_seconds
+                yield told
+        if told := encoding.end():
+            yield told
     except ParleyFault as fault:
-        yield encode(error_event(last + 1, fault))
+        yield encoding.fault(last + 1, fault)
     finally:
         await events.aclose()

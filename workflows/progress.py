@@ -117,6 +117,7 @@ class TurnInProgress:
             findings=self.received.findings if self.received else (),
             model=self.draft.model if self.draft else None,
             model_digest=self.draft.model_digest if self.draft else None,
+            finish_reason=self.draft.finish_reason if self.draft and self.shows_draft(decision) else None,
             snapshot=self.knowledge.snapshot if self.knowledge else None,
             usage=self.usage,
             steps=tuple(self.steps),

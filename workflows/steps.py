@@ -256,6 +256,7 @@ async def return_answer(turn: TurnInProgress) -> None:
         confidence=turn.recognised.confidence if turn.recognised else None,
         model=draft.model if draft else None,
         model_digest=draft.model_digest if draft else None,
+        finish_reason=draft.finish_reason if draft and shown else None,
         snapshot=turn.knowledge.snapshot if turn.knowledge else None,
         policy_digest=turn.plan.policy_digest if turn.plan else None,
         record=draft.record if draft else None,
