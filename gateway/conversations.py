@@ -34,6 +34,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from ulid import ULID
 
 from dialogue.faults import (
+    ConversationClosed,
     MessageIdReused,
     MessageTooLong,
     ParleyFault,
@@ -46,6 +47,7 @@ from dialogue.messages import (
     CancelTurn,
     ConversationStart,
     DialogueStart,
+    Feedback,
     ResolveReview,
     Say,
     text_digest,
@@ -352,6 +354,16 @@ class Conversations:
 
     async def close(self, conversation: str, tenant: str) -> Any:
         return await self._update(conversation, names.CLOSE, {"tenant": tenant})
+
+    async def feedback(self, conversation: str, message: Feedback) -> None:
+        """Of a turn that is there. Raises ConversationClosed where nobody takes it any more."""
+        handle = self.client.get_workflow_handle(conversation)
+        try:
+            await handle.signal(names.FEEDBACK, message)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise ConversationClosed(f"conversation: {conversation} is over and takes no feedback.") from error
+            raise _unavailable(error) from error
 
     async def _update(self, conversation: str, name: str, message: object) -> Any:
         handle = self.client.get_workflow_handle(conversation)

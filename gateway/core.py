@@ -21,7 +21,7 @@ from dialogue.faults import (
     UnknownModel,
     UnknownTenant,
 )
-from dialogue.messages import ANONYMOUS, CancelTurn, DialogueStart, Say, TurnKey, text_digest
+from dialogue.messages import ANONYMOUS, CancelTurn, DialogueStart, Feedback, Say, TurnKey, text_digest
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.caller import Caller
 from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id, new_conversation_id
@@ -223,6 +223,16 @@ class Core:
         """The number of the turn that was cancelled. ``message.tenant`` is set here."""
         name, _ = self.tenant(caller, tenant)
         return await self.conversations.cancel_turn(conversation, message.model_copy(update={"tenant": name}))
+
+    async def feedback(self, caller: Caller, conversation: str, message: Feedback, tenant: str | None) -> None:
+        """Keeps what a person thought of a turn. ``message.tenant`` and ``user`` are set here where the caller's are
+        known. Raises UnknownConversation, NoSuchTurn, ConversationClosed."""
+        name, _ = self.tenant(caller, tenant)
+        found = await self.conversations.transcript(conversation, name)
+        if message.turn > found.older + len(found.turns):
+            raise NoSuchTurn(f"turn: {conversation} has no turn {message.turn}. Its transcript lists its turns.")
+        meant = {"tenant": name, "user": caller.user or message.user}
+        await self.conversations.feedback(conversation, message.model_copy(update=meant))
 
     # what may be asked ---------------------------------------------------------------------------
 
