@@ -89,7 +89,7 @@ def called(response: httpx.Response) -> Called:
 async def post(
     http: httpx.AsyncClient, method: str, content: bytes, kind: str = WEB, **headers: str | bytes
 ) -> httpx.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named: dict[str, Any] = {name.replace("_", "-"): value for name, value in headers.items()}
     return await http.post(f"{SERVICE}{method}", content=content, headers={"Content-Type": kind, **named})
 
 
