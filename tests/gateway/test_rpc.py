@@ -13,9 +13,11 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dialogue.faults import RecordsUnavailable
 from gateway.app import create_app
+from gateway.caller import Caller
 from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from gateway.turn_streams import open_streams
 from tests.gateway.conftest import Front, Raising, http
@@ -305,6 +307,46 @@ async def test_what_nobody_foresaw_is_not_shown(alone: httpx.AsyncClient, raisin
     told = await call(alone, "Transcript", wire.TranscriptRequest(conversation="c-1"))
     assert told.refusal == ("14", "temporal: away.")
     assert told.headers["retry-after"] == "2"
+
+
+async def test_who_asks_and_from_where(front: Front) -> None:
+    """The caller that the access check found is asked for, and the client's address is kept."""
+    caller = Caller(tenant="open", user="ana")
+    async with (
+        open_streams(front.settings, front.conversations.trace_url) as streams,
+        http(known_as(caller, create_app(front.conversations, front.settings, streams))) as client,
+    ):
+        foreign = await call(client, "Say", said("How long?", tenant="default"))
+        assert foreign.problem.type == "/docs#unknown-tenant"
+        assert (await call(client, "Say", said("How long?"))).trailers["grpc-status"] == "0"
+    kept = front.steps.called("return_answer")[0]
+    assert (kept.turn.tenant, kept.user, kept.address) == ("open", "ana", "192.0.2.7")
+
+
+def known_as(caller: Caller, app: ASGIApp) -> ASGIApp:
+    async def known(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {"caller": caller}
+        await app(scope, receive, send)
+
+    return known
+
+
+async def test_a_gateway_that_stops_says_how_to_come_back(front: Front) -> None:
+    """Behind what was sent already, as the call's status."""
+    stopping = asyncio.Event()
+    async with (
+        open_streams(front.settings, front.conversations.trace_url) as streams,
+        http(create_app(front.conversations, front.settings, streams, stopping=stopping)) as client,
+    ):
+        request = said("A slow one.", tenant="open", message_id="m-1", conversation=front.new())
+        following = asyncio.create_task(call(client, "SayStreamed", request))
+        await front.steps.running.wait()
+        stopping.set()
+        told = await following
+    assert told.refusal[0] == "14"
+    assert "message_id m-1" in told.problem.detail
+    front.steps.release.set()
+    assert (await call(front.http, "SayStreamed", request)).messages[: len(told.messages)] == told.messages
 
 
 # time ---------------------------------------------------------------------------------------------
