@@ -30,6 +30,7 @@ from starlette.types import Receive, Scope, Send
 from dialogue.faults import ConversationClosed, MessageIdReused, NothingToCancel, ParleyFault
 from dialogue.messages import CancelTurn, Feedback
 from gateway import validation
+from gateway.caller import Caller
 from gateway.chat import caller_of
 from gateway.conversations import Pending
 from gateway.core import Core, Said
@@ -284,7 +285,7 @@ def _over(context: Context) -> bool:
     return left is not None and left <= _OVER_MILLISECONDS
 
 
-def _caller() -> Any:
+def _caller() -> Caller:
     return caller_of(_request.get())
 
 
