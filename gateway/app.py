@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import dialogues, judging, openai_api, openapi, pages, probes, problems
+from gateway import dialogues, judging, openai_api, openapi, pages, probes, problems, rpc
 from gateway.access import Access, Authenticated
 from gateway.chat import Chat, caller_of
 from gateway.conversations import Conversations
@@ -64,6 +64,7 @@ def create_app(
             *dialogues.routes(core),
             *judging.routes(core),
             Route("/v1/whoami", Whoami(settings).whoami),
+            *rpc.routes(core),
             *_operational(conversations, settings, metrics),
         ],
         middleware=[

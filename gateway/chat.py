@@ -7,12 +7,11 @@ from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dialogue.faults import InvalidRequest, unknown_conversation
-from dialogue.messages import CancelTurn, Identifier
+from dialogue.faults import InvalidRequest
+from dialogue.messages import CancelTurn
 from dialogue.turn import Reply
 from gateway import validation
 from gateway.addresses import client_address
@@ -20,6 +19,7 @@ from gateway.caller import Caller
 from gateway.conversations import Pending
 from gateway.core import Core, Said
 from gateway.events import TurnEvent
+from gateway.identifiers import idempotency_key, known_conversation
 from gateway.json_body import read_object
 from gateway.pulled import Pulled
 from gateway.sse import EventStream
@@ -44,18 +44,14 @@ __all__ = [
     "body_of",
     "caller_of",
     "chat_reply",
-    "idempotency_key",
-    "path_identifier",
 ]
 
-IDEMPOTENCY_KEY = "Idempotency-Key"
 LAST_EVENT_ID = "Last-Event-ID"
 CLIENT_LEFT = 499
 """For the log and the metrics: nobody reads this answer."""
 LOOK_AGAIN_SECONDS = 2
 PERSON_SECONDS = 30
 """A person takes longer than a model."""
-_identifier = TypeAdapter[str](Identifier)
 
 
 def caller_of(request: Request) -> Caller:
@@ -82,7 +78,7 @@ class Chat:
         said = self._core.say(
             caller_of(request),
             chat,
-            message_id=idempotency_key(request),
+            message_id=idempotency_key(request.headers),
             address=client_address(request.scope, self._gateway),
             opened_by="rest",
             wait_seconds=None if chat.stream else self._gateway.wait_seconds,
@@ -105,7 +101,7 @@ class Chat:
 
     async def conversation(self, request: Request) -> Response:
         """GET and DELETE of one conversation."""
-        conversation = path_identifier(request)
+        conversation = known_conversation(request.path_params["conversation"])
         request.state.log["conversation"] = conversation
         if request.method == "DELETE":
             return await self._cancel(request, conversation)
@@ -113,7 +109,7 @@ class Chat:
 
     async def stream(self, request: Request) -> Response:
         """Follows a turn again, behind the last event that the reader has."""
-        conversation = path_identifier(request)
+        conversation = known_conversation(request.path_params["conversation"])
         query = validation.parse_query(StreamQuery, request.query_params.multi_items())
         after = max(query.after, _last_event_id(request))
         asked = query.model_dump(include={"tenant", "turn", "message_id"})
@@ -204,20 +200,6 @@ async def answer_or_gone(core: Core, request: Request, said: Said) -> Reply | Pe
         await asyncio.wait({answering, gone})
 
 
-def idempotency_key(request: Request) -> str | None:
-    """The message id that the header brings. Raises InvalidRequest."""
-    given = request.headers.get(IDEMPOTENCY_KEY)
-    if given is None:
-        return None
-    try:
-        return _identifier.validate_python(given)
-    except ValidationError:
-        raise InvalidRequest(
-            f"{IDEMPOTENCY_KEY}: must be 1 to 128 letters, digits and . _ : @ + - with a letter or digit first.",
-            field=IDEMPOTENCY_KEY,
-        ) from None
-
-
 async def _gone(request: Request) -> None:
     """Until the client left. The body is read already, so nothing else is received."""
     while (await request.receive())["type"] != "http.disconnect":
@@ -233,16 +215,6 @@ def _last_event_id(request: Request) -> int:
             field=LAST_EVENT_ID,
         )
     return int(given or 0)
-
-
-def path_identifier(request: Request) -> str:
-    """The conversation, or the dialogue, that the path names. Raises UnknownConversation."""
-    (given,) = request.path_params.values()
-    try:
-        return _identifier.validate_python(given)
-    except ValidationError:
-        # no conversation can have such a name, and a caller learns no more than for any other that is not theirs
-        raise unknown_conversation(repr(given[:60])) from None
 
 
 def chat_reply(reply: Reply, trace_url: str) -> ChatReply:

@@ -18,11 +18,10 @@ from gateway.chat import (
     body_of,
     caller_of,
     chat_reply,
-    idempotency_key,
-    path_identifier,
 )
 from gateway.conversations import Broken, Pending
 from gateway.core import Core
+from gateway.identifiers import idempotency_key, known_conversation
 from gateway.openapi_chat import idempotency_parameter
 from gateway.openapi_parts import Operations, body, json_answer, parameters, problems
 from gateway.wire import DialogueRequest, DialogueStatus, Problem, TenantQuery
@@ -65,12 +64,12 @@ def routes(core: Core) -> list[Route]:
         given = validation.parse(DialogueRequest, await body_of(request, core))
         address = client_address(request.scope, core.settings.gateway)
         tenant, found = await core.start(
-            caller_of(request), given, message_id=idempotency_key(request), address=address
+            caller_of(request), given, message_id=idempotency_key(request.headers), address=address
         )
         return _answered(core, request, tenant, found, unanswered=202)
 
     async def look(request: Request) -> Response:
-        dialogue = path_identifier(request)
+        dialogue = known_conversation(request.path_params["dialogue"])
         query = validation.parse_query(TenantQuery, request.query_params.multi_items())
         tenant, found = await core.dialogue(caller_of(request), dialogue, query.tenant)
         return _answered(core, request, tenant, found, unanswered=200)

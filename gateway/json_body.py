@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from dialogue.faults import BodyTooSlow, InvalidRequest, MalformedBody
 
-__all__ = ["DEEPEST", "parse_object", "read_object"]
+__all__ = ["DEEPEST", "parse_object", "read_body", "read_object", "refuse_unkeepable"]
 
 DEEPEST = 32
 """Levels of nesting. What we take has four."""
@@ -31,7 +31,7 @@ async def read_object(request: Request, limit: int, seconds: float | None = None
     _refuse_foreign_type(request.headers.get("content-type", ""))
     try:
         async with asyncio.timeout(seconds):
-            body = await _read(request, limit)
+            body = await read_body(request, limit)
     except TimeoutError:
         raise BodyTooSlow(
             f"body: was not there after {seconds:g} s. Send it whole, or set gateway.body_seconds.", field="body"
@@ -49,8 +49,10 @@ def _refuse_foreign_type(content_type: str) -> None:
         raise HTTPException(415, f"Content-Type: JSON is sent as UTF-8, but the charset is {charset[:60]}.")
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """Counts while reading: a chunked body does not say beforehand how long it is. Never holds more than ``limit``.
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, which may have ``limit`` bytes. Raises HTTPException 413.
+
+    Counts while reading: a chunked body does not say beforehand how long it is. Never holds more than ``limit``.
 
     What goes over is read a while longer and dropped: a client that is still sending would lose the answer else.
     """
@@ -93,9 +95,14 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise _too_deep() from None
     if not isinstance(value, dict):
         raise MalformedBody("body: must be a JSON object, {…}, at the top.")
+    refuse_unkeepable(value)
+    return value
+
+
+def refuse_unkeepable(value: dict[str, Any]) -> None:
+    """Raises InvalidRequest where a text in ``value`` holds what cannot be kept, MalformedBody where it is too deep."""
     for place, string in _strings(value):
         _refuse_unkeepable(place, string)
-    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway import validation
-from gateway.chat import body_of, caller_of, chat_reply, path_identifier
+from gateway.chat import body_of, caller_of, chat_reply
 from gateway.core import Core
+from gateway.identifiers import known_conversation
 from gateway.openapi_parts import CONVERSATION, Operations, body, json_answer, parameters, problems
 from gateway.wire import ChatReply, DecisionRequest, FeedbackRequest, Problem, Reviews, ReviewsQuery, Thanked
 
@@ -32,7 +33,7 @@ def routes(core: Core) -> list[Route]:
         return JSONResponse(Reviews(reviews=tuple(found)).model_dump(mode="json"))
 
     async def decide(request: Request) -> Response:
-        conversation = path_identifier(request)
+        conversation = known_conversation(request.path_params["conversation"])
         given = validation.parse(DecisionRequest, await body_of(request, core))
         request.state.log |= {"conversation": conversation, "workflow_id": conversation, "turn": given.turn}
         reply = await core.decide(caller_of(request), conversation, given)

@@ -15,7 +15,7 @@ from ulid import ULID
 from gateway.metrics import Metrics
 from gateway.problems import unexpected
 
-__all__ = ["REQUEST_ID", "Observed"]
+__all__ = ["REQUEST_ID", "Observed", "frames_of"]
 
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}", re.ASCII)
@@ -57,7 +57,7 @@ class Observed:
                 await self.app(scope, receive, observed_send)
             except Exception as error:
                 noted["error"] = type(error).__name__
-                noted["at"] = _frames(error)
+                noted["at"] = frames_of(error)
                 if status:  # too late for another answer: the server has to break this one off
                     raise
                 await unexpected(request_id)(scope, receive, observed_send)
@@ -74,7 +74,7 @@ def _request_id(headers: Headers) -> str:
     return given if _REQUEST_ID.fullmatch(given) else f"req-{ULID()}"
 
 
-def _frames(error: Exception) -> list[str]:
+def frames_of(error: Exception) -> list[str]:
     """Where it happened. Neither the message nor the lines: both may hold a user's text."""
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]
 

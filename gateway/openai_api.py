@@ -14,9 +14,10 @@ from dialogue.faults import InvalidRequest, ParleyFault, UnknownModel
 from dialogue.turn import Reply
 from gateway import validation
 from gateway.addresses import client_address
-from gateway.chat import CLIENT_LEFT, answer_or_gone, begun, body_of, caller_of, idempotency_key
+from gateway.chat import CLIENT_LEFT, answer_or_gone, begun, body_of, caller_of
 from gateway.core import Core
 from gateway.events import final_event
+from gateway.identifiers import idempotency_key
 from gateway.openai_answers import CompletionChunks, completion
 from gateway.openai_errors import RETRY_HEADER
 from gateway.openai_wire import CompletionRequest
@@ -58,7 +59,7 @@ class _Completions:
         repeatable = False
         try:
             asked = validation.parse(CompletionRequest, await body_of(request, self._core))
-            key = idempotency_key(request)
+            key = idempotency_key(request.headers)
             repeatable = bool(key or (asked.metadata and asked.metadata.message_id))
             return await self._answer(request, asked, key)
         except ParleyFault as fault:

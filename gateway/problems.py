@@ -16,11 +16,21 @@ from starlette.responses import JSONResponse
 
 from dialogue.faults import BodyTooSlow, ParleyFault
 
-__all__ = ["ProblemResponse", "on_fault", "on_http_exception", "problem_type", "told", "unexpected"]
+__all__ = [
+    "ABOUT_BLANK",
+    "AGAIN_LATER",
+    "RETRY_SECONDS",
+    "ProblemResponse",
+    "on_fault",
+    "on_http_exception",
+    "problem_type",
+    "told",
+    "unexpected",
+]
 
 ABOUT_BLANK = "about:blank"
 RETRY_SECONDS = 2
-_AGAIN_LATER = (429, 503)
+AGAIN_LATER = (429, 503)
 _UNEXPECTED = "Something went wrong on our side. The operator finds it in the log under this request's id."
 _DETAILS = {
     404: "There is nothing at this address. GET /docs lists what there is.",
@@ -52,7 +62,7 @@ class ProblemResponse(JSONResponse):
         if len(errors) > 1:
             body["errors"] = list(errors)
         sent = dict(headers or {})
-        if status in _AGAIN_LATER:
+        if status in AGAIN_LATER:
             sent.setdefault("Retry-After", str(RETRY_SECONDS))
         super().__init__({**body, "instance": request_id, **extension}, status_code=status, headers=sent)
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
@@ -55,7 +55,7 @@ def settings_on(queue: str, temporal: TemporalSettings | None = None, **gateway:
 
 
 @asynccontextmanager
-async def http(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+async def http(app: ASGIApp) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client

@@ -69,6 +69,7 @@ class ScriptedSteps:
     rows: dict[tuple[str, int], ReturnAnswer] = field(default_factory=dict)
     calls: MutableSequence[tuple[str, Any]] = field(default_factory=list)
     feedback: list[tuple[str, Feedback]] = field(default_factory=list)
+    judged: asyncio.Queue[Feedback] = field(default_factory=asyncio.Queue)
     token_log: TokenLog | None = None
     running: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
@@ -250,6 +251,7 @@ class ScriptedSteps:
     @activity.defn(name="keep_feedback")
     async def keep_feedback(self, conversation: str, feedback: Feedback) -> None:
         self.feedback.append((conversation, feedback))
+        self.judged.put_nowait(feedback)
 
     def activities(self) -> Sequence[Callable[..., Any]]:
         return [
