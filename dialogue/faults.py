@@ -13,6 +13,7 @@
     │   ├── MessageIdReused       409  the same message id with another text
     │   ├── ConversationClosed    409  the conversation takes no more messages
     │   ├── ConversationBusy      429  too many messages wait already
+    │   ├── TooManyTurns          429  as many turns as one connection may follow are under way
     │   ├── NoSuchTurn            404  the conversation holds no such turn any more
     │   ├── NoSuchReview          404  nothing waits for a person under this turn
     │   └── NothingToCancel       409  no turn is running
@@ -96,6 +97,7 @@ __all__ = [
     "SettingsFault",
     "TokenLogFenced",
     "TokenLogUnavailable",
+    "TooManyTurns",
     "UnknownConversation",
     "UnknownModel",
     "UnknownTenant",
@@ -163,6 +165,10 @@ class ConversationClosed(BadInput):
 
 class ConversationBusy(BadInput):
     type, title, status = "conversation-busy", "Too many messages wait in this conversation", 429
+
+
+class TooManyTurns(BadInput):
+    type, title, status = "too-many-turns", "Too many turns at once on one connection", 429
 
 
 class NoSuchTurn(BadInput):

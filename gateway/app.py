@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import openapi, pages, probes, problems
+from gateway import openapi, pages, probes, problems, web_socket
 from gateway.chat import Chat
 from gateway.conversations import Conversations
 from gateway.core import Core
@@ -47,6 +47,7 @@ def create_app(
             Route("/v1/chat", chat.say, methods=["POST"]),
             Route("/v1/chat/{conversation}", chat.conversation, methods=["GET", "DELETE"]),
             Route("/v1/chat/{conversation}/stream", chat.stream),
+            *web_socket.routes(core),
             *_operational(conversations, settings, metrics),
         ],
         middleware=[Middleware(Observed, metrics)],

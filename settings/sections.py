@@ -197,6 +197,8 @@ class GatewaySettings(Section):
     """A stream in which nothing happens says that it lives so often, for the proxies on its way."""
     come_back_seconds: float = Field(default=5, ge=0)
     """How long a reader who left may take to come back before ``on_disconnect: cancel`` ends the turn."""
+    socket_turns: int = Field(default=16, ge=1, le=1000)
+    """Turns that may be followed at once on one WebSocket."""
 
 
 class LogSettings(Section):
