@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from dialogue.faults import InvalidRequest, MessageTooLong, ParleyFault, RecordsUnavailable, TooManyTurns
+from dialogue.faults import (
+    InvalidRequest,
+    MessageTooLong,
+    ParleyFault,
+    RecordsUnavailable,
+    TooManyTurns,
+    Unauthenticated,
+)
 from gateway.caller import ANYONE, Caller
 from gateway.conversations import new_conversation_id
 from gateway.core import Core, Said
@@ -29,8 +36,6 @@ from gateway.wire import ChatRequest
 __all__ = ["routes"]
 
 PATHS = ("/v1/stream", "/stream")
-READER_SECONDS = 30.0
-"""A reader who takes nothing for so long is dropped."""
 TOO_BIG = 1009
 RESTARTING = 1012
 
@@ -52,7 +57,7 @@ def routes(core: Core) -> list[WebSocketRoute]:
 def _is_own(websocket: WebSocket, core: Core) -> bool:
     """Whether it is no page of a foreign site: a browser opens a WebSocket to anywhere, and asks nobody before."""
     origin = websocket.headers.get("origin")
-    allowed = getattr(core.settings.gateway, "cors", ())
+    allowed = core.settings.gateway.cors
     if origin is None or "*" in allowed or origin in allowed:
         return True
     return urlsplit(origin).netloc.lower() == websocket.headers.get("host", "").lower()
@@ -152,7 +157,7 @@ class Connection:
 
     def _known(self) -> Caller:
         if self._caller is None:
-            raise InvalidRequest('key: this site asks for one. Send {"type": "auth", "key": …} first.', field="key")
+            raise Unauthenticated('key: this site asks for one. Send {"type": "auth", "key": …} first.', field="key")
         return self._caller
 
     def _own_conversation(self) -> str:
@@ -260,7 +265,7 @@ class Connection:
         """Raises WebSocketDisconnect, and the connection ends, where the reader takes nothing in time."""
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         try:
-            async with asyncio.timeout(READER_SECONDS), self._sending:
+            async with asyncio.timeout(self._gateway.reader_seconds), self._sending:
                 await self._socket.send_text(text)
         except (TimeoutError, OSError, RuntimeError) as error:
             raise WebSocketDisconnect(code=1006) from error
