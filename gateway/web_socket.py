@@ -265,7 +265,7 @@ class Connection:
         """Raises WebSocketDisconnect, and the connection ends, where the reader takes nothing in time."""
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         try:
-            async with asyncio.timeout(self._gateway.reader_seconds), self._sending:
+            async with self._sending, asyncio.timeout(self._gateway.reader_seconds):
                 await self._socket.send_text(text)
         except (TimeoutError, OSError, RuntimeError) as error:
             raise WebSocketDisconnect(code=1006) from error
