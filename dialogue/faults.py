@@ -13,6 +13,7 @@
     │   ├── MessageIdReused       409  the same message id with another text
     │   ├── ConversationClosed    409  the conversation takes no more messages
     │   ├── ConversationBusy      429  too many messages wait already
+    │   ├── TooManyTurns          429  as many turns as one connection may follow are under way
     │   ├── NoSuchTurn            404  the conversation holds no such turn any more
     │   ├── LimitReached          429  the tenant used up what it may use; ``retry_after`` says for how long
     │   ├── BodyTooSlow           408  the body did not come in time
@@ -111,6 +112,7 @@ __all__ = [
     "SettingsFault",
     "TokenLogFenced",
     "TokenLogUnavailable",
+    "TooManyTurns",
     "Unauthenticated",
     "UnknownConversation",
     "UnknownModel",
@@ -182,6 +184,10 @@ class ConversationClosed(BadInput):
 
 class ConversationBusy(BadInput):
     type, title, status = "conversation-busy", "Too many messages wait in this conversation", 429
+
+
+class TooManyTurns(BadInput):
+    type, title, status = "too-many-turns", "Too many turns at once on one connection", 429
 
 
 class LimitReached(BadInput):

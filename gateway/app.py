@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import dialogues, judging, openai_api, openapi, pages, probes, problems, rpc
+from gateway import dialogues, judging, openai_api, openapi, pages, probes, problems, rpc, web_socket
 from gateway.access import Access, Authenticated
 from gateway.chat import Chat, caller_of
 from gateway.conversations import Conversations
@@ -65,6 +65,7 @@ def create_app(
             *judging.routes(core),
             Route("/v1/whoami", Whoami(settings).whoami),
             *rpc.routes(core),
+            *web_socket.routes(core),
             *_operational(conversations, settings, metrics),
         ],
         middleware=[

@@ -395,6 +395,9 @@ class Conversations:
             if conversation.startswith(DIALOGUE_PREFIX):
                 return await self._answer(handle, tenant)
             return await handle.get_update_handle(message_id, result_type=Reply).result()
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            _go_on_if_cancelled()
+            raise
         except (WorkflowUpdateFailedError, WorkflowFailureError) as error:
             raise _fault_of(error) from error
         except RPCError as error:

@@ -21,7 +21,7 @@ from dialogue.faults import (
     UnknownModel,
     unknown_tenant,
 )
-from dialogue.messages import CancelTurn, DialogueStart, Feedback, ResolveReview, Say, TurnKey, text_digest
+from dialogue.messages import CancelTurn, DialogueStart, Feedback, ResolveReview, Say, message_stream, text_digest
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.access import Access
 from gateway.caller import Caller
@@ -246,10 +246,9 @@ class Core:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), self.settings.gateway.come_back_seconds)
         place = said.place
-        if place.turn is not None:
-            stream = TurnKey(conversation=place.conversation, turn=place.turn, tenant=said.tenant).stream
-            if await self.streams.newest_reader(stream) != said.reader:
-                return
+        # by its message: which turn that became is not known to who left before it was accepted
+        if await self.streams.newest_reader(message_stream(place.conversation, place.message_id)) != said.reader:
+            return
         message = CancelTurn(tenant=said.tenant, message_id=place.message_id, reason="the reader left")
         with contextlib.suppress(NothingToCancel, UnknownConversation, RecordsUnavailable):
             await self.conversations.cancel_turn(place.conversation, message)
@@ -276,8 +275,7 @@ class Core:
             raise NoSuchTurn(f"turn: {conversation} has no such turn. GET /v1/chat/{conversation} lists its turns.")
         place = Place(conversation, summary.message_id if summary else "", number)
         awaiting = self._reply_of(place, name, running=summary is not None and summary.state != "done")
-        stream = TurnKey(conversation=conversation, turn=number, tenant=name).stream
-        reader = await self.streams.came_to_read(stream)
+        reader = await self.streams.came_to_read(message_stream(conversation, place.message_id))
         cancels = settings.on_disconnect == "cancel"
         return Said(name, settings, place, asyncio.ensure_future(awaiting), cancels, reader)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.middleware import Middleware
 
-from gateway.headers import KnownOrigins, SecurityHeaders, cors
+from gateway.headers import SecurityHeaders, cors
 from gateway.trace_context import TraceContextMiddleware
 from settings.schema import GatewaySettings
 
@@ -16,6 +16,5 @@ def edge(settings: GatewaySettings) -> list[Middleware]:
     return [
         Middleware(SecurityHeaders, tls=settings.tls is not None),
         *cors(settings),
-        Middleware(KnownOrigins, origins=settings.cors),
         Middleware(TraceContextMiddleware),
     ]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from settings.schema import GatewaySettings
 
-__all__ = ["KnownOrigins", "SecurityHeaders", "cors"]
+__all__ = ["SecurityHeaders", "cors"]
 
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -27,7 +25,6 @@ _ASKED = (
 )
 _ANSWERED = ("X-Request-Id", "Retry-After", "Location", "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin")
 _PREFLIGHT_SECONDS = 600
-_POLICY_VIOLATION = 1008
 
 
 class SecurityHeaders:
@@ -46,30 +43,6 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, secured_send if scope["type"] == "http" else send)
-
-
-class KnownOrigins:
-    """Refuses a WebSocket that a page of a foreign origin opens: no browser asks beforehand, as it does for a POST.
-
-    Taken are the gateway's own pages, the origins of ``gateway.cors``, and clients that are no browser.
-    """
-
-    def __init__(self, app: ASGIApp, *, origins: tuple[str, ...] = ()) -> None:
-        self.app = app
-        self.origins = frozenset(origins)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" and not self._is_known(Headers(scope=scope)):
-            await receive()
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "origin not in gateway.cors"})
-            return
-        await self.app(scope, receive, send)
-
-    def _is_known(self, headers: Headers) -> bool:
-        origin = headers.get("origin")
-        if origin is None or "*" in self.origins or origin in self.origins:
-            return True
-        return urlsplit(origin).netloc == headers.get("host")
 
 
 def cors(settings: GatewaySettings) -> list[Middleware]:

@@ -30,6 +30,7 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("parley_gateway_requests_in_flight", "Requests being answered", registry=self.registry)
+        self.sockets = Gauge("parley_gateway_web_sockets_open", "WebSockets that are open", registry=self.registry)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """One more request was answered."""

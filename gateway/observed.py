@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import traceback
@@ -21,6 +22,7 @@ REQUEST_ID = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}", re.ASCII)
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_UNEXPECTED = 1011
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gateway")
 
@@ -33,12 +35,20 @@ class Observed:
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
         noted: dict[str, Any] = {}
         scope.setdefault("state", {}).update(request_id=request_id, log=noted)
+        if scope["type"] == "http":
+            await self._request(scope, receive, send, request_id, noted)
+        else:
+            await self._socket(scope, receive, send, request_id, noted)
+
+    async def _request(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, noted: dict[str, Any]
+    ) -> None:
         status = 0
 
         async def observed_send(message: Message) -> None:
@@ -66,6 +76,22 @@ class Observed:
                 route = getattr(scope.get("route"), "path", "unmatched")
                 self.metrics.answered(scope["method"], route, status, seconds)
                 _log(scope["method"], route, status, seconds, request_id, noted)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send, request_id: str, noted: dict[str, Any]) -> None:
+        """One line when it closes. An exception nobody foresaw closes it, and nothing of it is shown."""
+        started = time.perf_counter()
+        try:
+            with self.metrics.sockets.track_inprogress():
+                await self.app(scope, receive, send)
+        except Exception as error:
+            noted.update(error=type(error).__name__, at=frames_of(error))
+            with contextlib.suppress(Exception):  # where it is closed already
+                await send({"type": "websocket.close", "code": _UNEXPECTED})
+        finally:
+            write = log.error if "error" in noted else log.info
+            route = getattr(scope.get("route"), "path", "unmatched")
+            seconds = round(time.perf_counter() - started, 3)
+            write("web socket closed", route=route, seconds=seconds, request_id=request_id, **noted)
 
 
 def _request_id(headers: Headers) -> str:

@@ -209,6 +209,8 @@ class GatewaySettings(Section):
     """A stream in which nothing happens says that it lives so often, for the proxies on its way."""
     come_back_seconds: float = Field(default=5, ge=0)
     """How long a reader who left may take to come back before ``on_disconnect: cancel`` ends the turn."""
+    socket_turns: int = Field(default=16, ge=1, le=1000)
+    """Turns that may be followed at once on one WebSocket."""
     tls: GatewayTlsSettings | None = None
     """TLS 1.3; null speaks in clear, for this machine or behind a proxy."""
     trusted_proxies: tuple[Network, ...] = ()

@@ -22,6 +22,7 @@ DECISIONS = {
     "conversation-busy": (429, False),
     "limit-reached": (429, False),
     "body-too-slow": (408, False),
+    "too-many-turns": (429, False),
     "no-such-review": (404, False),
     "no-such-turn": (404, False),
     "nothing-to-cancel": (409, False),

@@ -7,9 +7,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.testclient import TestClient
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.routing import Route
 
 from gateway.edge import edge
 from settings.schema import GatewaySettings, GatewayTlsSettings
@@ -22,12 +20,7 @@ def app_with(settings: GatewaySettings) -> Starlette:
     async def page(_: Request) -> Response:
         return PlainTextResponse("here", headers={"Referrer-Policy": "same-origin"})
 
-    async def stream(websocket: WebSocket) -> None:
-        await websocket.accept()
-        await websocket.send_text("here")
-        await websocket.close()
-
-    return Starlette(routes=[Route("/", page), WebSocketRoute("/stream", stream)], middleware=edge(settings))
+    return Starlette(routes=[Route("/", page)], middleware=edge(settings))
 
 
 async def answer(settings: GatewaySettings, method: str = "GET", path: str = "/", **headers: str) -> httpx.Response:
@@ -69,27 +62,3 @@ async def test_a_page_of_a_named_origin_may_call() -> None:
 async def test_without_origins_no_page_may_call() -> None:
     """The default."""
     assert "access-control-allow-origin" not in (await answer(GatewaySettings(), Origin=SHOP)).headers
-
-
-@pytest.mark.parametrize(
-    ("cors", "origin", "taken"),
-    [
-        ((), None, True),
-        ((), "http://testserver", True),
-        ((), SHOP, False),
-        ((), "null", False),
-        ((SHOP,), SHOP, True),
-        ((SHOP,), f"{SHOP}.evil.example", False),
-        (("*",), "null", True),
-    ],
-)
-def test_a_web_socket_is_for_known_origins(cors: tuple[str, ...], origin: str | None, taken: bool) -> None:
-    """A browser asks nobody before it opens one, so a foreign page's is refused here."""
-    client = TestClient(app_with(GatewaySettings(cors=cors)))
-    headers = {"Origin": origin} if origin else {}
-    if taken:
-        with client.websocket_connect("/stream", headers=headers) as socket:
-            assert socket.receive_text() == "here"
-    else:
-        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/stream", headers=headers):
-            pass

@@ -1,8 +1,8 @@
 """The six steps as a script: real types and a real server, with every result chosen by the test.
 
 A question's words choose what happens, so that a test reads in its messages: ``refuse``, ``greeting``, ``human``,
-``repeat`` (the first try goes in circles), ``bad`` (the review wants another), ``slow`` (waits until released) … Faults
-of the machinery are :mod:`tests.support.scripted_faults`.
+``repeat`` (the first try goes in circles), ``bad`` (the review wants another), ``slow`` (waits until released),
+``dies`` (in the middle of its first attempt) … Faults of the machinery are :mod:`tests.support.scripted_faults`.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class ScriptedSteps:
         for index, piece in enumerate(re.findall(r"\S+\s*", answer)):
             if index == 1:
                 await self._hold(request.question)
+            if index == 2 and "dies" in request.question and activity.info().attempt == 1:
+                raise ApplicationError("the script says its worker died", type="engine-lost")
             if index >= offset:
                 await self.token_log.append_tokens(*place, index, [index], [("token", piece)])
 

@@ -1,0 +1,66 @@
+"""What the conformance suite asks of a transport. A transport joins it with one driver, named in ``drivers.py``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["ANSWERS", "EVENTS", "TRANSCRIPTS", "Driver", "Got", "Refused"]
+
+ANSWERS = frozenset({"answers"})
+"""Can do :meth:`Driver.whole` and :meth:`Driver.streamed`, with ``token``, ``final`` and their texts."""
+EVENTS = ANSWERS | {"events"}
+"""Tells every event with its id, resumes behind any, and cancels."""
+TRANSCRIPTS = EVENTS | {"transcripts"}
+"""Reads transcripts too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """An event as the client got it. ``raw``: the bytes that carried it, which a reader who resumes gets again."""
+
+    id: int
+    kind: str
+    data: dict[str, Any]
+    raw: bytes
+
+
+class Refused(Exception):
+    """The gateway said no: with an HTTP status (or the transport's own word for it) and one line."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"{status}: {detail}")
+        self.status = status
+        self.detail = detail
+
+
+class Driver(Protocol):
+    """A client of the gateway that listens on ``port`` of 127.0.0.1.
+
+    ``content`` is one user message; ``fields`` are those of ``POST /v1/chat`` beside ``messages``. Whatever the
+    gateway refuses is raised as :class:`Refused`, also where it comes as the stream's last event. Closing a generator
+    is leaving in the middle: the connection is closed, without a word where the transport has none.
+    """
+
+    can: frozenset[str]
+
+    def __init__(self, port: int) -> None: ...
+
+    async def whole(self, content: str, **fields: Any) -> dict[str, Any]:
+        """The reply: ``answer``, ``verdict``, ``state``, ``conversation``, ``turn``, ``message_id`` at least."""
+        ...
+
+    def streamed(self, content: str, **fields: Any) -> AsyncGenerator[Got, None]:
+        """The turn's events, to the last one, ``final``, whose data is what :meth:`whole` gives."""
+        ...
+
+    def resumed(self, conversation: str, *, after: int = 0, **place: Any) -> AsyncGenerator[Got, None]:
+        """Those behind ``after``; ``place`` is turn or message_id, and tenant."""
+        ...
+
+    async def cancel(self, conversation: str, **place: Any) -> int:
+        """The number of the turn that was cancelled."""
+        ...
+
+    async def transcript(self, conversation: str, **place: Any) -> dict[str, Any]: ...

@@ -1,0 +1,295 @@
+"""What every transport promises: the same conversation, nothing lost on the way, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dialogue.turn import Reply
+from tests.gateway.transports.conftest import COME_BACK_SECONDS, Site
+from tests.gateway.transports.driver import ANSWERS, EVENTS, TRANSCRIPTS, Driver, Got, Refused
+from tests.gateway.transports.drivers import on
+from tests.support.scripted_steps import SAID
+
+SECONDS = 30
+LONG = "slow dies sayword one two three four five six seven eight nine ten"
+"""An answer of ten pieces, of which the second waits until it is released and the third kills its worker once."""
+LONG_ANSWER = LONG.split("sayword ")[1]
+
+
+async def all_of(events: AsyncGenerator[Got, None]) -> list[Got]:
+    async with asyncio.timeout(SECONDS), aclosing(events):
+        return [got async for got in events]
+
+
+async def some_of(events: AsyncGenerator[Got, None], count: int) -> list[Got]:
+    """The first ``count``; then the reader leaves."""
+    found: list[Got] = []
+    async with asyncio.timeout(SECONDS), aclosing(events):
+        if count:
+            async for got in events:
+                found.append(got)
+                if len(found) == count:
+                    break
+    return found
+
+
+async def until(events: AsyncGenerator[Got, None], kind: str) -> list[Got]:
+    """Up to the first event of that kind; the generator stays open."""
+    found: list[Got] = []
+    async with asyncio.timeout(SECONDS):
+        async for got in events:
+            found.append(got)
+            if got.kind == kind:
+                break
+    return found
+
+
+def text_of(events: list[Got]) -> str:
+    return "".join(got.data["text"] for got in events if got.kind == "token")
+
+
+def raw(events: list[Got]) -> list[bytes]:
+    return [got.raw for got in events]
+
+
+async def running(site: Site) -> None:
+    await asyncio.wait_for(site.steps.running.wait(), SECONDS)
+
+
+async def settled(site: Site, conversation: str, message_id: str, tenant: str = "default") -> Reply:
+    return await asyncio.wait_for(site.front.conversations.settled(conversation, message_id, tenant), SECONDS)
+
+
+# the same answer -------------------------------------------------------------------------------------
+
+
+@on(ANSWERS)
+async def test_the_answer_is_the_same_whole_and_streamed(site: Site, transport: type[Driver]) -> None:
+    """What was shown and not withdrawn is the answer, where the tenant shows what was reviewed."""
+    driver = transport(site.ports[0])
+    whole = await driver.whole("How long?", conversation=site.front.new())
+    streamed = await all_of(driver.streamed("How long?", conversation=site.front.new()))
+    assert streamed[-1].kind == "final"
+    assert text_of(streamed) == streamed[-1].data["answer"] == whole["answer"] == f"{SAID} (0)"
+
+
+@on(ANSWERS)
+async def test_a_repeated_message_gets_the_first_answer(site: Site, transport: type[Driver]) -> None:
+    """Whole or streamed, on this gateway or another: it is generated once."""
+    said = {"conversation": site.front.new(), "message_id": "m-1"}
+    first, other = transport(site.ports[0]), transport(site.ports[1])
+    answers = [(await first.whole("How long?", **said))["answer"], (await other.whole("How long?", **said))["answer"]]
+    answers.append((await all_of(other.streamed("How long?", **said)))[-1].data["answer"])
+    assert answers == [f"{SAID} (0)"] * 3
+    assert len(site.steps.called("generate_answer")) == 1
+
+
+@on(ANSWERS)
+async def test_a_message_id_is_not_used_for_another_text(site: Site, transport: type[Driver]) -> None:
+    driver, said = transport(site.ports[0]), {"conversation": site.front.new(), "message_id": "m-1"}
+    await driver.whole("How long?", **said)
+    for asking in (driver.whole("Another?", **said), all_of(driver.streamed("Another?", **said))):
+        with pytest.raises(Refused) as refused:
+            await asking
+        assert refused.value.status == 409
+
+
+@on(ANSWERS)
+async def test_a_lost_log_costs_the_stream_and_not_the_answer(site: Site, transport: type[Driver]) -> None:
+    site.steps.token_log = None
+    events = await all_of(transport(site.ports[0]).streamed("How long?", tenant="open"))
+    assert events[-1].kind == "final"
+    assert events[-1].data["answer"] == f"{SAID} (0)"
+
+
+@on(EVENTS)
+async def test_a_turn_that_waits_for_a_person_says_so(site: Site, transport: type[Driver]) -> None:
+    """Whole, streamed and resumed."""
+    driver, conversation = transport(site.ports[0]), site.front.new()
+    events = await all_of(driver.streamed("This is doubtful.", conversation=conversation, tenant="open"))
+    assert (events[-1].data["state"], events[-1].data["verdict"]) == ("waiting", "human")
+    assert "retract" in [got.kind for got in events]
+    again = await all_of(driver.resumed(conversation, turn=1, tenant="open"))
+    assert raw(again) == raw(events)
+    whole = await driver.whole("This is doubtful too.", conversation=site.front.new())
+    assert whole["state"] == "waiting"
+
+
+# nothing lost ----------------------------------------------------------------------------------------
+
+
+@on(EVENTS)
+@pytest.mark.parametrize("tenant", ["default", "open"])
+async def test_a_reader_resumes_behind_every_event(site: Site, transport: type[Driver], tenant: str) -> None:
+    """Ids only grow, and whatever was read before, on either gateway, the rest is the same bytes."""
+    conversation = site.front.new()
+    first = transport(site.ports[0])
+    whole = await all_of(first.streamed("That goes bad.", conversation=conversation, tenant=tenant))
+    ids = [got.id for got in whole]
+    assert ids == sorted(set(ids))
+    for index, after in enumerate([0, *ids[:-1]]):
+        driver = transport(site.ports[index % 2])
+        rest = await all_of(driver.resumed(conversation, after=after, turn=1, tenant=tenant))
+        assert raw(rest) == raw(whole[index:])
+
+
+CUTS = st.lists(st.integers(0, 6), max_size=5)
+
+
+async def check_cuts(site: Site, transport: type[Driver], cuts: list[int]) -> None:
+    """Reads a turn in pieces, each on the other gateway than the last, while the worker that makes it dies once."""
+    steps, conversation = site.steps, site.front.new()
+    steps.running.clear()
+    steps.release.clear()
+    said = {"conversation": conversation, "message_id": "m-1", "tenant": "open", "on_disconnect": "continue"}
+    saying = transport(site.ports[0]).streamed(LONG, **said)
+    got = await some_of(saying, 4)  # the fourth is the first piece of the answer: the others wait
+    await running(site)
+    steps.release.set()
+    for index, count in enumerate(cuts):
+        if got[-1].kind != "final":
+            driver = transport(site.ports[(index + 1) % 2])
+            got += await some_of(driver.resumed(conversation, after=got[-1].id, turn=1, tenant="open"), count)
+    if got[-1].kind != "final":
+        got += await all_of(transport(site.ports[0]).resumed(conversation, after=got[-1].id, turn=1, tenant="open"))
+    whole = await all_of(transport(site.ports[1]).resumed(conversation, turn=1, tenant="open"))
+    assert raw(got) == raw(whole)
+    assert text_of(got) == LONG_ANSWER
+    attempts = [one.data["attempt"] for one in got if one.kind == "step" and one.data["step"] == "generate_answer"]
+    assert attempts[0] == 1
+
+
+@on(EVENTS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=CUTS)
+async def test_a_connection_may_be_cut_anywhere(site: Site, transport: type[Driver], cuts: list[int]) -> None:
+    await check_cuts(site, transport, cuts)
+
+
+@pytest.mark.full
+@on(EVENTS)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=CUTS)
+async def test_a_connection_may_be_cut_anywhere_often(site: Site, transport: type[Driver], cuts: list[int]) -> None:
+    await check_cuts(site, transport, cuts)
+
+
+# nobody else's ---------------------------------------------------------------------------------------
+
+
+@on(EVENTS)
+async def test_a_foreign_conversation_is_an_unknown_one(site: Site, transport: type[Driver]) -> None:
+    """Another tenant is told what it is told of a conversation that never was."""
+    driver, conversation = transport(site.ports[0]), site.front.new()
+    await driver.whole("How long?", conversation=conversation)
+
+    async def told(where: str, *, cancels: bool) -> tuple[int, str]:
+        asking = (
+            driver.cancel(where, tenant="open") if cancels else all_of(driver.resumed(where, turn=1, tenant="open"))
+        )
+        with pytest.raises(Refused) as refused:
+            await asking
+        return refused.value.status, refused.value.detail.replace(where, "…")
+
+    for cancels in (False, True):
+        foreign = await told(conversation, cancels=cancels)
+        assert foreign == await told("conv-never", cancels=cancels)
+        assert foreign[0] == 404
+    with pytest.raises(Refused) as refused:
+        await driver.whole("How long?", conversation=conversation, tenant="open")
+    assert refused.value.status == 404
+
+
+@on(TRANSCRIPTS)
+async def test_a_transcript_is_read_by_its_tenant_alone(site: Site, transport: type[Driver]) -> None:
+    driver, conversation = transport(site.ports[0]), site.front.new()
+    await driver.whole("How long?", conversation=conversation)
+    assert [turn["question"] for turn in (await driver.transcript(conversation))["turns"]] == ["How long?"]
+    with pytest.raises(Refused) as refused:
+        await driver.transcript(conversation, tenant="open")
+    assert refused.value.status == 404
+
+
+# ended in the middle ---------------------------------------------------------------------------------
+
+
+@on(EVENTS)
+async def test_a_turn_is_cancelled(site: Site, transport: type[Driver]) -> None:
+    """Through either gateway; its reader is told so."""
+    conversation = site.front.new()
+    reading = asyncio.create_task(all_of(transport(site.ports[0]).streamed("slow", conversation=conversation)))
+    await running(site)
+    assert await transport(site.ports[1]).cancel(conversation) == 1
+    assert (await reading)[-1].data["verdict"] == "cancelled"
+    with pytest.raises(Refused) as refused:
+        await transport(site.ports[1]).cancel(conversation)
+    assert refused.value.status == 409
+
+
+@on(ANSWERS)
+@pytest.mark.parametrize("streams", [True, False], ids=["streamed", "whole"])
+async def test_who_leaves_for_good_frees_the_turn(site: Site, transport: type[Driver], streams: bool) -> None:
+    """With on_disconnect cancel, when they do not come back."""
+    said = {"conversation": site.front.new(), "message_id": "m-1", "on_disconnect": "cancel"}
+    driver = transport(site.ports[0])
+    asking = all_of(driver.streamed("slow", **said)) if streams else driver.whole("slow", **said)
+    task = asyncio.ensure_future(asking)
+    await running(site)
+    task.cancel()
+    await asyncio.wait({task})
+    assert (await settled(site, said["conversation"], "m-1")).verdict == "cancelled"
+
+
+@on(EVENTS)
+async def test_who_comes_back_in_time_finds_the_turn(site: Site, transport: type[Driver]) -> None:
+    """On whatever gateway: it is not cancelled."""
+    said = {"conversation": site.front.new(), "message_id": "m-1", "on_disconnect": "cancel", "tenant": "open"}
+    got = await some_of(transport(site.ports[0]).streamed("slow", **said), 4)
+    await running(site)
+    again = transport(site.ports[1]).resumed(said["conversation"], turn=1, tenant="open")
+    async with aclosing(again):
+        assert raw(await until(again, "token")) == raw(got)
+        await asyncio.sleep(2 * COME_BACK_SECONDS)  # of what does not happen there is no event
+        site.steps.release.set()
+        assert (await until(again, "final"))[-1].data["verdict"] == "pass"
+
+
+@on(ANSWERS)
+async def test_a_turn_goes_on_without_its_reader(site: Site, transport: type[Driver]) -> None:
+    """With on_disconnect continue."""
+    said = {"conversation": site.front.new(), "message_id": "m-1", "on_disconnect": "continue"}
+    task = asyncio.ensure_future(all_of(transport(site.ports[0]).streamed("slow", **said)))
+    await running(site)
+    task.cancel()
+    await asyncio.wait({task})
+    await asyncio.sleep(2 * COME_BACK_SECONDS)  # of what does not happen there is no event
+    site.steps.release.set()
+    assert (await settled(site, said["conversation"], "m-1")).verdict == "pass"
+
+
+@on(ANSWERS)
+async def test_a_busy_conversation_refuses_or_is_interrupted(site: Site, transport: type[Driver]) -> None:
+    driver, conversation = transport(site.ports[0]), site.front.new()
+    slow = asyncio.create_task(driver.whole("slow", conversation=conversation))
+    await running(site)
+    with pytest.raises(Refused) as refused:
+        await driver.whole("How long?", conversation=conversation, on_busy="reject")
+    assert refused.value.status == 429
+    instead = await driver.whole("How long?", conversation=conversation, on_busy="interrupt")
+    assert ((await slow)["verdict"], instead["verdict"]) == ("cancelled", "pass")
+
+
+@on(ANSWERS)
+async def test_a_busy_conversation_lets_messages_wait(site: Site, transport: type[Driver]) -> None:
+    driver, conversation = transport(site.ports[0]), site.front.new()
+    slow = asyncio.create_task(driver.whole("slow", conversation=conversation))
+    await running(site)
+    queued = asyncio.create_task(driver.whole("How long?", conversation=conversation, on_busy="queue"))
+    site.steps.release.set()
+    assert [(await each)["turn"] for each in (slow, queued)] == [1, 2]
