@@ -36,6 +36,7 @@ from gateway.wire import ChatRequest, FeedbackRequest
 __all__ = ["routes"]
 
 PATHS = ("/v1/stream", "/stream")
+CLOSE_SECONDS = 1.0
 TOO_BIG = 1009
 RESTARTING = 1012
 
@@ -95,6 +96,7 @@ class Connection:
         try:
             await asyncio.wait(around, return_when=asyncio.FIRST_COMPLETED)
             if self._core.stopping.is_set():
+                await _ended(around[:1])  # the server does not close what it is still receiving from
                 await self._say_goodbye()
         finally:
             await asyncio.sleep(0)  # a turn that was just said begins, so that there is something to be left
@@ -292,4 +294,4 @@ def _bytes(frame: Any) -> int:
 async def _ended(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks)
+    await asyncio.wait(tasks, timeout=CLOSE_SECONDS)

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 import websockets
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import InvalidStatus
 
 from gateway.app import create_app
 from gateway.turn_streams import open_streams
@@ -67,13 +70,13 @@ class Socket:
 
 
 @asynccontextmanager
-async def socket_on(front: Front, **gateway: Any) -> AsyncIterator[Socket]:
+async def socket_on(front: Front, registry: CollectorRegistry | None = None, **gateway: Any) -> AsyncIterator[Socket]:
     changed = front.settings.gateway.model_copy(update=gateway)
     settings = front.settings.model_copy(update={"gateway": changed})
     stopping = asyncio.Event()
     async with (
         open_streams(settings, front.conversations.trace_url) as streams,
-        served(create_app(front.conversations, settings, streams, stopping=stopping)) as port,
+        served(create_app(front.conversations, settings, streams, stopping=stopping, registry=registry)) as port,
     ):
         yield Socket(front, port, stopping)
 
@@ -164,3 +167,154 @@ async def test_what_cannot_be_used_is_refused_by_name(raising: Raising) -> None:
         assert [error["field"] for error in told["errors"]] == ["messages", "seed"]
         await talk.send({"type": "ping", "ref": "still"})
         assert await talk.next() == {"type": "pong", "ref": "still"}
+
+
+async def test_too_large_a_message_ends_the_connection(socket: Socket) -> None:
+    """An error says why, then code 1009: what follows such a frame was not meant for us."""
+    async with socket_on(socket.front, max_body=1000) as small, small.talk() as talk:
+        await talk.send({"text": "x" * 900})
+        await talk.next("final")
+        told = await talk.refused(json.dumps({"text": "ü" * 600}, ensure_ascii=False))
+        assert told["detail"].startswith("body: has more than 1000 bytes.")
+        await talk.connection.wait_closed()
+        assert talk.connection.close_code == 1009
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:{port}", 101),
+        ("https://shop.example", 101),
+        ("https://evil.example", 403),
+        ("https://shop.example.evil.example", 403),
+        ("http://127.0.0.1:1", 403),
+        ("null", 403),
+    ],
+)
+async def test_a_page_of_another_site_is_not_let_in(front: Front, origin: str, status: int) -> None:
+    """A browser lets any page open a WebSocket anywhere; the gateway's own pages and those of gateway.cors may."""
+    async with socket_on(front, cors=("https://shop.example",)) as site:
+        opening = site.talk(additional_headers={"Origin": origin.format(port=site.port)})
+        if status == 101:
+            async with opening as talk:
+                await talk.send({"type": "ping"})
+                assert (await talk.next())["type"] == "pong"
+            return
+        with pytest.raises(InvalidStatus) as refused:
+            await opening.__aenter__()
+        assert refused.value.response.status_code == status
+
+
+async def test_so_many_turns_at_once(front: Front) -> None:
+    """One more is refused, and taken when another has ended; what is asked of a turn is no turn."""
+    async with socket_on(front, socket_turns=2) as site, site.talk() as talk:
+        conversations = [front.new(), front.new()]
+        for conversation in conversations:
+            await talk.send(say("slow", conversation=conversation))
+            await talk.next("step", conversation=conversation, step="generate_answer")
+        told = await talk.refused(say("How long?", ref="third"))
+        assert (told["status"], told["ref"], told["problem"]) == (429, "third", "/docs#too-many-turns")
+        await talk.send({"type": "cancel", "conversation": conversations[0], "tenant": "open", "ref": "stop"})
+        await talk.next("final", verdict="cancelled")
+        while not talk.of("cancelled", ref="stop"):
+            await talk.next()
+        await talk.send(say("How long?", ref="third"))
+        await talk.next("final", ref="third", verdict="pass")
+        front.steps.release.set()
+        await talk.next("final", conversation=conversations[1])
+
+
+async def test_closing_leaves_every_turn(socket: Socket) -> None:
+    """Each is cancelled where its message says so, and made all the same where not."""
+    front, conversations = socket.front, [socket.front.new() for _ in range(2)]
+    async with socket.talk() as talk:
+        for conversation, leaving in zip(conversations, ("cancel", "continue"), strict=True):
+            await talk.send(say("slow", conversation=conversation, message_id="m-1", on_disconnect=leaving))
+            await talk.next("step", conversation=conversation, step="generate_answer")
+    cancelled = await front.conversations.settled(conversations[0], "m-1", "open")
+    front.steps.release.set()
+    made = await front.conversations.settled(conversations[1], "m-1", "open")
+    assert (cancelled.verdict, made.verdict) == ("cancelled", "pass")
+
+
+async def test_a_gateway_that_stops_says_so(socket: Socket) -> None:
+    """One error for the connection, none for its turns, which go on: a reader resumes elsewhere."""
+    conversation = socket.front.new()
+    async with socket.talk() as talk:
+        await talk.send(say("slow", conversation=conversation, message_id="m-1", on_disconnect="cancel"))
+        await talk.next("token")
+        socket.stopping.set()
+        told = await talk.next("error")
+        assert (told["status"], "conversation" in told) == (503, False)
+        await talk.connection.wait_closed()
+        assert talk.connection.close_code == 1012
+    socket.front.steps.release.set()
+    assert (await socket.front.conversations.settled(conversation, "m-1", "open")).verdict == "pass"
+
+
+async def test_silence_is_broken_by_a_heartbeat(front: Front) -> None:
+    async with socket_on(front, heartbeat_seconds=0.1) as site, site.talk() as talk:
+        assert await talk.next("heartbeat") == {"type": "heartbeat"}
+        await (await talk.connection.ping())
+
+
+async def test_a_reader_who_takes_nothing_is_dropped(raising: Raising) -> None:
+    """The server's send waits while its buffers are full; it is waited for only so long."""
+    app = create_app(raising, settings_on("nowhere", reader_seconds=0.05), None)  # type: ignore[arg-type]
+    coming = iter([{"type": "websocket.connect"}, {"type": "websocket.receive", "text": '{"type": "ping"}'}])
+
+    async def receive() -> Any:
+        return next(coming, None) or await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.send":
+            await asyncio.Event().wait()
+
+    scope = {"type": "websocket", "path": "/stream", "headers": [], "query_string": b"", "client": None}
+    await asyncio.wait_for(app(scope, receive, send), SECONDS)
+
+
+async def test_a_connection_leaves_one_line_and_no_text(front: Front, logged: list[dict[str, Any]]) -> None:
+    """How long, how many messages, events and turns; and the metrics say how many are open."""
+    registry = CollectorRegistry()
+    async with socket_on(front, registry=registry) as site, site.talk() as talk:
+        await talk.send({"text": "How long, dear Parley?"})
+        await talk.next("final")
+        events = len(talk.heard)
+        await talk.refused({"type": "sing"})
+        assert registry.get_sample_value("parley_gateway_web_sockets_open") == 1
+    assert registry.get_sample_value("parley_gateway_web_sockets_open") == 0
+    line = next(line for line in logged if line["event"] == "web socket closed")
+    told = {
+        "route": "/v1/stream",
+        "messages": 2,
+        "turns": 1,
+        "events": events,
+        "fault": "invalid-request",
+        "code": 1000,
+    }
+    assert told.items() <= line.items()
+    assert "dear Parley" not in str(logged)
+
+
+async def test_a_key_may_come_in_a_message(raising: Raising) -> None:
+    """Where a key is asked for and no header can be set: before it nothing is done, and with it everything."""
+
+    class Keyless:
+        """Stands where the access check does."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("state", {})["caller"] = None
+            await self.app(scope, receive, send)
+
+    app = Keyless(create_app(raising, settings_on("nowhere"), None))  # type: ignore[arg-type]
+    async with served(app) as port, websockets.connect(f"ws://127.0.0.1:{port}/v1/stream") as connection:
+        talk = Talk(connection)
+        told = await talk.refused({"type": "say", "messages": [{"role": "user", "content": "How long?"}]})
+        assert (told["status"], told["field"]) == (401, "key")
+        await talk.send({"type": "auth", "key": "any"})
+        told = await talk.refused(say("How long?", tenant="never"))
+        assert (told["status"], told["field"]) == (404, "tenant")
