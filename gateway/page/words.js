@@ -27,7 +27,6 @@ const EN = {
   queued: "waiting for its turn",
   again: (step) => `${step}, going on after an interruption`,
   trying: (step, number) => `${step}, try ${number}`,
-  stepOf: (number) => `step ${number} of 6`,
   took: (seconds) => `answered in ${seconds} s`,
   // the answer
   thinking: "thinking…",
@@ -135,7 +134,6 @@ const ZH = {
   queued: "正在排队",
   again: (step) => `${step}，中断后继续`,
   trying: (step, number) => `${step}，第 ${number} 次尝试`,
-  stepOf: (number) => `第 ${number} 步，共 6 步`,
   took: (seconds) => `用时 ${seconds} 秒`,
   thinking: "正在思考…",
   thought: (seconds) => `思考了 ${seconds} 秒`,

@@ -8,6 +8,7 @@ is in :attr:`PageServer.heard`, and waited for with :meth:`PageServer.until`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -47,13 +48,12 @@ class PageTurn:
     async def send(self, kind: str, **data: Any) -> None:
         """Appends an event; every page that follows the turn gets it."""
         place = {"conversation": self.conversation, "turn": self.number, "ref": self.message_id}
-        event = {"type": kind, "id": len(self.events) + 1, **place, **data}
         if kind == "final":
             self.state, self.answer, self.verdict = data.get("state", "done"), data["answer"], data["verdict"]
         if kind == "error":
             self.state = "done"
         async with self.server.news:
-            self.events.append(event)
+            self.events.append({**data, **place, "type": kind, "id": len(self.events) + 1})
             self.server.news.notify_all()
 
     async def tokens(self, *texts: str) -> None:
@@ -223,6 +223,7 @@ class PageServer:
             turn = self._turn_of(message)
             if not turn.events:
                 await turn.send("accepted", message_id=turn.message_id)
+                self.turns.append(turn)
         elif message["type"] == "resume" and self.lost_logs:
             await socket.send_json({"type": "error", "status": 404, "title": "Gone", "detail": "no such stream"})
         elif message["type"] == "resume":
@@ -240,17 +241,15 @@ class PageServer:
             number = 1 + sum(turn.conversation == message["conversation"] for turn in self.turns)
             question = message["messages"][-1]["content"]
             known = PageTurn(self, message["conversation"], number, message["message_id"], question)
-            self.turns.append(known)
         return known
 
     async def _follow(self, socket: WebSocket, turn: PageTurn, after: int) -> None:
         with suppress(RuntimeError, WebSocketDisconnect):  # the page is gone
-            while True:
+            for place in itertools.count(after):
                 async with self.news:
-                    await self.news.wait_for(lambda: len(turn.events) > after)
-                for event in turn.events[after:]:
-                    await socket.send_json(event)
-                after = len(turn.events)
+                    while len(turn.events) <= place:
+                        await self.news.wait()
+                await socket.send_json(turn.events[place])
 
 
 def _problem(status: int, detail: str) -> Response:
