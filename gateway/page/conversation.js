@@ -72,7 +72,7 @@ export class Conversation {
 
   stop() {
     const turn = this.flowing;
-    if (!turn) return;
+    if (!turn || turn.stopping) return;
     turn.stopping = true;
     this.changed(turn, null);
     if (turn.turn !== null) this.askToStop(turn); // else as soon as it is accepted: a queued one may be another's

@@ -70,7 +70,7 @@ function showComposer() {
   const flowing = conversation.flowing;
   const hadFocus = document.activeElement === byId("stop");
   byId("stop").hidden = !flowing;
-  byId("stop").disabled = Boolean(flowing?.stopping);
+  byId("stop").setAttribute("aria-disabled", String(Boolean(flowing?.stopping))); // disabled, it would lose the focus
   byId("send").hidden = Boolean(flowing);
   if (hadFocus && !flowing) text.focus();
 }

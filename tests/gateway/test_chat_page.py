@@ -22,7 +22,7 @@ from tests.support.page_server import KEY, PageServer, PageTurn, page_server
 pytestmark = pytest.mark.xdist_group("chat-page")
 
 PATIENT = 30_000  # milliseconds: two busy cores
-expect.set_options(timeout=6000)
+expect.set_options(timeout=PATIENT)
 QUESTION = "How long do I have to send back shoes I bought online?"
 PASSAGE = (
     "👟 Online orders. Shoes and clothes bought online can be sent back within 30 days from delivery, unworn and in "

@@ -111,7 +111,7 @@ class PageServer:
     lost_logs: bool = False
     """Whether a stream cannot be resumed any more."""
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _sockets: set[WebSocket] = field(default_factory=set)
+    _talks: set[asyncio.Task[None]] = field(default_factory=set)
 
     # for the test --------------------------------------------------------------------------------
 
@@ -137,9 +137,10 @@ class PageServer:
 
     async def drop(self) -> None:
         """Closes every connection, as a proxy or a lost network does."""
-        for socket in list(self._sockets):
-            with suppress(RuntimeError):
-                await socket.close(1012)
+        talks = list(self._talks)
+        for talk in talks:
+            talk.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
 
     # what the page talks to ----------------------------------------------------------------------
 
@@ -200,7 +201,17 @@ class PageServer:
         if self.deaf:
             await socket.close(1012)
             return
-        self._sockets.add(socket)
+        # the server sends a close only once nobody waits for a message any more: the talk ends first
+        talk = asyncio.create_task(self._talk(socket))
+        self._talks.add(talk)
+        await asyncio.wait({talk})
+        self._talks.discard(talk)
+        if not talk.cancelled():
+            talk.result()
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await socket.close(1012)
+
+    async def _talk(self, socket: WebSocket) -> None:
         following: list[asyncio.Task[None]] = []
         try:
             if self.locked and (await socket.receive_json()).get("key") != KEY:
@@ -213,7 +224,6 @@ class PageServer:
         except WebSocketDisconnect:
             pass
         finally:
-            self._sockets.discard(socket)
             for task in following:
                 task.cancel()
 
