@@ -28,7 +28,7 @@ class ReceiveInputStep:
     async def receive_input(self, request: ReceiveInput) -> ReceivedInput:
         """Raises UnknownTenant, UnknownModel, MessageTooLong."""
         plan = self._planner.plan(request)
-        await self._events.publish(request.turn, "accepted", {"turn": request.turn.turn}, key="accepted")
+        await self._events.accepted(request.turn, request.message_id, request.text)
         tokenizer = self._tokenizers[plan.model.digest]
         check = await asyncio.to_thread(self._check, request, tokenizer)
         policy = self._planner.policy(request.turn.tenant)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from temporalio import activity
 
@@ -14,7 +15,7 @@ from dialogue.plan import TextKind
 from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
 from records.audit import AuditLog, AuditRow
 
-__all__ = ["ReturnAnswerStep"]
+__all__ = ["ReturnAnswerStep", "final_data"]
 
 _TEXT_OF: dict[Verdict, TextKind] = {
     "refused": "refusal",
@@ -41,12 +42,7 @@ class ReturnAnswerStep:
         returned_at = time.time()
         info = activity.info()
         receipt = await self._audit.append(_row(request, reply, returned_at, info.workflow_run_id or ""))
-        data = {
-            "answer": reply,
-            "verdict": request.verdict,
-            "citations": [citation.model_dump(mode="json") for citation in request.citations],
-        }
-        await self._events.publish(request.turn, "final", data, key="final")
+        await self._events.publish(request.turn, "final", final_data(request, reply, info), key="final")
         return ReturnedAnswer(reply=reply, audit_id=receipt.id, audit_hash=receipt.hash, returned_at=returned_at)
 
     def _masked(self, request: ReturnAnswer) -> str:
@@ -68,6 +64,24 @@ class ReturnAnswerStep:
         template = tenant.template.get(request.language, "{answer}")
         # Replaced, not formatted: braces in an answer are the answer's own.
         return template.replace("{answer}", request.answer)
+
+
+_TOLD = {"message_id", "language", "verdict", "intent", "confidence", "model", "snapshot", "citations"}
+
+
+def final_data(request: ReturnAnswer, reply: str, info: activity.Info) -> dict[str, Any]:
+    """The reply as a stream's readers get it: what whoever waited for the answer itself is told too."""
+    return {
+        **request.model_dump(mode="json", include=_TOLD),
+        "answer": reply,
+        "reasoning": request.told,
+        "state": "done",
+        "conversation": request.turn.conversation,
+        "turn": request.turn.turn,
+        "usage": {**request.usage.model_dump(), "total_tokens": request.usage.total_tokens},
+        "workflow_id": info.workflow_id,
+        "run_id": info.workflow_run_id,
+    }
 
 
 def _row(request: ReturnAnswer, reply: str, returned_at: float, run_id: str) -> AuditRow:

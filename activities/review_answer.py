@@ -63,10 +63,16 @@ class ReviewAnswerStep:
         policy = await self._policies.by_digest(request.policy, request.policy_digest)
         reviewed = await asyncio.to_thread(self._review, request, policy)
         if reviewed.verdict in ("pass", "mask"):
-            for citation in reviewed.citations:
-                key = f"citation:{citation.number}:{activity.info().activity_id}"
-                await self._events.publish(request.turn, "citation", citation.model_dump(mode="json"), key=key)
+            await self._tell_citations(request, reviewed)
         return reviewed
+
+    async def _tell_citations(self, request: ReviewAnswer, reviewed: ReviewedAnswer) -> None:
+        """Each with the whole passage, so that a reader sees the span where it stands."""
+        for citation in reviewed.citations:
+            passage = request.passages[citation.number - 1]
+            data = citation.model_dump(mode="json") | {"passage": {"text": passage.text, "start": passage.start}}
+            key = f"citation:{citation.number}:{activity.info().activity_id}"
+            await self._events.publish(request.turn, "citation", data, key=key)
 
     def _review(self, request: ReviewAnswer, policy: Policy) -> ReviewedAnswer:
         given = request.candidates or (
@@ -81,6 +87,7 @@ class ReviewAnswerStep:
         return ReviewedAnswer(
             verdict=best.verdict,
             answer=policy.mask(best.text, best.findings),
+            reasoning=policy.cover(given[best.index].reasoning),
             findings=best.findings,
             citations=citations_of(best.text, request.passages) if best.verdict != "block" else (),
             kept=best.index,

@@ -13,6 +13,7 @@
     │   ├── MessageIdReused       409  the same message id with another text
     │   ├── ConversationClosed    409  the conversation takes no more messages
     │   ├── ConversationBusy      429  too many messages wait already
+    │   ├── NoSuchTurn            404  the conversation holds no such turn any more
     │   ├── NoSuchReview          404  nothing waits for a person under this turn
     │   └── NothingToCancel       409  no turn is running
     ├── SettingsFault             500  temporal.yaml cannot be used
@@ -78,6 +79,7 @@ __all__ = [
     "ModelFault",
     "ModelMissing",
     "NoSuchReview",
+    "NoSuchTurn",
     "NoSuchVersion",
     "NothingToCancel",
     "OutOfMemory",
@@ -161,6 +163,10 @@ class ConversationClosed(BadInput):
 
 class ConversationBusy(BadInput):
     type, title, status = "conversation-busy", "Too many messages wait in this conversation", 429
+
+
+class NoSuchTurn(BadInput):
+    type, title, status = "no-such-turn", "No such turn", 404
 
 
 class NoSuchReview(BadInput):

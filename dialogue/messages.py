@@ -20,11 +20,13 @@ __all__ = [
     "DialogueStart",
     "Feedback",
     "Identifier",
+    "OnBusy",
     "ResolveReview",
     "Say",
     "TenantOnly",
     "TurnKey",
     "TurnOnly",
+    "message_stream",
     "text_digest",
 ]
 
@@ -42,6 +44,8 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, patt
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE_CHARACTERS)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TurnNumber = Annotated[int, Field(ge=1, lt=2**31)]
+OnBusy = Literal["queue", "reject", "interrupt"]
+"""What becomes of a message while another is being answered: it waits its turn, is refused, or ends the other one."""
 
 
 def text_digest(text: str) -> str:
@@ -59,6 +63,11 @@ class TurnKey(Value):
     @property
     def stream(self) -> str:
         return f"{self.conversation}/{self.turn:04d}"
+
+
+def message_stream(conversation: str, message_id: str) -> str:
+    """The token log's name for the stream whose one event tells which turn a message became."""
+    return f"{conversation}/m/{message_id}"
 
 
 class ChatMessage(CallerInput):
@@ -94,6 +103,7 @@ class Say(CallerInput):
     seed: int | None = Field(default=None, ge=0, le=2**53)
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
     model: Identifier | None = None
+    on_busy: OnBusy = "queue"
 
 
 class DialogueStart(CallerInput):
@@ -132,10 +142,11 @@ class TurnOnly(TenantOnly):
 
 
 class CancelTurn(CallerInput):
-    """Cancels the running turn, or the given one if it still waits."""
+    """Cancels the running turn, or the one of that number or message if it runs or still waits."""
 
     tenant: Identifier = "default"
     turn: TurnNumber | None = None
+    message_id: Identifier | None = None
     reason: str = Field(default="", max_length=500)
 
 

@@ -161,4 +161,4 @@ class TurnPlan(Value):
     ladder: LadderPlan
     review: ReviewPlan
     texts: dict[TextKind, dict[str, str]] = Field(description="the tenant's fixed texts by kind and language")
-    stream: Literal["after-review", "open"] = "after-review"
+    stream: Literal["gated", "after-review", "open"] = "after-review"

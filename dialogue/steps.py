@@ -105,6 +105,7 @@ class ReceiveInput(Value):
     """The message as it came, and where it belongs."""
 
     turn: TurnKey
+    message_id: str | None = None
     text: str
     user: str
     temperature: float | None = None
@@ -313,6 +314,9 @@ class ReviewedAnswer(StepResult):
 
     verdict: Literal["pass", "mask", "regenerate", "template", "human", "block"]
     answer: str
+    reasoning: str | None = Field(
+        default=None, description="of the kept candidate, masked like the answer; None: it was not reviewed"
+    )
     findings: tuple[Finding, ...] = ()
     citations: tuple[Citation, ...] = ()
     kept: int = Field(default=0, description="which of the candidates was kept")
@@ -323,7 +327,10 @@ class ReviewedAnswer(StepResult):
 
 
 class ReturnAnswer(Value):
-    """What is kept of a turn, whatever became of it. Empty digests where the turn never came so far."""
+    """What is kept of a turn, whatever became of it. Empty digests where the turn never came so far.
+
+    ``told`` is the reasoning that a reader may see; ``reasoning`` is what the audit keeps.
+    """
 
     turn: TurnKey
     user: str
@@ -336,6 +343,7 @@ class ReturnAnswer(Value):
     question_digest: str = Field(description="of the text as it came, so that a repeated id is known as one")
     answer: str | None = Field(description="None: the tenant's text for this verdict is used")
     reasoning: str = ""
+    told: str = ""
     language: str
     verdict: Verdict
     intent: str | None = None

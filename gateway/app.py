@@ -16,8 +16,10 @@ from dialogue.faults import ParleyFault
 from gateway import openapi, pages, probes, problems
 from gateway.chat import Chat
 from gateway.conversations import Conversations
+from gateway.core import Core
 from gateway.metrics import Metrics
 from gateway.observed import Observed
+from gateway.turn_streams import TurnStreams
 from gateway.wire import Health
 from settings.schema import Settings
 
@@ -27,6 +29,7 @@ __all__ = ["create_app"]
 def create_app(
     conversations: Conversations,
     settings: Settings,
+    streams: TurnStreams,
     *,
     temporal_metrics_port: int | None = None,
     registry: CollectorRegistry | None = None,
@@ -36,12 +39,14 @@ def create_app(
     which ``/metrics`` then holds too. ``registry``: where the gateway's own metrics go; its own where none is given.
     ``stopping``: set it and every request that waits for an answer ends with 503 and how to come back.
     """
-    chat = Chat(conversations, settings, stopping or asyncio.Event())
+    core = Core(conversations, settings, streams, stopping or asyncio.Event())
+    chat = Chat(core)
     metrics = Metrics(registry, temporal_metrics_port)
     return Starlette(
         routes=[
             Route("/v1/chat", chat.say, methods=["POST"]),
             Route("/v1/chat/{conversation}", chat.conversation, methods=["GET", "DELETE"]),
+            Route("/v1/chat/{conversation}/stream", chat.stream),
             *_operational(conversations, settings, metrics),
         ],
         middleware=[Middleware(Observed, metrics)],

@@ -1,63 +1,88 @@
-"""``/v1/chat``: say something, read a conversation, cancel its running turn."""
+"""``/v1/chat``: say something, read a conversation, follow a turn, cancel it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from pydantic import TypeAdapter, ValidationError
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from ulid import ULID
 
-from dialogue.faults import InvalidRequest, MessageTooLong, UnknownModel, UnknownTenant, unknown_conversation
-from dialogue.messages import CancelTurn, DialogueStart, Identifier, Say
+from dialogue.faults import InvalidRequest, unknown_conversation
+from dialogue.messages import CancelTurn, Identifier
 from dialogue.turn import Reply
 from gateway import validation
-from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id, new_conversation_id
+from gateway.caller import ANYONE, Caller
+from gateway.conversations import Pending
+from gateway.core import Core, Said
+from gateway.events import TurnEvent
 from gateway.json_body import read_object
-from gateway.wire import Cancelled, CancelQuery, ChatPending, ChatReply, ChatRequest, ChatUsage, TranscriptQuery
-from settings.schema import Settings, TenantSettings
+from gateway.pulled import Pulled
+from gateway.sse import EventStream
+from gateway.usage import usage_of
+from gateway.wire import (
+    Cancelled,
+    CancelQuery,
+    ChatPending,
+    ChatReply,
+    ChatRequest,
+    StreamQuery,
+    TranscriptQuery,
+)
 
-__all__ = ["Chat"]
+__all__ = ["Chat", "caller_of"]
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+LAST_EVENT_ID = "Last-Event-ID"
+CLIENT_LEFT = 499
+"""For the log and the metrics: nobody reads this answer."""
 LOOK_AGAIN_SECONDS = 2
 PERSON_SECONDS = 30
 """A person takes longer than a model."""
-NEW = "new"
-"""As ``conversation``: opens one, whose id is in the reply."""
 _identifier = TypeAdapter[str](Identifier)
 
 
-class Chat:
-    """The operations of ``/v1/chat``. ``stopping`` is set when the gateway goes down: no request waits on."""
+def caller_of(request: Request) -> Caller:
+    """Who sent it, as the access check found; anyone where access is open."""
+    return getattr(request.state, "caller", None) or ANYONE
 
-    def __init__(self, conversations: Conversations, settings: Settings, stopping: asyncio.Event) -> None:
-        self._conversations = conversations
-        self._settings = settings
-        self._stopping = stopping
+
+class Chat:
+    """The operations of ``/v1/chat``."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._conversations = core.conversations
+        self._gateway = core.settings.gateway
 
     async def say(self, request: Request) -> Response:
-        body = await read_object(request, self._settings.gateway.max_body)
+        body = await read_object(request, self._gateway.max_body)
         chat = validation.parse(ChatRequest, body)
-        tenant = self._tenant(chat.tenant)
-        self._check(chat, tenant)
-        message_id = chat.message_id or _idempotency_key(request) or f"msg-{ULID()}"
-        request.state.log |= {"tenant": chat.tenant, "message_id": message_id, "conversation": chat.conversation}
-        address = request.client.host if request.client else None
-        if chat.conversation is None:
-            saying = self._ask(chat, message_id, address)
-        elif chat.conversation == NEW:
-            saying = self._say(chat, new_conversation_id(), message_id, address, tenant, fresh=True)
-        else:
-            saying = self._say(chat, chat.conversation, message_id, address, tenant)
-        answered = await self._unless_stopping(saying, message_id)
+        said = self._core.say(
+            caller_of(request),
+            chat,
+            message_id=_idempotency_key(request),
+            address=request.client.host if request.client else None,
+            opened_by="rest",
+            wait_seconds=None if chat.stream else self._gateway.wait_seconds,
+        )
+        place = said.place
+        request.state.log |= {
+            "tenant": said.tenant,
+            "message_id": place.message_id,
+            "conversation": place.conversation,
+            "workflow_id": place.conversation,
+        }
+        if chat.stream:
+            return await self._stream(self._core.follow(said))
+        answered = await self._answer_or_gone(request, said)
+        if answered is None:
+            return Response(status_code=CLIENT_LEFT)
         if isinstance(answered, Pending):
-            return self._pending(request, answered, chat.tenant)
+            return self._pending(request, answered, said.tenant)
         return self._reply(request, answered)
 
     async def conversation(self, request: Request) -> Response:
@@ -68,104 +93,44 @@ class Chat:
             return await self._cancel(request, conversation)
         return await self._transcript(request, conversation)
 
-    # saying --------------------------------------------------------------------------------------
-
-    async def _ask(self, chat: ChatRequest, message_id: str, address: str | None) -> Reply | Pending:
-        question = DialogueStart(
-            messages=tuple(chat.messages),
-            message_id=message_id,
-            address=address,
-            max_new_tokens=chat.max_tokens,
-            **chat.model_dump(include={"tenant", "user", "temperature", "seed", "model"}),
-        )
-        return await self._conversations.ask(
-            question,
-            dialogue=dialogue_id(chat.tenant, chat.user, message_id),
-            wait_seconds=self._settings.gateway.wait_seconds,
-        )
-
-    async def _say(
-        self,
-        chat: ChatRequest,
-        conversation: str,
-        message_id: str,
-        address: str | None,
-        tenant: TenantSettings,
-        *,
-        fresh: bool = False,
-    ) -> Reply | Pending:
-        message = Say(
-            text=next(message.content for message in reversed(chat.messages) if message.role == "user"),
-            message_id=message_id,
-            address=address,
-            max_new_tokens=chat.max_tokens,
-            **chat.model_dump(include={"tenant", "user", "temperature", "seed", "model"}),
-        )
-        return await self._conversations.say(
-            conversation,
-            message,
-            fresh=fresh,
-            start={"pending": tenant.pending},
-            wait_seconds=self._settings.gateway.wait_seconds,
-            opened_by="rest",
-        )
-
-    async def _unless_stopping(self, saying: Coroutine[Any, Any, Reply | Pending], message_id: str) -> Reply | Pending:
-        """What ``saying`` gives. When the gateway stops, the caller is told how to come back for it."""
-        answered = asyncio.ensure_future(saying)
-        stopped = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({answered, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if answered.done():
-                return answered.result()
-        finally:
-            answered.cancel()
-            stopped.cancel()
-            await asyncio.wait({answered, stopped})
-        raise HTTPException(
-            503, f"The gateway is stopping. Send it again with the message_id {message_id}: it is answered once."
-        )
-
-    def _tenant(self, name: str) -> TenantSettings:
-        if name not in self._settings.tenants:
-            raise UnknownTenant(f"tenant: there is no tenant {name}. Name one of this site's.", field="tenant")
-        return self._settings.tenants[name]
-
-    def _check(self, chat: ChatRequest, tenant: TenantSettings) -> None:
-        """What the shape of the fields alone does not tell."""
-        roles = [message.role for message in chat.messages]
-        if chat.conversation is None and roles[-1] != "user":
-            raise InvalidRequest(
-                f"messages.{len(roles) - 1}.role: must be user, but is {roles[-1]}. The last message is the question.",
-                field=f"messages.{len(roles) - 1}.role",
-            )
-        if "user" not in roles:
-            raise InvalidRequest(
-                "messages: holds no message with the role user. The last of those is what is said.", field="messages"
-            )
-        if chat.conversation is not None and chat.conversation.startswith(DIALOGUE_PREFIX):
-            raise InvalidRequest(
-                f"conversation: {chat.conversation} was a single question. Choose an id that does not begin with "
-                f"{DIALOGUE_PREFIX} and send the earlier messages no more.",
-                field="conversation",
-            )
-        for index, message in enumerate(chat.messages):
-            if len(message.content) > tenant.max_characters:
-                raise MessageTooLong(
-                    f"messages.{index}.content: has {len(message.content)} characters. "
-                    f"Send at most {tenant.max_characters}.",
-                    field=f"messages.{index}.content",
-                )
-        self._check_model(chat.model)
-
-    def _check_model(self, model: str | None) -> None:
-        settings = self._settings
-        known = ["default", settings.model.name, *settings.models, *(other.name for other in settings.models.values())]
-        if model is not None and model not in known:
-            there_are = ", ".join(dict.fromkeys(known))
-            raise UnknownModel(f"model: there is no model {model}. There are: {there_are}.", field="model")
+    async def stream(self, request: Request) -> Response:
+        """Follows a turn again, behind the last event that the reader has."""
+        conversation = _path_identifier(request)
+        query = validation.parse_query(StreamQuery, request.query_params.multi_items())
+        after = max(query.after, _last_event_id(request))
+        asked = query.model_dump(include={"tenant", "turn", "message_id"})
+        said = await self._core.resume(caller_of(request), conversation, **asked)
+        request.state.log |= {"conversation": conversation, "tenant": said.tenant, "turn": said.place.turn}
+        return await self._stream(self._core.follow(said, after))
 
     # answering -----------------------------------------------------------------------------------
+
+    async def _stream(self, events: AsyncGenerator[TurnEvent, None]) -> Response:
+        """A refusal that comes before anything else is an answer of its own; later it is an event of the stream."""
+        pulled = Pulled(events)
+        try:
+            if await pulled.wait(self._gateway.heartbeat_seconds):
+                pulled.coming.result()
+        except BaseException:
+            await pulled.aclose()
+            raise
+        return EventStream(pulled, self._gateway.heartbeat_seconds)
+
+    async def _answer_or_gone(self, request: Request, said: Said) -> Reply | Pending | None:
+        """The answer; ``None`` when the client left before: what then becomes of the turn, the core decides."""
+        answering = asyncio.ensure_future(self._core.answer(said))
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                return answering.result()
+            said.reply.cancel()
+            self._core.left(said)
+            return None
+        finally:
+            for task in (answering, gone):
+                task.cancel()
+            await asyncio.wait({answering, gone})
 
     def _reply(self, request: Request, reply: Reply) -> Response:
         request.state.log |= {
@@ -196,23 +161,22 @@ class Chat:
 
     async def _transcript(self, request: Request, conversation: str) -> Response:
         query = validation.parse_query(TranscriptQuery, request.query_params.multi_items())
-        self._tenant(query.tenant)
-        transcript = await self._conversations.transcript(conversation, query.tenant)
+        transcript = await self._core.transcript(caller_of(request), conversation, query.tenant)
         turns = tuple(
             turn
             for turn in transcript.turns
             if query.turn in (None, turn.turn) and query.message_id in (None, turn.message_id)
         )
-        request.state.log |= {"workflow_id": conversation, "tenant": query.tenant}
+        request.state.log |= {"workflow_id": conversation, "tenant": transcript.tenant}
         running = any(turn.state != "done" for turn in turns)
         headers = {"Retry-After": str(LOOK_AGAIN_SECONDS)} if running else None
         return _json(transcript.model_copy(update={"turns": turns}), headers=headers)
 
     async def _cancel(self, request: Request, conversation: str) -> Response:
         query = validation.parse_query(CancelQuery, request.query_params.multi_items())
-        self._tenant(query.tenant)
-        turn = await self._conversations.cancel_turn(conversation, CancelTurn(**query.model_dump()))
-        request.state.log |= {"workflow_id": conversation, "tenant": query.tenant, "turn": turn}
+        message = CancelTurn(**query.model_dump(exclude={"tenant"}))
+        turn = await self._core.cancel(caller_of(request), conversation, message, query.tenant)
+        request.state.log |= {"workflow_id": conversation, "turn": turn}
         return _json(Cancelled(conversation=conversation, turn=turn))
 
 
@@ -229,6 +193,23 @@ def _idempotency_key(request: Request) -> str | None:
         ) from None
 
 
+async def _gone(request: Request) -> None:
+    """Until the client left. The body is read already, so nothing else is received."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _last_event_id(request: Request) -> int:
+    """What a browser sends by itself when it comes back."""
+    given = request.headers.get(LAST_EVENT_ID, "")
+    if given and not (given.isascii() and given.isdecimal() and len(given) < 20):
+        raise InvalidRequest(
+            f"{LAST_EVENT_ID}: must be the id of an event, a whole number. Leave it out to begin at the beginning.",
+            field=LAST_EVENT_ID,
+        )
+    return int(given or 0)
+
+
 def _path_identifier(request: Request) -> str:
     given = request.path_params["conversation"]
     try:
@@ -239,9 +220,9 @@ def _path_identifier(request: Request) -> str:
 
 
 def _chat_reply(reply: Reply, trace_url: str) -> ChatReply:
-    usage = ChatUsage(**reply.usage.model_dump(), total_tokens=reply.usage.total_tokens)
     shared = ChatReply.model_fields.keys() - {"usage", "trace_url"}
-    return ChatReply(**{name: getattr(reply, name) for name in shared}, usage=usage, trace_url=trace_url)
+    fields = {name: getattr(reply, name) for name in shared}
+    return ChatReply(**fields, usage=usage_of(reply.usage), trace_url=trace_url)
 
 
 def _location(conversation: str, **query: str | int) -> str:

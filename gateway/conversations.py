@@ -306,6 +306,20 @@ class Conversations:
                 raise
             return await handle.result()  # it ended before it was asked; its result, or why it failed
 
+    async def settled(self, conversation: str, message_id: str, tenant: str) -> Reply:
+        """The reply of a message that is being answered, once it is there or waits for a person."""
+        handle = self.client.get_workflow_handle(conversation, result_type=Reply)
+        try:
+            if conversation.startswith(DIALOGUE_PREFIX):
+                return await self._answer(handle, tenant)
+            return await handle.get_update_handle(message_id, result_type=Reply).result()
+        except (WorkflowUpdateFailedError, WorkflowFailureError) as error:
+            raise _fault_of(error) from error
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise unknown_conversation(conversation) from error
+            raise _unavailable(error) from error
+
     async def transcript(self, conversation: str, tenant: str) -> Transcript:
         """The turns that the conversation still carries. Raises UnknownConversation for a foreign one."""
         transcript = await self._query(conversation, names.TRANSCRIPT, {"tenant": tenant}, Transcript)

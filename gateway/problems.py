@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 
 from dialogue.faults import ParleyFault
 
-__all__ = ["ProblemResponse", "on_fault", "on_http_exception", "problem_type", "unexpected"]
+__all__ = ["ProblemResponse", "on_fault", "on_http_exception", "problem_type", "told", "unexpected"]
 
 ABOUT_BLANK = "about:blank"
 RETRY_SECONDS = 2
@@ -62,19 +62,26 @@ def problem_type(fault: type[ParleyFault]) -> str:
     return f"/docs#{fault.type}"
 
 
+def told(fault: ParleyFault) -> dict[str, Any]:
+    """A fault where no HTTP answer carries it: in a stream that has begun."""
+    # a fault of no known type may hold anything, so its words go to the log and not to the caller
+    detail = _UNEXPECTED if type(fault) is ParleyFault else fault.message
+    found = {"type": problem_type(type(fault)), "title": fault.title, "status": fault.status, "detail": detail}
+    return {**found, "field": fault.field} if fault.field else found
+
+
 async def on_fault(request: Request, fault: Exception) -> ProblemResponse:
     assert isinstance(fault, ParleyFault)  # noqa: S101 - registered for it alone
-    # A fault of no known type may hold anything, so its words go to the log and not to the caller.
-    detail = _UNEXPECTED if type(fault) is ParleyFault else fault.message
     request.state.log["fault"] = fault.type
     if type(fault) is ParleyFault:
         request.state.log["error"] = fault.message
+    words = told(fault)
     return ProblemResponse(
         request.state.request_id,
         fault.status,
         fault.title,
-        detail,
-        type_=problem_type(type(fault)),
+        words["detail"],
+        type_=words["type"],
         field=fault.field,
         errors=fault.details.get("errors", ()),
     )

@@ -27,6 +27,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from dialogue.faults import SettingsFault
 from gateway.app import create_app
 from gateway.conversations import Conversations
+from gateway.turn_streams import open_streams
 from records.connection import connect
 from settings.ports import check_free, free_port
 from settings.schema import Settings
@@ -61,10 +62,11 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
         client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui
     )
     stopping = asyncio.Event()
-    app = create_app(conversations, settings, temporal_metrics_port=metrics_port, stopping=stopping)
     port = settings.gateway.port or free_port(host)
-    with _until_signal(stopping):
-        await _serve(app, host, port, stopping, settings.data / "run" / FILE_NAME)
+    async with open_streams(settings, conversations.trace_url) as streams:
+        app = create_app(conversations, settings, streams, temporal_metrics_port=metrics_port, stopping=stopping)
+        with _until_signal(stopping):
+            await _serve(app, host, port, stopping, settings.data / "run" / FILE_NAME)
 
 
 async def _serve(app: Starlette, host: str, port: int, stopping: asyncio.Event, told: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from dialogue.base import CallerInput, Value
-from dialogue.messages import ANONYMOUS, ChatMessage, Identifier
+from dialogue.messages import ChatMessage, Identifier, OnBusy
 from dialogue.steps import Citation, Verdict
 from dialogue.turn import StepRecord, TurnState
 
@@ -23,6 +23,7 @@ __all__ = [
     "Health",
     "Problem",
     "Readiness",
+    "StreamQuery",
     "TranscriptQuery",
 ]
 
@@ -48,14 +49,21 @@ class ChatRequest(CallerInput):
     message_id: Identifier | None = Field(
         default=None, description="sent again, it gets its first reply; else the Idempotency-Key header, else made here"
     )
-    tenant: Identifier = "default"
-    user: Identifier = ANONYMOUS
+    tenant: Identifier | None = Field(default=None, description="the key's own where access needs one, else `default`")
+    user: Identifier | None = Field(default=None, description="who asks, for the audit; the key's own where it has one")
     temperature: float | None = Field(default=None, ge=0, le=2, description="the model's own advice where not given")
     seed: int | None = Field(default=None, ge=0, le=2**53)
     max_tokens: int | None = Field(
         default=None, ge=1, le=32_768, description="tokens to make at most, reasoning included"
     )
     model: Identifier | None = Field(default=None, description="name or alias; the tenant's own where not given")
+    stream: bool = Field(default=False, description="true: server-sent events instead of one answer")
+    on_busy: OnBusy | None = Field(
+        default=None, description="while another message is being answered; the tenant's own where not given"
+    )
+    on_disconnect: Literal["continue", "cancel"] | None = Field(
+        default=None, description="when you leave in the middle; the tenant's own where not given"
+    )
 
 
 class ChatUsage(Value):
@@ -104,16 +112,26 @@ class ChatPending(Value):
 class TranscriptQuery(CallerInput):
     """Whose conversation, and which of its turns."""
 
-    tenant: Identifier = "default"
+    tenant: Identifier | None = None
     turn: int | None = Field(default=None, ge=1, description="this turn alone")
     message_id: Identifier | None = Field(default=None, description="the turn of this message alone")
+
+
+class StreamQuery(CallerInput):
+    """Which turn is read, and from where: behind the event with the id ``after``, or behind ``Last-Event-ID``."""
+
+    tenant: Identifier | None = None
+    turn: int | None = Field(default=None, ge=1)
+    message_id: Identifier | None = None
+    after: int = Field(default=0, ge=0)
 
 
 class CancelQuery(CallerInput):
     """Which turn is cancelled: the running one where none is given."""
 
-    tenant: Identifier = "default"
+    tenant: Identifier | None = None
     turn: int | None = Field(default=None, ge=1)
+    message_id: Identifier | None = Field(default=None, description="the turn of this message")
     reason: str = Field(default="", max_length=500)
 
 

@@ -130,6 +130,12 @@ class Policy:
         """The answer with the spans of findings whose action is ``mask`` covered."""
         return mask(answer, (finding for finding in findings if finding.action == "mask"))
 
+    def cover(self, reasoning: str) -> str:
+        """The reasoning with every listed word and personal datum covered whose action is not ``pass``: it is shown
+        beside an answer that stands, and nobody judges it by itself."""
+        found = [*self._output_words(reasoning), *self._new_personal_data(reasoning, "", "")]
+        return mask(reasoning, (finding for finding in found if finding.action != "pass"))
+
     def text(self, kind: TextKind, language: str) -> str:
         """The text of that kind; English where there is none in ``language``."""
         texts: dict[str, str] = getattr(self.rules.texts, kind)

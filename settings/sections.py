@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from dialogue.messages import MAX_MESSAGE_CHARACTERS, Identifier
+from dialogue.messages import MAX_MESSAGE_CHARACTERS, Identifier, OnBusy
 from dialogue.plan import RetryPlan
 
 __all__ = [
@@ -140,8 +140,14 @@ class TenantSettings(Section):
     template: dict[str, str] = Field(default_factory=dict)
     """Output template by language; ``{answer}`` stands for the answer. Where there is none, the answer stays
     as it is."""
-    stream: Literal["after-review", "open"] = "after-review"
-    """``open``: tokens are shown as they are made, and withdrawn when the review says so."""
+    stream: Literal["gated", "after-review", "open"] = "after-review"
+    """What a reader sees while an answer is made. ``after-review``: nothing before it is reviewed; ``gated``: its
+    tokens once nothing forbidden can be in them; ``open``: its tokens at once. What the review rejects is withdrawn."""
+    on_busy: OnBusy = "queue"
+    """A message while another is being answered: ``queue`` (it waits), ``reject`` (429) or ``interrupt`` (it ends the
+    other). A call may say otherwise."""
+    on_disconnect: Literal["continue", "cancel"] = "continue"
+    """When a reader leaves in the middle: the answer is made all the same, or cancelled. A call may say otherwise."""
     max_characters: int = Field(default=8000, ge=1, le=MAX_MESSAGE_CHARACTERS)
     """The longest message."""
     pending: int = Field(default=8, ge=1, le=100)
@@ -187,6 +193,10 @@ class GatewaySettings(Section):
     """Bytes a request body may have."""
     wait_seconds: float = Field(default=300, gt=0)
     """How long a request waits for its answer before it gets 202 and where to look."""
+    heartbeat_seconds: float = Field(default=10, gt=0)
+    """A stream in which nothing happens says that it lives so often, for the proxies on its way."""
+    come_back_seconds: float = Field(default=5, ge=0)
+    """How long a reader who left may take to come back before ``on_disconnect: cancel`` ends the turn."""
 
 
 class LogSettings(Section):

@@ -189,6 +189,9 @@ class ConversationWorkflow:
         known = self._turn_saying(message.message_id)
         if known is None and self._memory.used(message.message_id):
             return await self._first_reply(message)
+        if known is None and message.on_busy == "interrupt":
+            for other in list(self._queue):
+                self._cancel(other, "interrupted by a newer message")
         turn = known or self._accept(message)
         await workflow.wait_condition(lambda: turn.settled)
         return turn.reply()
@@ -205,6 +208,13 @@ class ConversationWorkflow:
             return
         if self._closing:
             self._refuse(ConversationClosed("conversation: it is being closed. Open another one."))
+        if message.on_busy == "reject" and self._queue:
+            self._refuse(
+                ConversationBusy(
+                    "conversation: another message is being answered. Say it again when that is done, "
+                    "or send on_busy: queue."
+                )
+            )
         if len(self._queue) >= self._start.pending:
             self._refuse(
                 ConversationBusy(
@@ -263,9 +273,13 @@ class ConversationWorkflow:
             self._refuse(NothingToCancel("turn: no such turn runs or waits"))
 
     def _cancellable(self, message: CancelTurn) -> TurnInProgress | None:
-        if message.turn is None:
+        if message.turn is None and message.message_id is None:
             return self._current if self._current and not self._current.returning else None
-        return next((turn for turn in self._queue if turn.key.turn == message.turn and not turn.returning), None)
+        for turn in self._queue:
+            asked = message.turn in (None, turn.key.turn) and message.message_id in (None, turn.say.message_id)
+            if asked and not turn.returning:
+                return turn
+        return None
 
     def _cancel(self, turn: TurnInProgress, why: str) -> None:
         if turn.returning or turn.cancelled:

@@ -103,7 +103,7 @@ class TurnInProgress:
             tenant=self.key.tenant,
             state=self.state,
             answer=self.text("waiting") if waiting else self.returned.reply if self.returned else "",
-            reasoning=self.draft.reasoning if self.draft and decision.verdict in ("pass", "mask") else "",
+            reasoning=self.told_reasoning(decision),
             language=self.language,
             verdict="human" if waiting else decision.verdict,
             intent=self.recognised.intent if self.recognised else None,
@@ -121,6 +121,14 @@ class TurnInProgress:
             received_at=self.received_at.timestamp(),
             answered_at=self.answered_at.timestamp() if self.answered_at else None,
         )
+
+    def told_reasoning(self, decision: Decision) -> str:
+        """The reasoning behind an answer that stands, as the review let it through; of another, none."""
+        if self.draft is None or decision.verdict not in ("pass", "mask"):
+            return ""
+        if self.reviewed is not None and self.reviewed.reasoning is not None:
+            return self.reviewed.reasoning
+        return self.draft.reasoning
 
     def shows_draft(self, decision: Decision) -> bool:
         """Whether the reply is the reviewed draft itself, so that its citations belong to it."""

@@ -125,6 +125,7 @@ async def receive_input(turn: TurnInProgress) -> None:
     said = turn.say
     argument = ReceiveInput(
         turn=turn.key,
+        message_id=said.message_id,
         text=said.text,
         user=said.user,
         temperature=said.temperature,
@@ -246,6 +247,7 @@ async def return_answer(turn: TurnInProgress) -> None:
         question_digest=text_digest(turn.say.text),
         answer=decision.answer,
         reasoning=draft.reasoning if draft else "",
+        told=turn.told_reasoning(decision),
         language=turn.language,
         verdict=decision.verdict,
         intent=turn.recognised.intent if turn.recognised else None,

@@ -27,7 +27,7 @@ async def test_a_gpu_zombie_writes_nothing_and_goes_on_serving(fault_pairs: Faul
         hold.go_on()
         await asyncio.wait_for(saying, SECONDS)
         written = await faults.stream(said)
-    await faults.logged(zombie, step="generate_answer", fault=TokenLogFenced.type, conversation=said.conversation)
+    await _ended(faults, zombie, said, "generate_answer", {"fault": TokenLogFenced.type}, {"event": "step cancelled"})
     assert await faults.stream(said) == written
     await _another_finished(faults, said, "generate_answer", stop.pid)
     await _serves(faults, "gpu", zombie, "generate_answer")
@@ -45,18 +45,21 @@ async def test_a_dialogue_zombie_writes_no_second_row_and_no_second_final_event(
         hold.go_on()
         await asyncio.wait_for(saying, SECONDS)
         written = await faults.stream(said)
-    of_the_step = {"step": "return_answer", "conversation": said.conversation}
-    # its next heartbeat may tell it first that another took its place
-    ends = [
-        asyncio.create_task(faults.logged(zombie, event=f"step {how}", **of_the_step)) for how in ("done", "cancelled")
-    ]
+    await _ended(faults, zombie, said, "return_answer", {"event": "step done"}, {"event": "step cancelled"})
+    assert await faults.stream(said) == written
+    await _another_finished(faults, said, "return_answer", stop.pid)
+    await _serves(faults, "dialogue", zombie, "return_answer")
+
+
+async def _ended(faults: FaultSite, zombie: str, said: Asked, step: str, *ways: dict[str, str]) -> None:
+    """Until the zombie's log says that its step ended in one of these ways: its next heartbeat may tell it that
+    another took its place before it comes to write."""
+    of_the_step = {"step": step, "conversation": said.conversation}
+    ends = [asyncio.create_task(faults.logged(zombie, **of_the_step, **way)) for way in ways]
     ended, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for end in waiting:
         end.cancel()
     await ended.pop()
-    assert await faults.stream(said) == written
-    await _another_finished(faults, said, "return_answer", stop.pid)
-    await _serves(faults, "dialogue", zombie, "return_answer")
 
 
 async def _another_finished(faults: FaultSite, said: Asked, step: str, zombie: int) -> None:

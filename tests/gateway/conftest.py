@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +18,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from gateway.app import create_app
 from gateway.conversations import Conversations
+from gateway.turn_streams import open_streams
+from records.open_token_log import open_token_log
+from settings.layout import Layout
 from settings.schema import (
     SERVICES,
     GatewaySettings,
@@ -28,6 +32,8 @@ from settings.schema import (
 )
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 
+NO_STREAMS: Any = None
+"""For a gateway of which no stream is asked."""
 WEB_UI = "http://127.0.0.1:8233"
 QUESTION = {"messages": [{"role": "user", "content": "How long?"}]}
 
@@ -37,7 +43,11 @@ def settings_on(queue: str, temporal: TemporalSettings | None = None, **gateway:
     return Settings(
         pools={"all": PoolSettings(serves=SERVICES, task_queue=queue)},
         models={"canary": ModelSettings(name="canary-model")},
-        tenants={"default": TenantSettings(), "acme": TenantSettings(max_characters=20)},
+        tenants={
+            "default": TenantSettings(),
+            "acme": TenantSettings(max_characters=20),
+            "open": TenantSettings(stream="open"),
+        },
         gateway=GatewaySettings(**gateway),
         temporal=temporal or TemporalSettings(),
     )
@@ -68,13 +78,19 @@ class Front:
 
 
 @pytest.fixture
-async def front(temporal: WorkflowEnvironment) -> AsyncIterator[Front]:
+async def front(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Front]:
     queue = f"gateway-{uuid.uuid4().hex[:8]}"
-    steps = ScriptedSteps(queue)
-    settings = settings_on(queue)
+    settings = settings_on(queue).model_copy(update={"data": tmp_path})
+    token_log = open_token_log(settings.records, Layout.of(settings))
+    steps = ScriptedSteps(queue, token_log=token_log)
     conversations = Conversations(temporal.client, task_queue=queue, web_ui=WEB_UI)
-    async with scripted_worker(temporal.client, steps), http(create_app(conversations, settings)) as client:
+    async with (
+        open_streams(settings, conversations.trace_url) as streams,
+        scripted_worker(temporal.client, steps),
+        http(create_app(conversations, settings, streams)) as client,
+    ):
         yield Front(temporal.client, steps, conversations, settings, client)
+    await token_log.close()
 
 
 class Raising:
@@ -100,7 +116,7 @@ def raising() -> Raising:
 @pytest.fixture
 async def alone(raising: Raising) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway without Temporal: what it answers it answers by itself, or with the fault of ``raising``."""
-    async with http(create_app(raising, settings_on("nowhere"))) as client:  # type: ignore[arg-type]
+    async with http(create_app(raising, settings_on("nowhere"), NO_STREAMS)) as client:  # type: ignore[arg-type]
         yield client
 
 

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from dialogue.messages import ResolveReview
 from gateway.app import create_app
-from tests.gateway.conftest import QUESTION, WEB_UI, Front, http, settings_on
+from tests.gateway.conftest import NO_STREAMS, QUESTION, WEB_UI, Front, http, settings_on
 
 MESSAGE = {"role": "user", "content": "How long?"}
 SURE = [MESSAGE, {"role": "assistant", "content": "30 days."}, {"role": "user", "content": "Sure?"}]
@@ -204,7 +204,7 @@ async def test_a_person_decides_later(front: Front) -> None:
 async def test_an_answer_that_takes_long_is_202(front: Front, conversation: bool) -> None:
     """After gateway.wait_seconds the caller is told where to look; sent again, the message gets its reply."""
     named = {"conversation": front.new()} if conversation else {}
-    app = create_app(front.conversations, settings_on("q", wait_seconds=1.0))
+    app = create_app(front.conversations, settings_on("q", wait_seconds=1.0), NO_STREAMS)
     body = {**said("slow?"), **named, "message_id": front.new()}
     async with http(app) as client:
         response = await client.post("/v1/chat", json=body)
@@ -223,7 +223,7 @@ async def test_an_answer_that_takes_long_is_202(front: Front, conversation: bool
 async def test_a_gateway_that_stops_lets_nobody_wait(front: Front) -> None:
     """503 says to send the message again, with which id, and the turn goes on without the gateway."""
     stopping = asyncio.Event()
-    app: Starlette = create_app(front.conversations, front.settings, stopping=stopping)
+    app: Starlette = create_app(front.conversations, front.settings, NO_STREAMS, stopping=stopping)
     conversation = front.new()
     async with http(app) as client:
         asking = asyncio.create_task(client.post("/v1/chat", json=said("slow?", conversation=conversation)))

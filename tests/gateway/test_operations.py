@@ -18,7 +18,7 @@ from gateway.app import create_app
 from gateway.conversations import Conversations
 from gateway.openapi import document
 from settings.schema import TemporalSettings
-from tests.gateway.conftest import QUESTION, WEB_UI, Front, Raising, http, settings_on
+from tests.gateway.conftest import NO_STREAMS, QUESTION, WEB_UI, Front, Raising, http, settings_on
 from tests.support.servers import dev_server
 
 
@@ -41,7 +41,7 @@ async def test_not_ready_without_workers(temporal: WorkflowEnvironment) -> None:
     """503 names the pool, its queue and the command that starts it."""
     queue = f"nobody-{uuid.uuid4().hex[:8]}"
     conversations = Conversations(temporal.client, task_queue=queue, web_ui=WEB_UI)
-    async with http(create_app(conversations, settings_on(queue))) as client:
+    async with http(create_app(conversations, settings_on(queue), NO_STREAMS)) as client:
         response = await client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["checks"] == [
@@ -59,7 +59,7 @@ async def test_not_ready_once_temporal_is_gone() -> None:
     async with await dev_server() as gone:
         settings = settings_on("q", temporal=TemporalSettings(address=gone.client.service_client.config.target_host))
     conversations = Conversations(gone.client, task_queue="q", web_ui=WEB_UI)
-    async with http(create_app(conversations, settings)) as client:
+    async with http(create_app(conversations, settings, NO_STREAMS)) as client:
         response = await client.get("/readyz")
     assert response.status_code == 503
     (check,) = response.json()["checks"]
@@ -102,7 +102,7 @@ async def test_temporals_metrics_stand_beside_ours(raising: Raising) -> None:
     temporal = CollectorRegistry()
     server, thread = start_http_server(0, "127.0.0.1", registry=temporal)
     Counter("temporal_request", "as the SDK has it", registry=temporal).inc()
-    app = create_app(raising, settings_on("q"), temporal_metrics_port=server.server_port)  # type: ignore[arg-type]
+    app = create_app(raising, settings_on("q"), NO_STREAMS, temporal_metrics_port=server.server_port)  # type: ignore[arg-type]
     try:
         async with http(app) as client:
             page = (await client.get("/metrics")).text
@@ -127,7 +127,7 @@ async def test_the_openapi_document_is_valid(alone: httpx.AsyncClient) -> None:
 
 async def test_every_route_is_documented(raising: Raising) -> None:
     """With the methods that it takes, and nothing else is."""
-    app = create_app(raising, settings_on("q"))  # type: ignore[arg-type]
+    app = create_app(raising, settings_on("q"), NO_STREAMS)  # type: ignore[arg-type]
     served = {
         (route.path, method.lower())  # type: ignore[attr-defined]
         for route in app.routes

@@ -8,6 +8,7 @@ of the machinery are :mod:`tests.support.scripted_faults`.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from dialogue.messages import Feedback
+from activities.return_answer import final_data
+from activities.stream_events import StreamEvents
+from dialogue.messages import Feedback, TurnKey
 from dialogue.plan import StepName, StepPlan, TurnPlan
 from dialogue.steps import (
     Candidate,
@@ -41,17 +44,21 @@ from dialogue.steps import (
     Usage,
 )
 from dialogue.turn import Recalled, Reply, TurnSummary
+from records.token_log import TokenLog
 from tests.support.scripted_plan import FAULTS, PASSAGE, scripted_plan
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
 
-__all__ = ["ScriptedSteps", "scripted_worker"]
+__all__ = ["SAID", "ScriptedSteps", "scripted_worker"]
+
+SAID = "You have 30 days [1]."
 
 
 @dataclass
 class ScriptedSteps:
     """``rows`` are the audit rows by (conversation, turn); ``calls`` every activity in order. ``planner`` makes the
-    turns' plans where the script's own will not do."""
+    turns' plans where the script's own will not do. With a ``token_log`` each turn has its stream, the answer in
+    pieces of a word, as the real steps write it."""
 
     queue: str
     human_timeout: float = 3600.0
@@ -62,8 +69,35 @@ class ScriptedSteps:
     rows: dict[tuple[str, int], ReturnAnswer] = field(default_factory=dict)
     calls: MutableSequence[tuple[str, Any]] = field(default_factory=list)
     feedback: list[tuple[str, Feedback]] = field(default_factory=list)
+    token_log: TokenLog | None = None
     running: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def tell(self, key: TurnKey, kind: str, data: dict[str, Any]) -> None:
+        if self.token_log is not None:
+            once = f"{kind}:{data.get('step', '')}:{data.get('try', '')}"
+            await StreamEvents(self.token_log).publish(key, kind, data, key=once)
+
+    async def _write(self, request: GenerateAnswer, answer: str) -> None:
+        """The answer in pieces of a word; of a ``slow`` one the first alone until it is released."""
+        if self.token_log is None:
+            await self._hold(request.question)
+            return
+        place = (request.turn.stream, request.try_number, 0, activity.info().attempt)
+        offset = len((await self.token_log.open_attempt(*place)).token_ids)
+        for index, piece in enumerate(re.findall(r"\S+\s*", answer)):
+            if index == 1:
+                await self._hold(request.question)
+            if index >= offset:
+                await self.token_log.append_tokens(*place, index, [index], [("token", piece)])
+
+    async def _hold(self, question: str) -> None:
+        if "slow" not in question:
+            return
+        self.running.set()
+        while not self.release.is_set():
+            activity.heartbeat()
+            await asyncio.sleep(0.02)
 
     def called(self, step: str) -> list[Any]:
         return [argument for name, argument in self.calls if name == step]
@@ -83,6 +117,9 @@ class ScriptedSteps:
     @activity.defn(name="receive_input")
     async def receive_input(self, request: ReceiveInput) -> ReceivedInput:
         self.calls.append(("receive_input", request))
+        if self.token_log is not None:
+            await StreamEvents(self.token_log).accepted(request.turn, request.message_id, request.text)
+        await self.tell(request.turn, "step", {"step": "receive_input", "attempt": 1})
         if "unreadable" in request.text:
             raise ApplicationError("the policy cannot be used", type="policy", non_retryable=True)
         if "flaky" in request.text and activity.info().attempt < 3:
@@ -123,11 +160,9 @@ class ScriptedSteps:
     async def generate_answer(self, request: GenerateAnswer) -> GeneratedAnswer:
         self.calls.append(("generate_answer", request))
         question, poor = request.question, None
-        if "slow" in question:
-            self.running.set()
-            while not self.release.is_set():
-                activity.heartbeat()
-                await asyncio.sleep(0.02)
+        if request.try_number > 1:
+            await self.tell(request.turn, "retry", {"why": request.why or "", "try": request.try_number})
+        await self.tell(request.turn, "step", {"step": "generate_answer", "attempt": activity.info().attempt})
         first, fallback = request.try_number == 1, request.model == "scripted-fallback"
         if "repeat" in question and first:
             poor = "repetition"
@@ -146,8 +181,10 @@ class ScriptedSteps:
         for word, fault in FAULTS.items():
             if word in question and ("always" in question or not mended.get(word)):
                 raise ApplicationError(f"the script says {word}", type=fault, non_retryable=fault != "engine-lost")
+        answer = SAID if "sayword" not in question else question.split("sayword ", 1)[1]
+        await self._write(request, answer)
         candidates = tuple(
-            Candidate(answer=f"You have 30 days [1]. ({index})", finish_reason="stop", tokens=8)
+            Candidate(answer=f"{answer} ({index})", finish_reason="stop", tokens=8)
             for index in range(request.candidates)
         )
         return GeneratedAnswer(
@@ -179,6 +216,7 @@ class ScriptedSteps:
     @activity.defn(name="review_answer")
     async def review_answer(self, request: ReviewAnswer) -> ReviewedAnswer:
         self.calls.append(("review_answer", request))
+        await self.tell(request.turn, "step", {"step": "review_answer", "attempt": 1})
         if "unreviewed" in request.question:
             raise ApplicationError("a word list is gone", type="policy", non_retryable=True)
         plain = not request.candidates and not request.quoted
@@ -198,6 +236,7 @@ class ScriptedSteps:
         self.calls.append(("return_answer", request))
         self.rows[request.turn.conversation, request.turn.turn] = request
         reply = request.answer if request.answer is not None else f"({request.verdict})"
+        await self.tell(request.turn, "final", final_data(request, reply, activity.info()))
         return ReturnedAnswer(reply=reply, audit_id=len(self.rows), audit_hash="0" * 64, returned_at=time.time())
 
     @activity.defn(name="recall_conversation")

@@ -67,7 +67,7 @@ import cli.main, cli.gateway_command, gateway.serve
 from gateway.app import create_app
 from settings.load import load
 from types import SimpleNamespace
-create_app(SimpleNamespace(client=None), load())
+create_app(SimpleNamespace(client=None), load(), None)
 """
     there = imported(code, config, repository)
     assert there >= {"gateway", "starlette", "granian", "temporalio"}

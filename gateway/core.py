@@ -1,0 +1,284 @@
+"""The one core behind every transport: a message is said, followed, resumed, cancelled and judged here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from ulid import ULID
+
+from dialogue.faults import (
+    InvalidRequest,
+    MessageTooLong,
+    NoSuchTurn,
+    NothingToCancel,
+    ParleyFault,
+    RecordsUnavailable,
+    UnknownConversation,
+    UnknownModel,
+    UnknownTenant,
+)
+from dialogue.messages import ANONYMOUS, CancelTurn, DialogueStart, Say, TurnKey, text_digest
+from dialogue.turn import Reply, Transcript, TurnSummary
+from gateway.caller import Caller
+from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending, dialogue_id, new_conversation_id
+from gateway.events import TurnEvent
+from gateway.pulled import Pulled
+from gateway.turn_streams import Place, TurnStreams
+from gateway.wire import ChatRequest
+from settings.schema import Settings, TenantSettings
+
+__all__ = ["NEW", "Core", "Said"]
+
+NEW = "new"
+"""As ``conversation``: opens one, whose id is in the reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message on its way. ``reply`` is its turn's, or that it takes longer; ``reader`` tells its readers apart."""
+
+    tenant: str
+    settings: TenantSettings
+    place: Place
+    reply: asyncio.Task[Reply | Pending]
+    cancels: bool
+    reader: int = 0
+
+
+class Core:
+    """``stopping`` is set when the gateway goes down: nothing waits on."""
+
+    def __init__(
+        self, conversations: Conversations, settings: Settings, streams: TurnStreams, stopping: asyncio.Event
+    ) -> None:
+        self.conversations = conversations
+        self.settings = settings
+        self.streams = streams
+        self.stopping = stopping
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    # saying --------------------------------------------------------------------------------------
+
+    def say(
+        self,
+        caller: Caller,
+        chat: ChatRequest,
+        *,
+        message_id: str | None = None,
+        address: str | None = None,
+        opened_by: str,
+        wait_seconds: float | None = None,
+    ) -> Said:
+        """Sends the message; whoever holds what this gives awaits :meth:`answer` or :meth:`follow`.
+
+        ``message_id``: where the message itself brings none. ``wait_seconds``: then the reply is a Pending.
+        Raises what is wrong with the message by itself; what the conversation refuses is raised by its reply.
+        """
+        tenant, settings = self.tenant(caller, chat.tenant)
+        self._check(chat, settings)
+        id_ = chat.message_id or message_id or f"msg-{ULID()}"
+        wishes = {
+            "tenant": tenant,
+            "user": caller.user or chat.user or ANONYMOUS,
+            "address": address,
+            "max_new_tokens": chat.max_tokens,
+            **chat.model_dump(include={"temperature", "seed", "model"}),
+        }
+        if chat.conversation is None:
+            question = DialogueStart(messages=tuple(chat.messages), message_id=id_, **wishes)
+            digest = text_digest(chat.messages[-1].content)
+            place = Place(dialogue_id(tenant, question.user, id_), id_, None, digest)
+            saying = self.conversations.ask(question, dialogue=place.conversation, wait_seconds=wait_seconds)
+        else:
+            text = next(message.content for message in reversed(chat.messages) if message.role == "user")
+            message = Say(text=text, message_id=id_, on_busy=chat.on_busy or settings.on_busy, **wishes)
+            fresh = chat.conversation == NEW
+            conversation = new_conversation_id() if fresh else chat.conversation
+            place = Place(conversation, id_, 1 if fresh else None, text_digest(text))
+            saying = self.conversations.say(
+                place.conversation,
+                message,
+                fresh=fresh,
+                start={"pending": settings.pending},
+                wait_seconds=wait_seconds,
+                opened_by=opened_by,
+            )
+        cancels = (chat.on_disconnect or settings.on_disconnect) == "cancel"
+        return Said(tenant, settings, place, asyncio.ensure_future(saying), cancels)
+
+    async def answer(self, said: Said) -> Reply | Pending:
+        """The reply. When the gateway stops first, the caller is told how to come back for it."""
+        try:
+            await self._unless_stopping(said.reply, said.place.message_id)
+            return said.reply.result()
+        finally:
+            said.reply.cancel()
+
+    async def _unless_stopping(self, awaited: asyncio.Future[Any], message_id: str) -> None:
+        stopped = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait({awaited, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        if not awaited.done():
+            raise RecordsUnavailable(
+                f"The gateway is stopping. Send it again with the message_id {message_id}: it is answered once."
+            )
+
+    # following -----------------------------------------------------------------------------------
+
+    async def follow(self, said: Said, after: int = 0) -> AsyncGenerator[TurnEvent, None]:
+        """The turn's events behind ``after``, to the last one, ``final``. Raises the fault that ends it before.
+
+        Whoever closes it earlier has left: the turn is then ended where ``said.cancels``.
+        """
+        ended = False
+        reply: asyncio.Future[Reply] = said.reply  # type: ignore[assignment] - without a bound it is no Pending
+        events = Pulled(self.streams.follow(said.place, said.tenant, said.settings, reply, after))
+        try:
+            while True:
+                await self._unless_stopping(events.coming, said.place.message_id)
+                event = await events.take()
+                if event is None:
+                    return
+                ended = event.kind == "final"
+                yield event
+        except ParleyFault:
+            ended = True
+            raise
+        finally:
+            await events.aclose()
+            said.reply.cancel()
+            if not ended:
+                self.left(said)
+
+    def left(self, said: Said) -> None:
+        """The reader left before the end. The turn is ended where ``said.cancels``, unless they come back in time."""
+        if said.cancels and not self.stopping.is_set():
+            leaving = asyncio.create_task(self._left(said))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    async def _left(self, said: Said) -> None:
+        """Ends the turn, unless its reader is back in time, on whatever gateway."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), self.settings.gateway.come_back_seconds)
+        place = said.place
+        if place.turn is not None:
+            stream = TurnKey(conversation=place.conversation, turn=place.turn, tenant=said.tenant).stream
+            if await self.streams.newest_reader(stream) != said.reader:
+                return
+        message = CancelTurn(tenant=said.tenant, message_id=place.message_id, reason="the reader left")
+        with contextlib.suppress(NothingToCancel, UnknownConversation, RecordsUnavailable):
+            await self.conversations.cancel_turn(place.conversation, message)
+
+    async def resume(
+        self,
+        caller: Caller,
+        conversation: str,
+        *,
+        tenant: str | None = None,
+        turn: int | None = None,
+        message_id: str | None = None,
+    ) -> Said:
+        """A turn that was said before, by whomever: to be followed again. The newest where none is named.
+
+        Raises UnknownConversation and NoSuchTurn.
+        """
+        name, settings = self.tenant(caller, tenant)
+        found = await self.conversations.transcript(conversation, name)
+        summary = _turn_of(found, turn, message_id)
+        number = summary.turn if summary else turn
+        if number is None or not 1 <= number <= found.older + len(found.turns):
+            raise NoSuchTurn(f"turn: {conversation} has no such turn. GET /v1/chat/{conversation} lists its turns.")
+        place = Place(conversation, summary.message_id if summary else "", number)
+        awaiting = self._reply_of(place, name, running=summary is not None and summary.state != "done")
+        stream = TurnKey(conversation=conversation, turn=number, tenant=name).stream
+        reader = await self.streams.came_to_read(stream)
+        cancels = settings.on_disconnect == "cancel"
+        return Said(name, settings, place, asyncio.ensure_future(awaiting), cancels, reader)
+
+    def _reply_of(self, place: Place, tenant: str, *, running: bool) -> Coroutine[Any, Any, Reply]:
+        if running:
+            return self.conversations.settled(place.conversation, place.message_id, tenant)
+        return self._kept_reply(place, tenant)
+
+    async def _kept_reply(self, place: Place, tenant: str) -> Reply:
+        reply = await self.conversations.reply(place.conversation, place.turn or 1, tenant)
+        if reply is None:
+            raise NoSuchTurn(f"turn: the stream of turn {place.turn} of {place.conversation} is no longer kept.")
+        return reply
+
+    # a conversation ------------------------------------------------------------------------------
+
+    async def transcript(self, caller: Caller, conversation: str, tenant: str | None = None) -> Transcript:
+        """Raises UnknownConversation."""
+        return await self.conversations.transcript(conversation, self.tenant(caller, tenant)[0])
+
+    async def cancel(self, caller: Caller, conversation: str, message: CancelTurn, tenant: str | None) -> int:
+        """The number of the turn that was cancelled. ``message.tenant`` is set here."""
+        name, _ = self.tenant(caller, tenant)
+        return await self.conversations.cancel_turn(conversation, message.model_copy(update={"tenant": name}))
+
+    # what may be asked ---------------------------------------------------------------------------
+
+    def tenant(self, caller: Caller, asked: str | None) -> tuple[str, TenantSettings]:
+        """The caller's tenant and its settings. Raises UnknownTenant."""
+        name = caller.for_tenant(asked)
+        if name not in self.settings.tenants:
+            raise UnknownTenant(f"tenant: there is no tenant {name}. Name one of this site's.", field="tenant")
+        return name, self.settings.tenants[name]
+
+    def _check(self, chat: ChatRequest, tenant: TenantSettings) -> None:
+        """What the shape of the fields alone does not tell."""
+        roles = [message.role for message in chat.messages]
+        if chat.conversation is None and roles[-1] != "user":
+            raise InvalidRequest(
+                f"messages.{len(roles) - 1}.role: must be user, but is {roles[-1]}. The last message is the question.",
+                field=f"messages.{len(roles) - 1}.role",
+            )
+        if "user" not in roles:
+            raise InvalidRequest(
+                "messages: holds no message with the role user. The last of those is what is said.", field="messages"
+            )
+        if chat.conversation is not None and chat.conversation.startswith(DIALOGUE_PREFIX):
+            raise InvalidRequest(
+                f"conversation: {chat.conversation} was a single question. Choose an id that does not begin with "
+                f"{DIALOGUE_PREFIX} and send the earlier messages no more.",
+                field="conversation",
+            )
+        for index, message in enumerate(chat.messages):
+            if len(message.content) > tenant.max_characters:
+                raise MessageTooLong(
+                    f"messages.{index}.content: has {len(message.content)} characters. "
+                    f"Send at most {tenant.max_characters}.",
+                    field=f"messages.{index}.content",
+                )
+        self._check_model(chat.model)
+
+    def _check_model(self, model: str | None) -> None:
+        known = self.models()
+        if model is not None and model not in known:
+            raise UnknownModel(f"model: there is no model {model}. There are: {', '.join(known)}.", field="model")
+
+    def models(self) -> list[str]:
+        """Names and aliases by which a model may be asked for; the default first."""
+        settings = self.settings
+        others = settings.models
+        return list(
+            dict.fromkeys(["default", settings.model.name, *others, *(other.name for other in others.values())])
+        )
+
+
+def _turn_of(transcript: Transcript, turn: int | None, message_id: str | None) -> TurnSummary | None:
+    """The newest turn that fits; ``None`` where it is no longer carried."""
+    fitting = (
+        each
+        for each in reversed(transcript.turns)
+        if turn in (None, each.turn) and message_id in (None, each.message_id)
+    )
+    return next(fitting, None)

@@ -1,0 +1,57 @@
+"""What a reader of a turn is told, the same on every transport.
+
+A turn's stream is made of the token log's events, as the tenant's policy lets them be seen. One event of the log may
+become several here (``retract`` before ``retry``), so ids are ten times the log's, and count on from there: they only
+grow within a turn, the same event has the same id on whatever gateway it is read, and a reader resumes behind any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dialogue.faults import ParleyFault
+from dialogue.turn import Reply
+from gateway.problems import told
+from gateway.usage import usage_of
+
+__all__ = ["IDS_PER_LOGGED", "TurnEvent", "error_event", "final_event"]
+
+IDS_PER_LOGGED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEvent:
+    """``kind`` is one of :data:`records.token_log.EVENT_KINDS`; ``data`` is what it tells, ready for JSON."""
+
+    id: int
+    kind: str
+    data: dict[str, Any]
+
+
+def final_event(id_: int, reply: Reply, trace_url: str) -> TurnEvent:
+    """The reply itself as the last event: for a turn that waits for a person, or whose log was lost."""
+    told_of_it = {
+        "conversation",
+        "turn",
+        "message_id",
+        "state",
+        "answer",
+        "reasoning",
+        "language",
+        "verdict",
+        "intent",
+        "confidence",
+        "citations",
+        "model",
+        "snapshot",
+        "workflow_id",
+        "run_id",
+    }
+    data = reply.model_dump(mode="json", include=told_of_it)
+    return TurnEvent(id_, "final", {**data, "usage": usage_of(reply.usage).model_dump(), "trace_url": trace_url})
+
+
+def error_event(id_: int, fault: ParleyFault) -> TurnEvent:
+    """What went wrong, in the words of problem details."""
+    return TurnEvent(id_, "error", told(fault))
