@@ -108,7 +108,7 @@ byId("fresh").addEventListener("click", () => {
 // trouble ------------------------------------------------------------------------------------------
 
 function showLost(isLost) {
-  byId("trouble").textContent = isLost ? (navigator.onLine ? words.lost : words.offline) : "";
+  byId("trouble").textContent = isLost ? words.lost : "";
 }
 
 function showRefused({ title, detail }) {
@@ -167,7 +167,7 @@ function showWords() {
   label();
   byId("language").textContent = words.other;
   byId("language").lang = words.other === "English" ? "en" : "zh-CN";
-  text.placeholder = words.placeholder;
+  text.placeholder = words.message;
   reviews.show();
   showAll();
 }

@@ -157,7 +157,7 @@ export class TurnView {
 
   async copy(pressed) {
     const isCopied = await copyText(this.turn.answer);
-    pressed.textContent = isCopied ? words.copied : words.notCopied;
+    pressed.textContent = isCopied ? words.copied : words.notSaved;
     setTimeout(() => (pressed.textContent = words.copy), COPIED_FOR);
   }
 
