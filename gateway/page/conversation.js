@@ -211,11 +211,8 @@ export class Conversation {
     try {
       sessionStorage.setItem(KEPT, JSON.stringify({ id, turns }));
     } catch {
-      // Too much for the browser: the ids are enough to have it all told again, but for passages and reasoning.
-      const least = turns.map((turn) => {
-        const again = flows(turn) && { answer: "", last: 0 };
-        return { ...turn, reasoning: "", citations: [], ...again };
-      });
+      // Too much for the browser: with the ids it can all be told again.
+      const least = turns.map(({ messageId, question, turn, state }) => ({ ...asked(messageId, question, null), turn, state }));
       sessionStorage.setItem(KEPT, JSON.stringify({ id, turns: least }));
     }
   }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Conversation } from "./conversation.js";
-import { byId, make } from "./elements.js";
+import { byId, isPage, make } from "./elements.js";
 import { Reviews } from "./reviews.js";
 import { TurnView, doing } from "./turn_view.js";
 import { flows } from "./turn.js";
@@ -157,10 +157,17 @@ async function enter() {
   conversation.tenant = who.tenant ?? tenantAsked;
   conversation.user = who.user ?? null;
   byId("other-key").hidden = !api.key.get();
+  showWebUi(actions.isOperator() ? who.web_ui : null);
   reviews.allow(scopes.includes("review"));
   showAll();
   await conversation.resume();
   return true;
+}
+
+function showWebUi(address) {
+  const link = byId("web-ui");
+  link.hidden = !address || !isPage(address);
+  if (!link.hidden) link.href = address;
 }
 
 function showWords() {

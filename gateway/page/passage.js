@@ -18,7 +18,6 @@ export function openPassage(citation) {
   const [before, marked, after] = citation.passage ? parts(citation) : ["", citation.quote, ""];
   const mark = make("mark", {}, marked);
   byId("passage-text").replaceChildren(before, mark, after);
-  if (!citation.passage) byId("passage-where").append(` · ${words.passageQuote}`);
   byId("passage").showModal();
   byId("passage-title").focus();
   mark.scrollIntoView({ block: "center" });
