@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks import facts
 from cli.ending import end
 
-NAMES = ("engine", "invariance", "prefix", "start", "turn", "long", "open", "cancel")
+NAMES = ("engine", "invariance", "prefix", "start", "turn", "long", "open", "cancel", "gate")
 ALONE = ("gpu", "peers", "load")  # asked for by name: a device of its own; servers of others; minutes of all cores
 
 

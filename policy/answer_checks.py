@@ -11,7 +11,7 @@ from policy.repetition import find_repetition
 from policy.rules import OutputRules
 from policy.template_tokens import find_template_tokens
 
-__all__ = ["whole_answer"]
+__all__ = ["leaks", "whole_answer"]
 
 _REASONING = re.compile(r"[<＜]\s*/?\s*think(?:ing)?\s*[>＞]", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ def whole_answer(
 
     if not any(map(str.isalnum, answer)):
         yield about("empty", "no words")
-    yield from (about(*leak) for leak in _leaks(answer, template_tokens))
+    yield from leaks(answer, template_tokens, rules)
     if quoted:
         return
     if finish_reason == "length":
@@ -47,9 +47,11 @@ def whole_answer(
         yield about("wrong_language", f"not {expected_language}")
 
 
-def _leaks(answer: str, template_tokens: Sequence[str]) -> Iterator[tuple[str, str, int, int]]:
-    for start, end in find_template_tokens(answer, template_tokens):
+def leaks(answer: str, template_tokens: Sequence[str], rules: OutputRules, begin: int = 0) -> Iterator[Finding]:
+    """Control tokens and tags of the reasoning in ``answer[begin:]``."""
+    for start, end in find_template_tokens(answer, template_tokens, begin):
         if _REASONING.search(answer, start, end):
-            yield "reasoning_leak", "reasoning tag", start, end
+            rule, label, action = "reasoning_leak", "reasoning tag", rules.reasoning_leak
         else:
-            yield "template_tokens", "template token", start, end
+            rule, label, action = "template_tokens", "template token", rules.template_tokens
+        yield Finding(rule=rule, label=label, start=start, end=end, action=action)

@@ -15,7 +15,7 @@ from functools import cache
 
 from policy.folding import fold_character
 
-__all__ = ["Folded", "Normalised", "normalise"]
+__all__ = ["Folded", "Normalised", "is_plain", "joins_backwards", "normalise", "settled"]
 
 _NEWLINES = frozenset("\n\v\f\x1c\x1d\x1e\x85\u2028\u2029")
 _REPLACEMENT = "\ufffd"
@@ -80,8 +80,40 @@ def normalise(text: str) -> Normalised:
     return Normalised(text, clean, starts, ends, _fold(clean))
 
 
+def is_plain(text: str) -> bool:
+    """Whether it is ASCII that normalising leaves as it is; quick to tell."""
+    return _PLAIN.match(text) is not None
+
+
+def settled(text: str) -> int:
+    """How much of ``text`` has its clean form, and the segments that make it, whatever comes behind it."""
+    at = _base(text, len(text))
+    if at < 0:
+        return 0
+    if any(map(_kept, text[at + 1 :])) or text[at] == "\r" or _may_compose(_kept(text[at])):
+        before = _base(text, at)
+        return before if text[at] == "\n" and text[before : before + 1] == "\r" else at
+    return len(text)
+
+
+def _base(text: str, end: int) -> int:
+    """Where the last character before ``end`` stands that is seen and joins nothing before it; -1: there is none."""
+    at = end - 1
+    while at >= 0 and (not _kept(text[at]) or joins_backwards(_kept(text[at]))):
+        at -= 1
+    return at
+
+
+@cache
+def _may_compose(character: str) -> bool:
+    """Whether what follows may make another character of it, or be ordered before a part of it."""
+    parts = unicodedata.normalize("NFKD", character)
+    return any(unicodedata.combining(c) or c in _first_halves() or 0x1100 <= ord(c) <= 0x1112 for c in parts)
+
+
 def _is_clean(text: str) -> bool:
-    return unicodedata.is_normalized("NFKC", text) and all(_kept(c) == c for c in text)
+    """Whether each character is a segment of its own and stays as it is, whatever else stands in the text."""
+    return unicodedata.is_normalized("NFKC", text) and all(_kept(c) == c and not joins_backwards(c) for c in text)
 
 
 def _clean(text: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
@@ -100,7 +132,7 @@ def _segments(text: str) -> Iterator[tuple[str, int, int]]:
     """Stretches that NFKC changes independently of one another, without what is removed."""
     segment, start, end = "", 0, 0
     for index, character in _visible(text):
-        if segment and not _joins_backwards(character):
+        if segment and not joins_backwards(character):
             yield segment, start, end
             segment = ""
         if not segment:
@@ -140,7 +172,7 @@ def _kept(character: str) -> str:
 
 
 @cache
-def _joins_backwards(character: str) -> bool:
+def joins_backwards(character: str) -> bool:
     """Whether normalisation may merge it with what stands before."""
     first = unicodedata.normalize("NFKD", character)[0]
     if unicodedata.combining(first) or first in _second_halves():
@@ -151,12 +183,24 @@ def _joins_backwards(character: str) -> bool:
 @cache
 def _second_halves() -> frozenset[str]:
     """Characters that end a canonical composition although they are no combining marks."""
-    halves: set[str] = set()
+    return frozenset(second for _, second in _compositions())
+
+
+@cache
+def _first_halves() -> frozenset[str]:
+    """Characters that begin a canonical composition."""
+    return frozenset(first for first, _ in _compositions())
+
+
+@cache
+def _compositions() -> frozenset[tuple[str, str]]:
+    """The two characters that canonical compositions are made of; Hangul is composed by rule."""
+    pairs: set[tuple[str, str]] = set()
     for code in range(0x20000):
         parts = unicodedata.decomposition(chr(code)).split()
         if len(parts) == 2 and not parts[0].startswith("<"):
-            halves.add(chr(int(parts[1], 16)))
-    return frozenset(halves)
+            pairs.add((chr(int(parts[0], 16)), chr(int(parts[1], 16))))
+    return frozenset(pairs)
 
 
 def _fold(clean: str) -> Folded:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, get_args
 
-__all__ = ["KINDS", "Kind", "PersonalDatum", "find_personal_data"]
+__all__ = ["KINDS", "Kind", "PersonalDatum", "find_personal_data", "personal_data_stretches"]
 
 Kind = Literal["email", "iban", "id_number", "bank_card", "mobile", "phone"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -32,8 +32,9 @@ class PersonalDatum:
 
 _DASH = r"\-‐‑‒–—―−"
 _SEPARATOR = rf"[ {_DASH}]"
+_LOCAL_PART = r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+][A-Za-z0-9._%+'-]{0,63}"
 _EMAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9_%+][A-Za-z0-9._%+'-]{0,63}@"
+    rf"{_LOCAL_PART}@"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])"
 )
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
@@ -61,6 +62,8 @@ _PHONES = tuple(
         r"07\d{3} ?\d{6}|0[1-9]\d{8,10}",  # the same in one piece
     )
 )
+_TELLING = re.compile(r"[\d@]")
+"""One of these stands in all personal data."""
 _DATE = re.compile(
     r"(?<!\d)(?:\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})(?!\d)(?:[ T]\d{1,2}:?\d\d)?"
 )
@@ -75,16 +78,58 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 
+_PATTERNS = (_EMAIL, _IBAN, _ID_NUMBER, _MOBILE, *_PHONES, _DATE)
+_FEW_DIGITS = r"\d{1,39}"
+"""Longer pieces are in no datum: what goes on for ever is not held back for ever."""
+_NUMBER = (  # digits and all that a number of any kind may have between them
+    rf"(?<!\d)[+(]{{0,2}}{_FEW_DIGITS}(?:(?:[ .():/{_DASH}]{{1,4}}|[,T]|(?:转|ext\.?|x) ?){_FEW_DIGITS})*+"
+)
+_BEGUN = tuple(  # what may still become personal data, or turn out to be none, by what follows
+    re.compile(rf"(?:{shape})\Z")
+    for shape in (
+        rf"{_LOCAL_PART}(?:@(?:[A-Za-z0-9-]{{1,63}}\.){{0,8}}[A-Za-z0-9-]{{0,63}})?",
+        r"(?<![A-Za-z0-9])[A-Za-z](?:[A-Za-z](?:\d(?:\d(?:[ -]?[A-Za-z0-9]){0,30}[ -]?)?)?)?",
+        rf"{_NUMBER}(?:[ .():/{_DASH}]{{0,4}}|[TX,]|(?:转|ext\.?|x) ?|ex?)",
+        rf"(?=(?:\D{{0,6}}\d){{7}}){_NUMBER} ?[A-Za-z]{{1,7}}",  # a currency's name, or some other word
+        r"[+(]{1,2}",
+    )
+)
 
-def find_personal_data(text: str) -> tuple[PersonalDatum, ...]:
-    """What stands in clean ``text``, in order and without overlap: the longest wins, then the most specific."""
-    digits = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
-    found = [datum for find in _FINDERS for datum in find(digits)]
+
+def find_personal_data(text: str, begin: int = 0) -> tuple[PersonalDatum, ...]:
+    """What stands in clean ``text`` from ``begin`` on, in order and without overlap.
+
+    The longest wins, then the most specific. What stands before ``begin`` is seen as context only.
+    """
+    digits = _ascii_digits(text)
+    found = [datum for find in _FINDERS for datum in find(digits, begin)]
     kept: list[PersonalDatum] = []
     for datum in sorted(found, key=lambda d: (d.start - d.end, KINDS.index(d.kind), d.start)):
         if all(datum.end <= other.start or other.end <= datum.start for other in kept):
             kept.append(datum)
     return tuple(sorted(kept, key=lambda d: d.start))
+
+
+def personal_data_stretches(text: str, begin: int) -> Iterator[tuple[int, int]]:
+    """What must be judged whole, from ``begin`` on: each stretch that a pattern takes, whatever its checksum says.
+
+    One that what follows may still change or complete ends beyond the text.
+    """
+    digits = _ascii_digits(text)
+    for pattern in _BEGUN:
+        if begun := pattern.search(digits, begin):
+            yield begun.start(), len(text) + 1
+    if not _TELLING.search(digits, begin):
+        return
+    for pattern in _PATTERNS:
+        yield from (match.span() for match in pattern.finditer(digits, begin))
+    yield from ((card.start, card.end) for card in _bank_cards(digits, begin))
+
+
+def _ascii_digits(text: str) -> str:
+    if text.isascii():
+        return text
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
 
 
 def _datum(kind: Kind, text: str, start: int, end: int) -> PersonalDatum:
@@ -94,15 +139,15 @@ def _datum(kind: Kind, text: str, start: int, end: int) -> PersonalDatum:
     return PersonalDatum(kind, start, end, key)
 
 
-def _emails(text: str) -> Iterator[PersonalDatum]:
-    for match in _EMAIL.finditer(text):
+def _emails(text: str, begin: int) -> Iterator[PersonalDatum]:
+    for match in _EMAIL.finditer(text, begin):
         yield _datum("email", text, *match.span())
 
 
-def _ibans(text: str) -> Iterator[PersonalDatum]:
+def _ibans(text: str, begin: int) -> Iterator[PersonalDatum]:
     from stdnum import iban
 
-    for match in _IBAN.finditer(text):
+    for match in _IBAN.finditer(text, begin):
         start, end = match.span()
         while end - start >= 15:
             ends_whole = end == len(text) or not (text[end].isascii() and text[end].isalnum())
@@ -112,20 +157,20 @@ def _ibans(text: str) -> Iterator[PersonalDatum]:
             end -= 1
 
 
-def _id_numbers(text: str) -> Iterator[PersonalDatum]:
+def _id_numbers(text: str, begin: int) -> Iterator[PersonalDatum]:
     from stdnum.cn import ric
 
-    for match in _ID_NUMBER.finditer(text):
+    for match in _ID_NUMBER.finditer(text, begin):
         number = re.sub(r"[^0-9Xx]", "", match.group()).upper()
         if number[-1] == ric.calc_check_digit(number):
             yield _datum("id_number", text, *match.span())
 
 
-def _bank_cards(text: str) -> Iterator[PersonalDatum]:
+def _bank_cards(text: str, begin: int) -> Iterator[PersonalDatum]:
     """Whole groups of digits that together have 13 to 19 digits, an issuer's first digits and a Luhn sum."""
     from stdnum import luhn
 
-    for run in _DIGIT_GROUPS.finditer(text):
+    for run in _DIGIT_GROUPS.finditer(text, begin):
         groups = [(m.start() + run.start(), m.group()) for m in re.finditer(r"\d+", run.group())]
         lengths = [0, *accumulate(len(group) for _, group in groups)]
         for first in range(len(groups)):
@@ -146,16 +191,16 @@ def _grouped_like_a_card(groups: list[tuple[int, str]]) -> bool:
     return all(size >= 4 for size in sizes[:-1]) or all(size <= 2 for size in sizes)
 
 
-def _mobiles(text: str) -> Iterator[PersonalDatum]:
-    for match in _MOBILE.finditer(text):
+def _mobiles(text: str, begin: int) -> Iterator[PersonalDatum]:
+    for match in _MOBILE.finditer(text, begin):
         if _stands_for_itself(text, *match.span()):
             yield _datum("mobile", text, *match.span())
 
 
-def _phones(text: str) -> Iterator[PersonalDatum]:
-    dates = [match.span() for match in _DATE.finditer(text)]
+def _phones(text: str, begin: int) -> Iterator[PersonalDatum]:
+    dates = [match.span() for match in _DATE.finditer(text, begin)]
     for pattern in _PHONES:
-        for match in pattern.finditer(text):
+        for match in pattern.finditer(text, begin):
             start, end = match.span()
             dated = any(start < last and first < end for first, last in dates)
             enough = 7 <= sum(map(str.isdigit, match.group())) <= 18
@@ -171,7 +216,7 @@ def _stands_for_itself(text: str, start: int, end: int) -> bool:
     return not (_MONEY_BEFORE.search(before) or _MONEY_AFTER.match(text, end) or _NUMBERED.search(before.rstrip("\n")))
 
 
-_FINDERS: tuple[Callable[[str], Iterator[PersonalDatum]], ...] = (
+_FINDERS: tuple[Callable[[str, int], Iterator[PersonalDatum]], ...] = (
     _emails,
     _ibans,
     _id_numbers,

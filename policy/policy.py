@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from dialogue.faults import MessageTooLong, PolicyFault
 from dialogue.steps import Action, Finding
-from policy.answer_checks import whole_answer
+from policy.answer_checks import leaks, whole_answer
 from policy.language import detect
 from policy.masking import MASK, mask, replace_spans
 from policy.normalise import Normalised, normalise
-from policy.personal_data import find_personal_data
+from policy.personal_data import KINDS, PersonalDatum, find_personal_data, personal_data_stretches
 from policy.rules import ORDER, PolicyRules, TextKind
-from policy.template_tokens import defused_form, find_template_tokens
+from policy.template_tokens import defused_form, find_template_tokens, token_stretches
 from policy.words import ListedWord, WordList
 
 __all__ = ["InputCheck", "Policy", "PolicyRules", "ReviewVerdict", "check_rules"]
@@ -113,13 +113,46 @@ class Policy:
         ``no_citation``, made elsewhere; their action is set here. A ``quoted`` answer is made of passages, so
         its language, its repeats and its length are theirs.
         """
+        normalised = normalise(answer)
         findings = [
             *whole_answer(answer, expected_language, finish_reason, template_tokens, self.rules.output, quoted=quoted),
-            *self._output_words(answer),
-            *self._new_personal_data(answer, question, passages_text),
+            *self._output_words(normalised),
+            *self._new_personal_data(normalised, question, passages_text),
             *(self._judged(claim) for claim in claims),
         ]
         return tuple(sorted(findings, key=_by_span))
+
+    def check_flowing(self, text: Normalised, begin: int, template_tokens: Sequence[str] = ()) -> tuple[Finding, ...]:
+        """What ``check_output`` finds in a part of an answer, from ``begin`` in its clean text on, in order.
+
+        What only a whole answer has is left to the review; all personal data is taken for new.
+        """
+        original_begin = text.starts[begin] if begin < len(text.starts) else len(text.original)
+        findings = [
+            *leaks(text.original, template_tokens, self.rules.output, original_begin),
+            *self._output_words(text, begin),
+            *(self._output_datum(text, datum) for datum in find_personal_data(text.text, begin)),
+        ]
+        return tuple(sorted(findings, key=_by_span))
+
+    def stretches(self, text: Normalised, begin: int, template_tokens: Sequence[str] = ()) -> Iterator[tuple[int, int]]:
+        """Spans of the clean text, from ``begin`` on, that must be judged whole.
+
+        One that what follows may still change or complete ends beyond the clean text. Of what passes in any case
+        there are none.
+        """
+        output = self.rules.output
+        if {output.template_tokens, output.reasoning_leak} != {"pass"}:
+            yield from token_stretches(text, begin, template_tokens)
+        if {output.word_level_1, output.word_level_2, output.word_level_3} != {"pass"}:
+            yield from self._words.stretches(text, begin)
+        if any(output.of_kind(kind) != "pass" for kind in KINDS):
+            yield from personal_data_stretches(text.text, begin)
+
+    @property
+    def words_with_marks(self) -> bool:
+        """Whether a listed word begins with a mark that joins what stands before it."""
+        return self._words.beginnings.with_marks
 
     def verdict(self, findings: Iterable[Finding]) -> ReviewVerdict:
         """The sternest action among the findings; ``pass`` where there are none."""
@@ -159,22 +192,23 @@ class Policy:
             finding = _finding("personal_data", datum.kind, text.span(datum.start, datum.end), action)
             yield _Found(finding, datum.start, datum.end, MASK)
 
-    def _output_words(self, answer: str) -> Iterator[Finding]:
-        normalised = normalise(answer)
-        for match in self._words.find(normalised):
+    def _output_words(self, answer: Normalised, begin: int = 0) -> Iterator[Finding]:
+        for match in self._words.find(answer, begin):
             action: Action = getattr(self.rules.output, f"word_level_{match.level}")
-            yield _word_finding(match.level, match.category, normalised.span(match.start, match.end), action)
+            yield _word_finding(match.level, match.category, answer.span(match.start, match.end), action)
 
-    def _new_personal_data(self, answer: str, question: str, passages_text: str) -> Iterator[Finding]:
-        normalised = normalise(answer)
-        data = find_personal_data(normalised.text)
+    def _new_personal_data(self, answer: Normalised, question: str, passages_text: str) -> Iterator[Finding]:
+        data = find_personal_data(answer.text)
         if not data:
             return
         known = {datum.key for text in (question, passages_text) for datum in find_personal_data(normalise(text).text)}
         for datum in data:
             if datum.key not in known:
-                span = normalised.span(datum.start, datum.end)
-                yield _finding("personal_data_new", datum.kind, span, self.rules.output.of_kind(datum.kind))
+                yield self._output_datum(answer, datum)
+
+    def _output_datum(self, answer: Normalised, datum: PersonalDatum) -> Finding:
+        span = answer.span(datum.start, datum.end)
+        return _finding("personal_data_new", datum.kind, span, self.rules.output.of_kind(datum.kind))
 
     def _judged(self, claim: Finding) -> Finding:
         if claim.rule not in ("unsupported_claim", "citation_unsupported", "no_citation"):

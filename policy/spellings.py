@@ -21,9 +21,10 @@ from itertools import pairwise
 from policy.folding import is_ideograph
 from policy.normalise import Normalised, normalise
 
-__all__ = ["Spelling", "occurrences"]
+__all__ = ["LONGEST_GAP", "Spelling", "ends_before", "is_alphabetic", "occurrences", "spelled_out"]
 
-_LONGEST_GAP = 12
+LONGEST_GAP = 12
+"""Characters that may stand between two of a word's as dressing."""
 _SHORT_WORD = 3
 _CONTRACTED = frozenset({"ll", "s", "re", "ve", "d", "m", "t"})
 
@@ -55,7 +56,7 @@ def occurrences(text: Normalised, start: int, spelling: Spelling) -> Iterator[tu
     ranges = _one_run(text, start, spelling) if len(spelling.counts) == 1 else _runs(text, start, spelling)
     positions = text.folded.positions
     for first, last in ranges:
-        if _ends_before(text, first) and _ends_after(text, last) and _gaps_belong(text, start, first, last, spelling):
+        if ends_before(text, first) and _ends_after(text, last) and _gaps_belong(text, start, first, last, spelling):
             yield positions[first], positions[last] + 1
 
 
@@ -87,7 +88,7 @@ def _furthest(text: Normalised, needed: int, limit: int, run: int, folded_at: in
     at = needed
     while True:
         length = spelling.counts[run] + abs(at - needed)
-        bounded = _ends_before(text, at) if step < 0 else _ends_after(text, at)
+        bounded = ends_before(text, at) if step < 0 else _ends_after(text, at)
         if bounded and _may_repeat(text, folded_at, length, run, spelling):
             best = at
         if at == limit or abs(positions[at + step] - positions[at]) > 1:
@@ -96,14 +97,20 @@ def _furthest(text: Normalised, needed: int, limit: int, run: int, folded_at: in
 
 
 def _one_run(text: Normalised, start: int, spelling: Spelling) -> Iterator[tuple[int, int]]:
-    """A word of one repeated character: each stretch without gaps, and all of them together."""
-    positions = text.folded.positions
-    first, behind = text.folded.runs[start], text.folded.runs[start + 1]
-    begins = [first, *(i for i in range(first + 1, behind) if positions[i] - positions[i - 1] > 1)]
-    stretches = list(zip(begins, [*(b - 1 for b in begins[1:]), behind - 1], strict=True))
-    for begin, last in stretches if len(stretches) == 1 else [*stretches, (first, behind - 1)]:
+    """A word of one repeated character: each stretch without gaps, and those together that dressing keeps apart."""
+    stretches = _stretches(text, start, 0)
+    together = _stretches(text, start, len(text.text) if spelling.separated else LONGEST_GAP)
+    for begin, last in dict.fromkeys((*stretches, *together)):
         if _may_repeat(text, start, last - begin + 1, 0, spelling):
             yield begin, last
+
+
+def _stretches(text: Normalised, run: int, gap: int) -> list[tuple[int, int]]:
+    """The run's folded positions, parted where more than ``gap`` other characters stand between two."""
+    positions = text.folded.positions
+    first, behind = text.folded.runs[run], text.folded.runs[run + 1]
+    begins = [first, *(i for i in range(first + 1, behind) if positions[i] - positions[i - 1] - 1 > gap)]
+    return list(zip(begins, [*(b - 1 for b in begins[1:]), behind - 1], strict=True))
 
 
 def _may_repeat(text: Normalised, folded_at: int, seen: int, run: int, spelling: Spelling) -> bool:
@@ -115,7 +122,7 @@ def _may_repeat(text: Normalised, folded_at: int, seen: int, run: int, spelling:
     return is_ideograph(character) or sum(spelling.counts) > _SHORT_WORD or seen > 2
 
 
-def _ends_before(text: Normalised, first: int) -> bool:
+def ends_before(text: Normalised, first: int) -> bool:
     """Whether no word or number goes on to the left of this folded position."""
     positions, clean = text.folded.positions, text.text
     at = positions[first]
@@ -136,10 +143,11 @@ def _ends_after(text: Normalised, last: int) -> bool:
 def _same_word(left: str, right: str) -> bool:
     if left.isdigit() or right.isdigit():
         return left.isdigit() and right.isdigit()
-    return _alphabetic(left) and _alphabetic(right)
+    return is_alphabetic(left) and is_alphabetic(right)
 
 
-def _alphabetic(character: str) -> bool:
+def is_alphabetic(character: str) -> bool:
+    """Whether words of such letters end where another character stands."""
     return character.isalpha() and not is_ideograph(character)
 
 
@@ -154,25 +162,25 @@ def _gaps_belong(text: Normalised, start: int, first: int, last: int, spelling: 
         here, there = bisect_right(runs, i) - 1 - start, bisect_right(runs, i + 1) - 1 - start
         if (here, there) in spelling.separated:
             continue
-        if right - left - 1 > _LONGEST_GAP or not _may_dress(clean, left, right):
+        if right - left - 1 > LONGEST_GAP or not _may_dress(clean, left, right):
             return False
-        letters = _alphabetic(clean[left]) and _alphabetic(clean[right])
+        letters = is_alphabetic(clean[left]) and is_alphabetic(clean[right])
         spaced = spaced or (letters and any(map(str.isspace, clean[left + 1 : right])))
-    return not spaced or _spelled_out(clean, positions[first : last + 1])
+    return not spaced or spelled_out(clean, positions[first : last + 1])
 
 
 def _may_dress(clean: str, left: int, right: int) -> bool:
     """Whether ``clean[left + 1:right]`` may be a mark put into a word."""
     if clean[left].isdigit() and clean[right].isdigit():
         return False
-    if clean[left + 1 : right] not in ("'", "’") or not _alphabetic(clean[left]):
+    if clean[left + 1 : right] not in ("'", "’") or not is_alphabetic(clean[left]):
         return True
     end = right
-    while end < len(clean) and _alphabetic(clean[end]):
+    while end < len(clean) and is_alphabetic(clean[end]):
         end += 1
     return clean[right:end].casefold() not in _CONTRACTED
 
 
-def _spelled_out(clean: str, at: Sequence[int]) -> bool:
+def spelled_out(clean: str, at: Sequence[int]) -> bool:
     """Whether no two different letters stand together."""
     return all(there - here != 1 or clean[here].casefold() == clean[there].casefold() for here, there in pairwise(at))

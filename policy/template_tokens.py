@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from dialogue.steps import Finding
 from policy.masking import replace_spans
-from policy.normalise import normalise
+from policy.normalise import Normalised, is_plain, normalise
 
-__all__ = ["FAMILY_TOKENS", "defuse", "defused_form", "find_template_tokens"]
+__all__ = ["FAMILY_TOKENS", "defuse", "defused_form", "find_template_tokens", "token_stretches"]
 
 FAMILY_TOKENS = (
     "<s>",
@@ -50,19 +51,44 @@ FAMILY_TOKENS = (
 
 _SHAPES = (
     r"<[|｜][^<>|｜‹›\n]{1,64}[|｜]>",  # ChatML, Llama 3, Phi, GLM, DeepSeek (full-width bars)
-    r"<\s*/?\s*think(?:ing)?\s*>",
+    r"<\s*+/?\s*+think(?:ing)?\s*+>",
 )
+_SHAPES_BEGUN = (
+    r"<(?:[|｜](?:[^<>|｜‹›\n]{0,64}|[^<>|｜‹›\n]{1,64}[|｜]))?\Z",
+    r"<\s*+/?\s*+(?:t(?:h(?:i(?:n(?:k(?:i(?:n(?:g)?)?)?)?)?)?)?\s*+)?\Z",
+)
+"""What may still become one of the shapes."""
 _BRACKETS = "<>|｜[]{}"
 
 
-def find_template_tokens(text: str, tokens: Sequence[str] = ()) -> tuple[tuple[int, int], ...]:
-    """Spans in ``text`` of the given tokens, the families' and their forms before and after NFKC, in order."""
+def find_template_tokens(text: str, tokens: Sequence[str] = (), begin: int = 0) -> tuple[tuple[int, int], ...]:
+    """Spans in ``text[begin:]`` of the given tokens, the families' and their forms before and after NFKC, in order."""
     pattern = _pattern(tuple(tokens))
-    spans = {match.span() for match in pattern.finditer(text)}
-    if not text.isascii():
+    spans = {match.span() for match in pattern.finditer(text, begin)}
+    if not is_plain(text):
         normalised = normalise(text)
-        spans |= {normalised.span(*match.span()) for match in pattern.finditer(normalised.text)}
+        clean_begin = bisect_left(normalised.starts, begin)
+        spans |= {normalised.span(*match.span()) for match in pattern.finditer(normalised.text, clean_begin)}
     return tuple(_apart(spans))
+
+
+def token_stretches(text: Normalised, begin: int, tokens: Sequence[str] = ()) -> Iterator[tuple[int, int]]:
+    """Spans in the clean text, from ``begin`` on, of what is a token before or after NFKC.
+
+    What may still become one ends beyond the clean text.
+    """
+    pattern, begun = _pattern(tuple(tokens)), _begun(tuple(tokens))
+    behind = len(text.text) + 1
+    yield from (match.span() for match in pattern.finditer(text.text, begin))
+    if open_end := begun.search(text.text, begin):
+        yield open_end.start(), behind
+    if is_plain(text.original):
+        return
+    original_begin = text.starts[begin] if begin < len(text.starts) else len(text.original)
+    for match in pattern.finditer(text.original, original_begin):
+        yield bisect_right(text.ends, match.start()), bisect_left(text.starts, match.end())
+    if open_end := begun.search(text.original, original_begin):
+        yield bisect_right(text.ends, open_end.start()), behind
 
 
 def defuse(text: str, tokens: Sequence[str] = ()) -> tuple[str, tuple[Finding, ...]]:
@@ -94,11 +120,33 @@ def defused_form(token: str, tokens: Sequence[str] = ()) -> str:
 
 @lru_cache(maxsize=16)
 def _pattern(tokens: tuple[str, ...]) -> re.Pattern[str]:
-    literal = {token for token in (*tokens, *FAMILY_TOKENS) if len(token.strip()) > 1}
-    literal |= {unicodedata.normalize("NFKC", token) for token in literal}
-    longest_first = sorted(literal, key=lambda token: (-len(token), token))
+    longest_first = sorted(_literal(tokens), key=lambda token: (-len(token), token))
     alternatives = (*map(re.escape, longest_first), *_SHAPES)
     return re.compile("|".join(alternatives), re.IGNORECASE)
+
+
+@lru_cache(maxsize=16)
+def _begun(tokens: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches where the text's end may go on to be a token."""
+    alternatives = (*_SHAPES_BEGUN, rf"{_beginnings(_literal(tokens))}\Z")
+    return re.compile("|".join(alternatives), re.IGNORECASE)
+
+
+def _literal(tokens: tuple[str, ...]) -> set[str]:
+    literal = {token for token in (*tokens, *FAMILY_TOKENS) if len(token.strip()) > 1}
+    return literal | {unicodedata.normalize("NFKC", token) for token in literal}
+
+
+def _beginnings(tokens: Iterable[str]) -> str:
+    """A pattern of every beginning of every token: ``ab``, ``ac`` -> ``(?:a(?:b|c)?)``."""
+    rests: dict[str, list[str]] = {}
+    for token in tokens:
+        rests.setdefault(token[0].lower(), []).append(token[1:])
+    branches = [
+        re.escape(first) + (f"{_beginnings(filter(None, rest))}?" if any(rest) else "")
+        for first, rest in sorted(rests.items())
+    ]
+    return f"(?:{'|'.join(branches)})"
 
 
 def _apart(spans: set[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dialogue.faults import PolicyFault
+from policy.beginnings import Beginnings
 from policy.folding import convert_script, fold_character, is_ideograph
 from policy.normalise import Normalised, normalise
 from policy.spellings import Spelling, occurrences
@@ -62,16 +64,34 @@ class WordList:
         """
         return cls(word for path in paths for word in _read(path))
 
-    def find(self, text: Normalised) -> tuple[WordMatch, ...]:
-        """The listed words in the clean text, in order; of nested ones the sternest and longest."""
-        if self._automaton is None:
-            return ()
+    def find(self, text: Normalised, begin: int = 0) -> tuple[WordMatch, ...]:
+        """The listed words in the clean text from ``begin`` on, in order; of nested ones the sternest and longest."""
+        return tuple(_outermost(self._candidates(text, begin)))
+
+    def stretches(self, text: Normalised, begin: int) -> Iterator[tuple[int, int]]:
+        """What must be judged whole, from ``begin`` on, nested and allowed words too.
+
+        One that what follows may still change or complete ends beyond the clean text.
+        """
+        yield from ((match.start, match.end) for match in self._candidates(text, begin))
+        first = self.beginnings.first(text, begin)
+        if first is not None:
+            yield first, len(text.text) + 1
+
+    @cached_property
+    def beginnings(self) -> Beginnings:
+        """Made when first asked for: only a text that is shown while it flows needs it."""
+        return Beginnings(spelling for spellings in self._spellings for _, spelling in spellings)
+
+    def _candidates(self, text: Normalised, begin: int) -> list[WordMatch]:
         found: list[WordMatch] = []
+        if self._automaton is None:
+            return found
         for index, start, _ in self._automaton.find_matches_as_indexes(text.folded.text, overlapping=True):
             for listed, spelling in self._spellings[index]:
                 spans = occurrences(text, start, spelling)
                 found.extend(WordMatch(*span, listed.level, listed.category) for span in spans)
-        return tuple(_outermost(found))
+        return [match for match in found if match.start >= begin]
 
 
 def _read(path: Path) -> Iterator[ListedWord]:

@@ -21,6 +21,7 @@ DECISIONS = {
     "conversation-closed": (409, False),
     "conversation-busy": (429, False),
     "no-such-review": (404, False),
+    "no-such-turn": (404, False),
     "nothing-to-cancel": (409, False),
     "settings": (500, False),
     "model": (500, False),

@@ -105,7 +105,7 @@ BAD = [
     ),
     (
         "tenants: {a: {stream: opn}}",
-        ":1: tenants.a.stream: must be after-review or open, but is 'opn'. Did you mean open?",
+        ":1: tenants.a.stream: must be gated, after-review or open, but is 'opn'. Did you mean open?",
     ),
     ("knowledge:\n  threshold: .nan", ":2: knowledge.threshold: must be a finite number, but is nan"),
     ("temporal:\n  address: here", ":2: temporal.address: must be host:port, but is 'here'"),
