@@ -23,6 +23,7 @@ pytestmark = pytest.mark.xdist_group("chat-page")
 
 PATIENT = 30_000  # milliseconds: two busy cores
 expect.set_options(timeout=PATIENT)
+SILENCE = 20_001  # milliseconds after which the page asks whether anybody is there
 QUESTION = "How long do I have to send back shoes I bought online?"
 PASSAGE = (
     "Shoes and clothes bought online can be sent back within 30 days from delivery, unworn and in "
@@ -230,6 +231,49 @@ async def test_a_dropped_connection_is_taken_up_again(page: Page, server: PageSe
     await expect(page.locator(".answer")).to_contain_text("three")
     assert await _text(page) == "one two three"
     await expect(page.locator("#trouble")).to_be_hidden()
+
+
+async def test_a_connection_that_died_without_a_word_is_noticed(page: Page, server: PageServer) -> None:
+    """After a long silence the page asks; no answer to that either, and it comes back on a new connection."""
+    await page.clock.install()
+    await page.reload()
+    turn = await _ask(page, server)
+    await turn.tokens("one ")
+    await expect(page.locator(".answer")).to_have_text("one ")
+    await page.clock.fast_forward(SILENCE)
+    await server.sent("ping")
+    await turn.tokens("two ")
+    await expect(page.locator(".answer")).to_contain_text("two")
+    server.mute = True
+    await page.clock.fast_forward(SILENCE)
+    await server.sent("ping", 2)
+    await page.clock.fast_forward(SILENCE)
+    await expect(page.locator("#trouble")).to_have_text("The connection was lost. Trying again…")
+    await page.clock.fast_forward(SILENCE)
+    await server.sent("resume")
+    await turn.tokens("three")
+    await expect(page.locator(".answer")).to_contain_text("three")
+    assert await _text(page) == "one two three"
+
+
+async def test_a_full_browser_costs_nothing(page: Page, server: PageServer) -> None:
+    """Where what was shown cannot be kept, its ids can, and all of it is told again."""
+    await page.add_init_script("""
+        const keep = Storage.prototype.setItem;
+        Storage.prototype.setItem = function (name, value) {
+            if (value.length > 3000) throw new DOMException("full", "QuotaExceededError");
+            keep.call(this, name, value);
+        };
+    """)
+    await page.reload()
+    turn = await _ask(page, server)
+    await turn.tokens("long " * 1000)
+    await expect(page.locator(".answer")).to_contain_text("long")
+    await page.reload()
+    assert (await server.sent("resume"))["after"] == 0
+    await turn.tokens("end")
+    await expect(page.locator(".answer")).to_contain_text("end")
+    assert await _text(page) == "long " * 1000 + "end"
 
 
 async def test_a_message_into_a_dead_connection_is_said_once(page: Page, server: PageServer) -> None:

@@ -103,6 +103,8 @@ class PageServer:
     locked: bool = False
     deaf: bool = False
     """Whether new connections are closed at once, as by a gateway that restarts."""
+    mute: bool = False
+    """Whether a ping is left unanswered, as by a peer that is gone without a word."""
     turns: list[PageTurn] = field(default_factory=list)
     heard: list[dict[str, Any]] = field(default_factory=list)
     waiting: list[dict[str, Any]] = field(default_factory=list)
@@ -239,7 +241,7 @@ class PageServer:
         elif message["type"] == "resume":
             number, after = message["turn"], message["after"]
             turn = next(one for one in self.turns if one.number == number)
-        elif message["type"] == "ping":
+        elif message["type"] == "ping" and not self.mute:
             await socket.send_json({"type": "pong"})
         await self._hear(message)
         return turn, after
