@@ -79,7 +79,7 @@ export class Conversation {
   }
 
   askToStop(turn) {
-    this.socket.send({ type: "cancel", ...this.place(turn) });
+    this.socket.send({ type: "cancel", ref: turn.messageId, ...this.place(turn) });
   }
 
   feedback(turn, score, comment = "") {
@@ -103,19 +103,8 @@ export class Conversation {
 
   hear(event) {
     const turn = this.turnOf(event);
-    if (event.type === "error" && event.status === 401) {
-      this.socket.close();
-      this.locked(); // with a key the connection is opened again, and what is under way said again
-      return;
-    }
-    if (event.type === "error" && (turn ?? this.flowing)?.resuming) {
-      this.lookUp(turn ?? this.flowing); // its stream is gone; the answer is not
-      return;
-    }
-    if (!turn) {
-      if (event.type === "error") this.refused(event);
-      return;
-    }
+    if (event.type === "error" && this.refusal(turn, event)) return;
+    if (!turn) return;
     turn.resuming = false;
     if (!take(turn, event, Date.now())) return;
     this.changed(turn, event);
@@ -123,6 +112,25 @@ export class Conversation {
     if (!flows(turn)) this.keep();
     else this.keepSoon();
     if (turn.state === "waiting") this.lookUp(turn);
+  }
+
+  /** Takes an error that does not end a turn. */
+  refusal(turn, event) {
+    if (event.status === 401 || event.field === "key") {
+      this.socket.close();
+      this.locked(); // with a key the connection is opened again, and what is under way said again
+    } else if (turn?.resuming) {
+      this.lookUp(turn); // its stream is gone; the answer is not
+    } else if (event.about === "cancel") {
+      if (turn) turn.stopping = false;
+      if (turn) this.changed(turn, null);
+      if (event.status !== 409) this.refused(event); // 409: it was answered in that moment
+    } else if (!turn) {
+      this.refused(event);
+    } else {
+      return false;
+    }
+    return true;
   }
 
   turnOf(event) {
@@ -212,7 +220,9 @@ export class Conversation {
       sessionStorage.setItem(KEPT, JSON.stringify({ id, turns }));
     } catch {
       // Too much for the browser: with the ids it can all be told again.
-      const least = turns.map(({ messageId, question, turn, state }) => ({ ...asked(messageId, question, null), turn, state }));
+      const least = turns.map(({ messageId, question, turn, state }) => {
+        return { ...asked(messageId, question, null), turn, state };
+      });
       sessionStorage.setItem(KEPT, JSON.stringify({ id, turns: least }));
     }
   }

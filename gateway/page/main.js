@@ -19,7 +19,13 @@ const views = new Map();
 const tenantAsked = new URLSearchParams(location.search).get("tenant");
 let scopes = [];
 
-const conversation = new Conversation({ changed, reset: showAll, lost: showLost, refused: showRefused, locked: askForKey });
+const conversation = new Conversation({
+  changed,
+  reset: showAll,
+  lost: showLost,
+  refused: showRefused,
+  locked: askForKey,
+});
 const reviews = new Reviews(byId("reviews"), byId("reviewing"), conversation);
 const actions = {
   again: (turn) => say(turn.question),

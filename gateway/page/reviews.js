@@ -6,10 +6,12 @@ import { words } from "./words.js";
 
 const LOOK_EVERY = 30_000;
 
+const nameOf = ({ conversation, turn }) => `${conversation} ${turn}`;
+
 export class Reviews {
   /** `element` holds the list, `opener` is the button that shows it in the place of the conversation. */
   constructor(element, opener, conversation) {
-    Object.assign(this, { element, opener, conversation, waiting: [], failed: false });
+    Object.assign(this, { element, opener, conversation, waiting: [], decided: new Set(), failed: false });
     opener.addEventListener("click", () => (this.element.hidden ? this.open() : this.hide()));
   }
 
@@ -46,13 +48,18 @@ export class Reviews {
   }
 
   async look() {
-    try {
-      this.waiting = (await api.reviews(this.conversation.tenant)).reviews;
-      this.failed = false;
-    } catch {
-      this.failed = true;
+    const answered = await api.reviews(this.conversation.tenant).catch(() => null);
+    const before = this.key();
+    this.failed = answered === null;
+    if (!this.failed) {
+      const { reviews } = answered;
+      this.waiting = reviews.filter((one) => !this.decided.has(nameOf(one))); // it was asked before one was decided
     }
-    this.show();
+    if (this.key() !== before) this.show(); // else what is being written in it stays
+  }
+
+  key() {
+    return `${this.failed} ${this.waiting.map(nameOf)}`;
   }
 
   show() {
@@ -110,7 +117,8 @@ export class Reviews {
       told.textContent = problem.message || words.notSaved;
       return;
     }
-    this.waiting = this.waiting.filter((one) => one.conversation !== conversation || one.turn !== turn);
+    this.decided.add(nameOf({ conversation, turn }));
+    this.waiting = this.waiting.filter((one) => !this.decided.has(nameOf(one)));
     this.label();
     card.querySelectorAll("button, textarea, input").forEach((control) => (control.disabled = true));
     told.textContent = words.decided[decision];

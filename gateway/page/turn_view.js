@@ -1,4 +1,4 @@
-// One turn on the page: the question, the six marks, the reasoning folded away, the answer, and what may be done with it.
+// One turn on the page: question, six marks, reasoning folded away, answer, and what may be done with it.
 
 import { AnswerText } from "./answer.js";
 import { button, drawing, isPage, make } from "./elements.js";
@@ -20,18 +20,19 @@ export function doing(turn) {
   return turn.attempt > 1 ? words.again(step) : step;
 }
 
-/** What to do about an error, by its status. */
-function wayOut(status) {
-  const ways = { 401: "doKey", 403: "doKey", 404: "doGone", 409: "doClosed", 413: "doLong", 422: "doWrong", 429: "doBusy" };
-  if (status in ways) return words[ways[status]];
-  return status === 502 || status === 503 || status === 504 ? words.doAway : words.doAgain;
-}
+const WAYS_OUT = {
+  403: "doKey", 404: "doGone", 409: "doClosed", 413: "doLong", 422: "doWrong", 429: "doBusy", 503: "doAway",
+};
+
+/** What to do about an error. */
+const wayOut = (status) => words[WAYS_OUT[status] ?? "doAgain"];
 
 export class TurnView {
   /** `actions`: `again(turn)`, `feedback(turn, score, comment)`; `isOperator()` says whether a trace link is shown. */
   constructor(turn, actions) {
     Object.assign(this, { turn, actions });
-    this.marks = make("span", { class: "marks", "aria-hidden": "true" }, ...STEPS.map((step) => make("i", { title: words[step] })));
+    const marks = STEPS.map((step) => make("i", { title: words[step] }));
+    this.marks = make("span", { class: "marks", "aria-hidden": "true" }, ...marks);
     this.doing = make("span", { class: "doing" });
     this.progress = make("p", { class: "progress small" }, this.marks, this.doing);
     this.thought = make("summary");
@@ -43,8 +44,10 @@ export class TurnView {
     this.after = make("div", { class: "after small", hidden: true });
     this.text = new AnswerText(this.answer, (number) => this.open(number), (number) => this.nameOf(number));
     this.thoughts = new AnswerText(this.reasoning);
-    const question = make("h2", { class: "question" }, make("span", { class: "unseen" }, `${words.you}: `), turn.question);
-    this.element = make("article", {}, question, this.progress, this.thinking, this.notice, this.answer, this.sources, this.after);
+    const you = make("span", { class: "unseen" }, `${words.you}: `);
+    const question = make("h2", { class: "question" }, you, turn.question);
+    const parts = [this.progress, this.thinking, this.notice, this.answer, this.sources, this.after];
+    this.element = make("article", {}, question, ...parts);
     this.update();
   }
 
@@ -188,7 +191,8 @@ export class TurnView {
   }
 
   commentForm(score) {
-    const text = make("input", { type: "text", maxlength: "2000", "aria-label": words.comment, placeholder: words.comment });
+    const name = { "aria-label": words.comment, placeholder: words.comment };
+    const text = make("input", { type: "text", maxlength: "2000", ...name });
     const submit = async (event) => {
       event.preventDefault();
       if (text.value.trim() && !(await this.give(score, text.value.trim()))) return;

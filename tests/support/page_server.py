@@ -237,7 +237,7 @@ class PageServer:
                 await turn.send("accepted", message_id=turn.message_id)
                 self.turns.append(turn)
         elif message["type"] == "resume" and self.lost_logs:
-            await socket.send_json({"type": "error", "status": 404, "title": "Gone", "detail": "no such stream"})
+            await socket.send_json({"type": "error", "about": "resume", "ref": message["ref"], "status": 404})
         elif message["type"] == "resume":
             number, after = message["turn"], message["after"]
             turn = next(one for one in self.turns if one.number == number)
