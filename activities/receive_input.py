@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 from temporalio import activity
@@ -12,21 +13,31 @@ from activities.turn_plan import TurnPlanner
 from dialogue.steps import ReceivedInput, ReceiveInput
 from model_runtime.tokenizer import Tokenizer
 from policy.policy import InputCheck
+from records.caller_tokens import CallerTokens
 
 __all__ = ["ReceiveInputStep"]
 
 
 class ReceiveInputStep:
-    """``tokenizers`` by the digest of their model."""
+    """``tokenizers`` by the digest of their model. ``callers`` tells whether tenant and user are believed."""
 
-    def __init__(self, planner: TurnPlanner, tokenizers: Mapping[str, Tokenizer], events: StreamEvents) -> None:
+    def __init__(
+        self,
+        planner: TurnPlanner,
+        tokenizers: Mapping[str, Tokenizer],
+        events: StreamEvents,
+        callers: CallerTokens | None = None,
+    ) -> None:
         self._planner = planner
         self._tokenizers = tokenizers
         self._events = events
+        self._callers = callers or CallerTokens()
 
     @activity.defn(name="receive_input")
     async def receive_input(self, request: ReceiveInput) -> ReceivedInput:
-        """Raises UnknownTenant, UnknownModel, MessageTooLong."""
+        """Raises CallerRefused, UnknownTenant, UnknownModel, MessageTooLong."""
+        said_at = time.time() if request.said_at is None else request.said_at
+        self._callers.verify(request.caller, request.turn.tenant, request.user, at=said_at)
         plan = self._planner.plan(request)
         await self._events.accepted(request.turn, request.message_id, request.text)
         tokenizer = self._tokenizers[plan.model.digest]

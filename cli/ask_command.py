@@ -15,7 +15,7 @@ async def ask(question: str, /, *, tenant: Tenant = "default", user: User = "ano
     question
         What is asked.
     """
-    from cli.connected import conversations, known_tenant
+    from cli.connected import caller_token, conversations, known_tenant
     from cli.console import output, print_json
     from cli.tables import reply_view
     from dialogue.messages import DialogueStart
@@ -23,7 +23,8 @@ async def ask(question: str, /, *, tenant: Tenant = "default", user: User = "ano
     from settings.load import load
 
     settings = load()
-    start = DialogueStart(question=question, tenant=known_tenant(settings, tenant), user=user)
+    caller = caller_token(settings, known_tenant(settings, tenant), user)
+    start = DialogueStart(question=question, tenant=tenant, user=user, caller=caller)
     connected = await conversations(settings)
     reply = await connected.ask(start)
     if isinstance(reply, Pending):  # not reached: no bound was given

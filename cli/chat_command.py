@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from dialogue.turn import Reply
     from gateway.conversations import Conversations
-    from records.token_log import TokenLog
-    from settings.schema import Settings
+    from gateway.turn_streams import TurnStreams
+    from records.caller_tokens import CallerTokens
+    from settings.schema import Settings, TenantSettings
 
 __all__ = ["chat"]
 
@@ -58,10 +60,12 @@ class _Talk:
 
     console: Console
     conversations: Conversations
-    log: TokenLog
+    streams: TurnStreams
+    stack: AsyncExitStack
+    callers: CallerTokens
     tenant: str
+    settings: TenantSettings
     user: str
-    show: bool
     conversation: str
     fresh: bool
     last: Reply | None = None
@@ -80,10 +84,13 @@ class _Talk:
         from cli.tables import reply_view
         from dialogue.messages import Say
 
-        message = Say(message_id=f"cli-{ULID()}", text=text, tenant=self.tenant, user=self.user)
-        live = LiveAnswer(self.console, show=self.show)
+        caller = self.callers.sign(self.tenant, self.user)
+        message = Say(message_id=f"cli-{ULID()}", text=text, tenant=self.tenant, user=self.user, caller=caller)
+        live = LiveAnswer(self.console)
         with live.live():
-            self.last = await say(self.conversations, self.log, self.conversation, message, live, fresh=self.fresh)
+            self.last = await say(
+                self.conversations, self.streams, self.settings, self.conversation, message, live, fresh=self.fresh
+            )
         self.fresh = False
         self.console.print(reply_view(self.last, steps=False, answer=not live.finish(self.last)))
 
@@ -109,20 +116,31 @@ class _Talk:
             self.console.print(reply_view(self.last, trace=trace, answer=False))
 
     async def close(self) -> None:
-        await self.log.close()
+        await self.stack.aclose()
 
 
 async def _open(settings: Settings, console: Console, tenant: str, user: str, conversation: str | None) -> _Talk:
     from cli.connected import conversations
-    from records.open_token_log import open_token_log
-    from settings.layout import Layout
+    from gateway.turn_streams import open_streams
+    from records.caller_tokens import CallerTokens
 
     connected = await conversations(settings)
     if conversation is not None:
         await connected.transcript(conversation, tenant)  # one that is not ours is refused before the first question
-    log = open_token_log(settings.records, Layout.of(settings))
-    show = settings.tenants[tenant].stream == "open"
-    talk = _Talk(console, connected, log, tenant, user, show, conversation or "", fresh=conversation is None)
+    stack = AsyncExitStack()
+    streams = await stack.enter_async_context(open_streams(settings, connected.trace_url))
+    talk = _Talk(
+        console,
+        connected,
+        streams,
+        stack,
+        CallerTokens.open(settings),
+        tenant,
+        settings.tenants[tenant],
+        user,
+        conversation or "",
+        fresh=conversation is None,
+    )
     if conversation is None:
         talk.begin()
     if sys.stdin.isatty():

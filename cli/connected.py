@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gateway.conversations import Conversations
     from settings.schema import Settings
 
-__all__ = ["conversations", "known_tenant"]
+__all__ = ["caller_token", "conversations", "known_tenant"]
 
 
 async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conversations:
@@ -31,3 +31,10 @@ def known_tenant(settings: Settings, tenant: str) -> str:
             field="tenant",
         )
     return tenant
+
+
+def caller_token(settings: Settings, tenant: str, user: str) -> str | None:
+    """What vouches for a message of this command, where the site asks for that. Raises SettingsFault."""
+    from records.caller_tokens import CallerTokens
+
+    return CallerTokens.open(settings).sign(tenant, user)

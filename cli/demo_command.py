@@ -54,11 +54,11 @@ async def demo() -> None:
 async def _converse(settings: Settings, console: Console) -> None:
     from ulid import ULID
 
-    from cli.connected import conversations
+    from cli.connected import caller_token, conversations
     from cli.stages import working
     from cli.tables import reply_view, said
     from dialogue.faults import ParleyFault
-    from dialogue.messages import Say
+    from dialogue.messages import ANONYMOUS, Say
     from dialogue.turn import Reply
     from gateway.conversations import new_conversation_id
 
@@ -67,7 +67,8 @@ async def _converse(settings: Settings, console: Console) -> None:
     for number, question in enumerate(QUESTIONS):
         console.print()
         console.print(said("you", question))
-        message = Say(message_id=f"demo-{ULID()}", text=question, seed=SEED)
+        caller = caller_token(settings, "default", ANONYMOUS)
+        message = Say(message_id=f"demo-{ULID()}", text=question, seed=SEED, caller=caller)
         with working(console, "answering"):
             reply = await connected.say(conversation, message, fresh=number == 0, opened_by="demo")
         if not isinstance(reply, Reply):  # not reached: no bound was given

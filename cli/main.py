@@ -30,7 +30,9 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("Look after", "kb", "cli.kb_command:app", "Add, list, search and remove documents."),
     ("Look after", "model", "cli.model_command:app", "Bring in, build, promote and roll back models."),
     ("Look after", "intents", "cli.intents_command:app", "Check an intents file."),
+    ("Look after", "keys", "cli.keys_command:app", "Make, list and revoke API keys; sign caller tokens."),
     ("Look after", "config", "cli.config_command:app", "Check, show and describe temporal.yaml."),
+    ("Look after", "tls", "cli.tls_command:app", "Make certificates to try TLS out."),
     ("Look after", "doctor", "cli.doctor_command:app", "Check this installation: each line ok, or what to do."),
     ("Look after", "version", "cli.version_command:version", "Show the versions of Parley and what it stands on."),
 )

@@ -1,4 +1,4 @@
-"""Says something and shows the answer while it is made, from the token log."""
+"""Says something and shows the answer while it is made, as far as the tenant's policy lets it be seen."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cli.console import plain
-from dialogue.faults import ParleyFault, RecordsFault, UnknownConversation
-from dialogue.messages import Say, TurnKey
+from dialogue.messages import Say, text_digest
 from dialogue.turn import Reply
 
 if TYPE_CHECKING:
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from gateway.conversations import Conversations
-    from records.token_log import StreamEvent, TokenLog
+    from gateway.events import TurnEvent
+    from gateway.turn_streams import TurnStreams
+    from settings.schema import TenantSettings
 
 __all__ = ["LiveAnswer", "say"]
 
@@ -30,15 +31,13 @@ _DOING = {
     "review_answer": "reviewing",
     "return_answer": "sending",
 }
-_LOOK_SECONDS = 0.05
 
 
 class LiveAnswer:
-    """Shows the events of one turn. ``show``: whether the tenant lets a reader see tokens before the review."""
+    """Shows the events of one turn."""
 
-    def __init__(self, console: Console, *, show: bool) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._show = show
         self._status: Status | None = None
         self._tokens = 0
         self.shown = ""
@@ -53,12 +52,11 @@ class LiveAnswer:
             yield self
         self._status = None
 
-    def take(self, event: StreamEvent) -> None:
+    def take(self, event: TurnEvent) -> None:
         """Shows one event."""
         if event.kind == "step":
             self._say(_DOING.get(str(event.data.get("step")), "working"))
         elif event.kind == "retry":
-            self._withdraw()
             self._say(f"writing again: {event.data.get('why', '')}")
         elif event.kind == "retract":
             self._withdraw()
@@ -69,10 +67,6 @@ class LiveAnswer:
             self._token(str(event.data.get("text", "")))
 
     def _token(self, text: str) -> None:
-        self._tokens += 1
-        if not self._show:
-            self._say(f"writing · {self._tokens} pieces")
-            return
         if self._status is not None:
             self._status.stop()
         if not self.shown:
@@ -85,7 +79,7 @@ class LiveAnswer:
 
     def _withdraw(self) -> None:
         """What was shown of a try that is not kept."""
-        if self.shown:
+        if self.shown:  # reasoning alone is not shown here
             self._console.print("\n        (withdrawn)")
             self.shown = ""
 
@@ -105,42 +99,29 @@ class LiveAnswer:
 
 
 async def say(
-    conversations: Conversations, log: TokenLog, conversation: str, message: Say, live: LiveAnswer, *, fresh: bool
+    conversations: Conversations,
+    streams: TurnStreams,
+    tenant: TenantSettings,
+    conversation: str,
+    message: Say,
+    live: LiveAnswer,
+    *,
+    fresh: bool,
 ) -> Reply:
     """Says ``message`` and shows its turn until the reply is there. A lost log costs the showing, not the answer."""
-    saying = asyncio.create_task(conversations.say(conversation, message, fresh=fresh, opened_by="cli"))
-    showing = asyncio.create_task(_show(conversations, log, conversation, message, live, fresh))
+    from gateway.pulled import Pulled
+    from gateway.turn_streams import Place
+
+    saying = asyncio.ensure_future(conversations.say(conversation, message, fresh=fresh, opened_by="cli"))
+    place = Place(conversation, message.message_id, 1 if fresh else None, text_digest(message.text))
+    events = Pulled(streams.follow(place, message.tenant, tenant, saying))
     try:
+        while (event := await events.take()) is not None:
+            live.take(event)
         # awaited from outside: the SDK turns a cancelled wait for an update into an answer that is not there yet
         await asyncio.wait({saying})
-        reply = saying.result()
-        # what was written before the reply is still to be shown
-        await asyncio.wait({showing}, timeout=1)
+        return saying.result()
     finally:
-        for task in (saying, showing):
-            task.cancel()
-        await asyncio.wait({saying, showing})
-    if not isinstance(reply, Reply):  # not reached: no bound was given
-        raise ParleyFault(f"conversation {conversation}: no answer yet")
-    return reply
-
-
-async def _show(
-    conversations: Conversations, log: TokenLog, conversation: str, message: Say, live: LiveAnswer, fresh: bool
-) -> None:
-    turn = 1 if fresh else await _turn_of(conversations, conversation, message)
-    key = TurnKey(conversation=conversation, turn=turn, tenant=message.tenant)
-    with contextlib.suppress(RecordsFault):
-        async for event in log.follow(key.stream):
-            live.take(event)
-
-
-async def _turn_of(conversations: Conversations, conversation: str, message: Say) -> int:
-    """The number that the conversation gave this message: others may be talking in it too."""
-    while True:
-        with contextlib.suppress(UnknownConversation, RecordsFault):
-            found = await conversations.transcript(conversation, message.tenant)
-            for turn in found.turns:
-                if turn.message_id == message.message_id:
-                    return turn.turn
-        await asyncio.sleep(_LOOK_SECONDS)
+        await events.aclose()
+        saying.cancel()
+        await asyncio.wait({saying})

@@ -14,8 +14,15 @@
     │   ├── ConversationClosed    409  the conversation takes no more messages
     │   ├── ConversationBusy      429  too many messages wait already
     │   ├── NoSuchTurn            404  the conversation holds no such turn any more
+    │   ├── LimitReached          429  the tenant used up what it may use; ``retry_after`` says for how long
+    │   ├── BodyTooSlow           408  the body did not come in time
     │   ├── NoSuchReview          404  nothing waits for a person under this turn
     │   └── NothingToCancel       409  no turn is running
+    ├── AccessFault               403  who may get in
+    │   ├── Unauthenticated       401  no key or token, or one that does not hold
+    │   ├── Forbidden             403  the key or token does not allow this
+    │   ├── CallerRefused         403  a message without a caller token that holds: its turn ends
+    │   └── IssuerUnavailable     503  the issuer's keys cannot be fetched, and none are known yet
     ├── SettingsFault             500  temporal.yaml cannot be used
     ├── ModelFault                the model or its engine
     │   ├── ModelCorrupt          500  a file differs from its manifest, or is missing
@@ -56,7 +63,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 __all__ = [
+    "AccessFault",
     "BadInput",
+    "BodyTooSlow",
+    "CallerRefused",
     "ContentMissing",
     "ConversationBusy",
     "ConversationClosed",
@@ -66,12 +76,15 @@ __all__ = [
     "EngineBusy",
     "EngineHung",
     "EngineLost",
+    "Forbidden",
     "GenerationTimedOut",
     "IntentsFault",
     "InvalidRequest",
+    "IssuerUnavailable",
     "KnowledgeCorrupt",
     "KnowledgeFault",
     "KnowledgeMissing",
+    "LimitReached",
     "MalformedBody",
     "MessageIdReused",
     "MessageTooLong",
@@ -96,6 +109,7 @@ __all__ = [
     "SettingsFault",
     "TokenLogFenced",
     "TokenLogUnavailable",
+    "Unauthenticated",
     "UnknownConversation",
     "UnknownModel",
     "UnknownTenant",
@@ -103,6 +117,7 @@ __all__ = [
     "all_faults",
     "fault_named",
     "unknown_conversation",
+    "unknown_tenant",
 ]
 
 
@@ -165,6 +180,14 @@ class ConversationBusy(BadInput):
     type, title, status = "conversation-busy", "Too many messages wait in this conversation", 429
 
 
+class LimitReached(BadInput):
+    type, title, status = "limit-reached", "The tenant's limit is reached", 429
+
+
+class BodyTooSlow(BadInput):
+    type, title, status = "body-too-slow", "The body did not come in time", 408
+
+
 class NoSuchTurn(BadInput):
     type, title, status = "no-such-turn", "No such turn", 404
 
@@ -175,6 +198,26 @@ class NoSuchReview(BadInput):
 
 class NothingToCancel(BadInput):
     type, title, status = "nothing-to-cancel", "No turn is running", 409
+
+
+class AccessFault(ParleyFault):
+    type, title, status = "access", "No access", 403
+
+
+class Unauthenticated(AccessFault):
+    type, title, status = "unauthenticated", "A key or token that holds is needed", 401
+
+
+class Forbidden(AccessFault):
+    type, title, status = "forbidden", "The key or token does not allow this", 403
+
+
+class CallerRefused(AccessFault):
+    type, title, status = "caller-refused", "The caller token does not hold", 403
+
+
+class IssuerUnavailable(AccessFault):
+    type, title, status, retryable = "issuer-unavailable", "The token issuer is unavailable", 503, True
 
 
 class SettingsFault(ParleyFault):
@@ -300,6 +343,11 @@ class IntentsFault(ParleyFault):
 def unknown_conversation(conversation: str) -> UnknownConversation:
     """The same words for a conversation that is not there and for one that is another tenant's."""
     return UnknownConversation(f"conversation {conversation} belongs to no tenant you may read.", field="conversation")
+
+
+def unknown_tenant(tenant: str) -> UnknownTenant:
+    """The same words for a tenant that is not there and for one that the caller may not use."""
+    return UnknownTenant(f"tenant: there is no tenant {tenant}. Name one of this site's.", field="tenant")
 
 
 def all_faults() -> dict[str, type[ParleyFault]]:

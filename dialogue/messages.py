@@ -44,6 +44,8 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, patt
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE_CHARACTERS)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TurnNumber = Annotated[int, Field(ge=1, lt=2**31)]
+CallerToken = Annotated[str | None, Field(max_length=2048, repr=False)]
+"""Vouches for tenant and user, where the site asks for that (``access.sdk: signed``)."""
 OnBusy = Literal["queue", "reject", "interrupt"]
 """What becomes of a message while another is being answered: it waits its turn, is refused, or ends the other one."""
 
@@ -99,6 +101,7 @@ class Say(CallerInput):
     tenant: Identifier = "default"
     user: Identifier = ANONYMOUS
     address: str | None = Field(default=None, max_length=64)
+    caller: CallerToken = None
     temperature: Temperature | None = None
     seed: int | None = Field(default=None, ge=0, le=2**53)
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
@@ -114,6 +117,7 @@ class DialogueStart(CallerInput):
     tenant: Identifier = "default"
     user: Identifier = ANONYMOUS
     address: str | None = Field(default=None, max_length=64)
+    caller: CallerToken = None
     message_id: Identifier | None = None
     temperature: Temperature | None = None
     seed: int | None = Field(default=None, ge=0, le=2**53)

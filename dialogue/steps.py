@@ -112,6 +112,8 @@ class ReceiveInput(Value):
     seed: int | None = None
     max_new_tokens: int | None = None
     model: str | None = None
+    caller: str | None = Field(default=None, repr=False, description="the token that vouches for tenant and user")
+    said_at: float | None = Field(default=None, description="when the message came, before it waited for its turn")
 
 
 class ReceivedInput(StepResult):

@@ -122,6 +122,29 @@ class Conversations:
         url = f"{self._web_ui}/namespaces/{self.client.namespace}/workflows/{workflow_id}"
         return f"{url}/{run_id}" if run_id else url
 
+    @overload
+    async def say(
+        self,
+        conversation: str,
+        message: Say,
+        *,
+        fresh: bool = False,
+        start: Mapping[str, Any] | None = None,
+        opened_by: str = "sdk",
+    ) -> Reply: ...
+
+    @overload
+    async def say(
+        self,
+        conversation: str,
+        message: Say,
+        *,
+        fresh: bool = False,
+        start: Mapping[str, Any] | None = None,
+        wait_seconds: float | None,
+        opened_by: str = "sdk",
+    ) -> Reply | Pending: ...
+
     async def say(
         self,
         conversation: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from dialogue.faults import InvalidRequest, MalformedBody
+from dialogue.faults import BodyTooSlow, InvalidRequest, MalformedBody
 
 __all__ = ["DEEPEST", "parse_object", "read_object"]
 
@@ -21,14 +22,21 @@ DRAINED = 16 * 2**20
 _LONGEST_NUMBER = 400
 
 
-async def read_object(request: Request, limit: int) -> dict[str, Any]:
-    """The JSON object in the body of ``request``, which may have ``limit`` bytes.
+async def read_object(request: Request, limit: int, seconds: float | None = None) -> dict[str, Any]:
+    """The JSON object in the body of ``request``, which may have ``limit`` bytes and take ``seconds`` to arrive.
 
-    Raises HTTPException 415 and 413, MalformedBody for what is no JSON object, InvalidRequest for text that cannot
-    be kept (NUL, half a surrogate pair).
+    Raises HTTPException 415 and 413, BodyTooSlow, MalformedBody for what is no JSON object, InvalidRequest for text
+    that cannot be kept (NUL, half a surrogate pair).
     """
     _refuse_foreign_type(request.headers.get("content-type", ""))
-    return parse_object(await _read(request, limit))
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _read(request, limit)
+    except TimeoutError:
+        raise BodyTooSlow(
+            f"body: was not there after {seconds:g} s. Send it whole, or set gateway.body_seconds.", field="body"
+        ) from None
+    return parse_object(body)
 
 
 def _refuse_foreign_type(content_type: str) -> None:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from dialogue.faults import ParleyFault
+from dialogue.faults import BodyTooSlow, ParleyFault
 
 __all__ = ["ProblemResponse", "on_fault", "on_http_exception", "problem_type", "told", "unexpected"]
 
@@ -84,7 +84,14 @@ async def on_fault(request: Request, fault: Exception) -> ProblemResponse:
         type_=words["type"],
         field=fault.field,
         errors=fault.details.get("errors", ()),
+        headers=_headers(fault),
     )
+
+
+def _headers(fault: ParleyFault) -> dict[str, str]:
+    """``Retry-After`` where the fault knows it; a body that is still on its way leaves the connection unusable."""
+    headers = {"Retry-After": str(fault.details["retry_after"])} if "retry_after" in fault.details else {}
+    return headers | ({"Connection": "close"} if isinstance(fault, BodyTooSlow) else {})
 
 
 async def on_http_exception(request: Request, error: Exception) -> ProblemResponse:

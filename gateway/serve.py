@@ -3,7 +3,9 @@
 The server is granian, embedded: HTTP/1.1, HTTP/2 and WebSocket in this process and on its loop. It binds with
 SO_REUSEPORT, so it would share a port with another of its kind without a word, and it does not tell which port it took
 for 0: the port is chosen and held against others before it starts. Its stop waits for the last response without a
-bound; requests that wait for an answer are therefore told first that the gateway stops.
+bound; requests that wait for an answer are therefore told first that the gateway stops. By itself it holds 128
+connections at once and lets the others wait, so a few idle ones would shut everybody out: it is told how many it may
+hold, and the process is allowed as many files. A handshake of TLS that is not done in ten seconds it ends by itself.
 """
 
 from __future__ import annotations
@@ -11,30 +13,39 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from dialogue.faults import SettingsFault
 from gateway.app import create_app
 from gateway.conversations import Conversations
+from gateway.tls import tls_options
 from gateway.turn_streams import open_streams
 from records.connection import connect
 from settings.ports import check_free, free_port
-from settings.schema import Settings
+from settings.schema import GatewaySettings, Settings
 
-__all__ = ["FILE_NAME", "serve"]
+__all__ = ["FILE_NAME", "make_server", "serve", "server_options"]
 
 FILE_NAME = "gateway.json"
+BACKLOG = 1024
+SPARE_FILES = 256
+"""Beside the connections: databases, logs, Temporal."""
+MAX_HEADERS = 64 * 1024
+"""Bytes of all headers together on HTTP/2; the server's own bound is 16 MiB."""
 STOP_SECONDS = 10.0
 START_SECONDS = 10.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -49,6 +60,7 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
     listens and removes it at the end. Raises SettingsFault for a busy port, ConnectionError without Temporal.
     """
     host = _address(settings.gateway.host)
+    options = server_options(settings.gateway)
     check_free(host, settings.gateway.port, "gateway.port")
     metrics_port = free_port()
     telemetry = TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}"))
@@ -65,18 +77,49 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
     port = settings.gateway.port or free_port(host)
     async with open_streams(settings, conversations.trace_url) as streams:
         app = create_app(conversations, settings, streams, temporal_metrics_port=metrics_port, stopping=stopping)
+        server = make_server(app, host, port, options)
+        scheme = "https" if settings.gateway.tls else "http"
         with _until_signal(stopping):
-            await _serve(app, host, port, stopping, settings.data / "run" / FILE_NAME)
+            await _serve(server, scheme, host, port, stopping, settings.data / "run" / FILE_NAME)
 
 
-async def _serve(app: Starlette, host: str, port: int, stopping: asyncio.Event, told: Path) -> None:
+def make_server(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> Server:
+    """``host`` is an address, ``port`` a free one, ``options`` what :func:`server_options` made of the settings."""
     # the lifespan has nothing to do: what the application uses is made and closed around it
-    server = Server(app, address=host, port=port, interface=Interfaces.ASGINL, log_level=LogLevels.error)
+    return Server(app, address=host, port=port, interface=Interfaces.ASGINL, log_level=LogLevels.error, **options)
+
+
+def server_options(gateway: GatewaySettings) -> dict[str, Any]:
+    """How the server treats connections. Raises SettingsFault for a certificate or key that cannot be used."""
+    milliseconds = round(gateway.header_seconds * 1000)
+    return {
+        "backlog": BACKLOG,
+        "backpressure": _connections(gateway.connections),
+        "http1_settings": HTTP1Settings(header_read_timeout=milliseconds),
+        "http2_settings": HTTP2Settings(keep_alive_interval=milliseconds, max_headers_size=MAX_HEADERS),
+        **tls_options(gateway.tls),
+    }
+
+
+def _connections(wanted: int) -> int:
+    """As many of them as this process may have files for; it takes what the system lets it take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    log.warning("fewer connections", setting="gateway.connections", files=soft, wanted=wanted)
+    return max(1, soft - SPARE_FILES)
+
+
+async def _serve(server: Server, scheme: str, host: str, port: int, stopping: asyncio.Event, told: Path) -> None:
     serving = asyncio.create_task(server.serve())
     stopped = asyncio.create_task(stopping.wait())
     try:
         await _listening(host, port, serving)
-        _tell(host, port, told)
+        _tell(scheme, host, port, told)
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.set()
@@ -112,8 +155,8 @@ async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
     raise SettingsFault(f"gateway.port: the server could not listen on {host}:{port}.", field="gateway.port")
 
 
-def _tell(host: str, port: int, path: Path) -> None:
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _tell(scheme: str, host: str, port: int, path: Path) -> None:
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     here = {"pid": os.getpid(), "host": host, "port": port, "url": url}
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_name(f"{path.name}.{os.getpid()}")

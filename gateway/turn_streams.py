@@ -20,6 +20,7 @@ from gateway.events import TurnEvent, final_event
 from gateway.pulled import Pulled
 from gateway.shown import Gate, Shown
 from policy.policy import Policy
+from policy.stream_gate import StreamGate
 from records.open_token_log import open_token_log
 from records.token_log import StreamEvent, TokenLog
 from settings.layout import Layout
@@ -98,8 +99,6 @@ class TurnStreams:
 
     def _shown(self, settings: TenantSettings) -> Shown:
         def new_gate() -> Gate:
-            from policy.stream_gate import StreamGate
-
             return StreamGate(self._policies[settings.policy])
 
         return Shown(settings.stream, new_gate, self._trace_url)

@@ -166,7 +166,7 @@ class Policy:
     def cover(self, reasoning: str) -> str:
         """The reasoning with every listed word and personal datum covered whose action is not ``pass``: it is shown
         beside an answer that stands, and nobody judges it by itself."""
-        found = [*self._output_words(reasoning), *self._new_personal_data(reasoning, "", "")]
+        found = self.check_flowing(normalise(reasoning), 0)
         return mask(reasoning, (finding for finding in found if finding.action != "pass"))
 
     def text(self, kind: TextKind, language: str) -> str:

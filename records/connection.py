@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -11,6 +12,7 @@ from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 from temporalio.worker import Interceptor
 
+from dialogue.faults import SettingsFault
 from records.plugin import parley_plugin
 from settings.schema import TemporalSettings
 
@@ -19,8 +21,34 @@ __all__ = ["connect"]
 _LOOK_SECONDS = 0.1
 
 
-def _pem(path: Path | None) -> bytes | None:
-    return path.read_bytes() if path else None
+def _pem(path: Path | None, name: str) -> bytes | None:
+    try:
+        return path.read_bytes() if path else None
+    except OSError as error:
+        raise _unreadable(f"temporal.tls.{name}", path, error) from None
+
+
+def _api_key(settings: TemporalSettings) -> str | None:
+    """Never shown: neither in a message nor in the log."""
+    if (variable := settings.api_key_env) is not None:
+        field, found = "temporal.api_key_env", os.environ.get(variable, "")
+    elif (file := settings.api_key_file) is not None:
+        field = "temporal.api_key_file"
+        try:
+            found = file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _unreadable(field, file, error) from None
+    else:
+        return None
+    key = found.strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise SettingsFault(f"{field}: holds no API key. Put the key there, on one line.", field=field)
+    return key
+
+
+def _unreadable(field: str, path: Path | None, error: Exception) -> SettingsFault:
+    why = getattr(error, "strerror", None) or "it is no text"
+    return SettingsFault(f"{field}: {path} cannot be read ({why}). Correct the path.", field=field)
 
 
 async def connect(
@@ -33,17 +61,19 @@ async def connect(
 ) -> Client:
     """A client. Waits up to ``wait_seconds`` for a server that is still starting, and until that knows the namespace.
 
-    Raises ``ConnectionError`` with one clear line when nothing answers, or nothing that has the namespace.
+    Raises ``ConnectionError`` with one clear line when nothing answers, or nothing that has the namespace, and
+    SettingsFault for a key or certificate that cannot be read.
     """
     tls = settings.tls
     config: TLSConfig | bool = False
     if tls is not None:
         config = TLSConfig(
-            server_root_ca_cert=await asyncio.to_thread(_pem, tls.server_root_ca),
-            client_cert=await asyncio.to_thread(_pem, tls.client_cert),
-            client_private_key=await asyncio.to_thread(_pem, tls.client_key),
+            server_root_ca_cert=await asyncio.to_thread(_pem, tls.server_root_ca, "server_root_ca"),
+            client_cert=await asyncio.to_thread(_pem, tls.client_cert, "client_cert"),
+            client_private_key=await asyncio.to_thread(_pem, tls.client_key, "client_key"),
             domain=tls.domain,
         )
+    key = await asyncio.to_thread(_api_key, settings)
     deadline = asyncio.get_running_loop().time() + wait_seconds
     while True:
         late = asyncio.get_running_loop().time() >= deadline
@@ -52,6 +82,7 @@ async def connect(
                 settings.address,
                 namespace=settings.namespace,
                 tls=config,
+                api_key=key,
                 plugins=[parley_plugin(interceptors=interceptors)],
                 runtime=runtime,
                 identity=identity,

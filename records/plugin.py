@@ -12,6 +12,7 @@ from temporalio.worker import Interceptor, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from records.payloads import data_converter
+from records.trace_context import TraceContextInterceptor
 from records.workflow_runner import LeanSandboxRunner
 
 __all__ = ["parley_plugin"]
@@ -50,5 +51,6 @@ def parley_plugin(*, interceptors: tuple[Interceptor, ...] = (), strict: bool = 
         "parley",
         data_converter=data_converter,
         workflow_runner=partial(_runner, strict=strict),
-        interceptors=list(interceptors),
+        # first, so that what the others log belongs to the caller's trace
+        interceptors=[TraceContextInterceptor(), *interceptors],
     )

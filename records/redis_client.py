@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dialogue.faults import TokenLogUnavailable
+from settings.schema import RedisTlsSettings
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -17,11 +18,12 @@ SECONDS = 5.0
 """For connecting, and for one answer. The URL may give others: ``?socket_timeout=``, ``?socket_connect_timeout=``."""
 
 
-def connect_redis(url: str, connections: int) -> Redis:
+def connect_redis(url: str, connections: int, tls: RedisTlsSettings | None = None) -> Redis:
     """A client of at most so many connections, made when they are needed; whoever finds none free waits for one.
 
     It sends nothing twice: what was sent when a connection was lost may have been done. Raises TokenLogUnavailable
     where redis-py is not installed, and for a URL that cannot be used. ``url`` may hold a password and is not repeated.
+    ``tls``: certificates for a ``rediss://`` URL.
     """
     try:
         from redis.asyncio import BlockingConnectionPool, Redis
@@ -35,7 +37,7 @@ def connect_redis(url: str, connections: int) -> Redis:
         ) from error
     options: dict[str, Any] = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, "socket_keepalive": True}
     try:
-        options.update(parse_url(url))
+        options.update(parse_url(url), **_certificates(tls))
         # Version 2 of the protocol: with 3 the pool takes connections that the server has closed for living ones.
         options.update(max_connections=connections, protocol=2, decode_responses=False, retry=Retry(NoBackoff(), 0))
         pool = BlockingConnectionPool(**options)
@@ -46,6 +48,13 @@ def connect_redis(url: str, connections: int) -> Redis:
             f"records.token_log: not a URL of Redis{why}. Use redis://user:password@host:6379/0, or rediss:// for TLS."
         ) from None
     return Redis.from_pool(pool)
+
+
+def _certificates(tls: RedisTlsSettings | None) -> dict[str, str]:
+    if tls is None:
+        return {}
+    named = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.cert, "ssl_keyfile": tls.key}
+    return {name: str(path) for name, path in named.items() if path is not None}
 
 
 def patience_of(redis: Redis) -> float:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["UtcDateTime", "audit_heads", "contents", "feedback", "interaction_logs", "metadata"]
+__all__ = ["UtcDateTime", "api_keys", "audit_heads", "contents", "feedback", "interaction_logs", "metadata"]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -120,4 +120,18 @@ contents = Table(
     Column("kind", Text, nullable=False),
     Column("body", LargeBinary, nullable=False, comment="zlib"),
     Column("timestamp", UtcDateTime, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("user", Text, comment="whom the key always speaks for; null: whoever it names"),
+    Column("name", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("digest", Text, nullable=False, comment="SHA-256 of the secret"),
+    Column("created", UtcDateTime, nullable=False),
+    Column("expires", UtcDateTime),
+    Column("revoked", UtcDateTime),
 )

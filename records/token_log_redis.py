@@ -24,6 +24,7 @@ from records import token_log_rules as rules
 from records.redis_client import available, close_redis, connect_redis, patience_of
 from records.token_log import DEFAULT_MAX_STREAM_BYTES, ENDS, Resume, StreamEvent, TokenLog
 from settings.passwords import hide_passwords
+from settings.schema import RedisTlsSettings
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -52,24 +53,25 @@ _Result = TypeVar("_Result")
 class RedisTokenLog(TokenLog):
     """``url`` is ``redis://user:password@host:port/number`` or ``rediss://`` for TLS. Connects when it is used.
 
-    ``clock`` gives seconds since the epoch. Raises TokenLogUnavailable for a URL that cannot be used, and where the
-    extra is not installed.
+    ``tls``: certificates for ``rediss://``. ``clock`` gives seconds since the epoch. Raises TokenLogUnavailable for a
+    URL that cannot be used, and where the extra is not installed.
     """
 
     def __init__(
         self,
         url: str,
         *,
+        tls: RedisTlsSettings | None = None,
         keep_seconds: float = 7 * 86_400,
         max_stream_bytes: int = DEFAULT_MAX_STREAM_BYTES,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._url = url
+        self._url, self._tls = url, tls
         self._shown = hide_passwords(url)
         self._keep = max(1, round(keep_seconds * 1000))
         self._max_stream_bytes = max_stream_bytes
         self._clock = clock
-        self._redis = connect_redis(url, CONNECTIONS)
+        self._redis = connect_redis(url, CONNECTIONS, tls)
         self._free = asyncio.Semaphore(CONNECTIONS)
         self._silent_until = 0.0
         self._waiting: set[asyncio.Task[Any]] = set()
@@ -207,7 +209,7 @@ class RedisTokenLog(TokenLog):
         self._check_open()
         reached: float | None = None
         connected, had = False, 0
-        redis = connect_redis(self._url, 1)
+        redis = connect_redis(self._url, 1, self._tls)
         try:
             while True:
                 try:

@@ -52,8 +52,18 @@ class Layout:
         return self.data / "token_log.db"
 
     @property
+    def caller_key(self) -> Path:
+        """The secret of caller tokens, where ``access.signing_key`` names no other file."""
+        return self.data / "caller.key"
+
+    @property
     def logs(self) -> Path:
         return self.data / "logs"
+
+    @property
+    def tls(self) -> Path:
+        """The certificates that ``parley tls dev`` makes."""
+        return self.data / "tls"
 
     @property
     def run(self) -> Path:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from settings.hosts import is_loopback
 from settings.origins import Place, Problem
 from settings.sections import SERVICES, StepSettings
 
@@ -28,6 +29,8 @@ def problems(settings: Settings) -> Iterator[Problem]:
     for place, model in ((("model",), settings.model), *((("models", name), m) for name, m in settings.models.items())):
         yield from _engine(place, model)
     yield from _server(settings)
+    yield from _access(settings)
+    yield from _edge(settings)
 
 
 def _pools(settings: Settings) -> Iterator[Problem]:
@@ -135,3 +138,35 @@ def _server(settings: Settings) -> Iterator[Problem]:
             yield Problem(("temporal", "dev_server", "ui_port"), f"{ui} is also the port of {name}")
     if settings.gateway.port and settings.gateway.port == int(port):
         yield Problem(("gateway", "port"), f"{port} is also the port of temporal.address")
+
+
+def _access(settings: Settings) -> Iterator[Problem]:
+    access, host = settings.access, settings.gateway.host
+    if access.mode == "keys":
+        return
+    if not access.trust_network and not is_loopback(host):
+        yield Problem(
+            ("gateway", "host"),
+            f"other machines reach {host}, and access.mode is open; set access.mode: keys, or "
+            "access.trust_network: true where you trust whoever reaches it",
+        )
+    if access.oidc is not None:
+        yield Problem(("access", "oidc"), "is for mode: keys, and mode is open; take one of them away")
+
+
+def _edge(settings: Settings) -> Iterator[Problem]:
+    temporal, records = settings.temporal, settings.records
+    if temporal.api_key_env is not None and temporal.api_key_file is not None:
+        yield Problem(("temporal", "api_key_file"), "is given beside api_key_env; give one of them")
+    if (temporal.api_key_env or temporal.api_key_file) and temporal.tls is None:
+        name = "api_key_file" if temporal.api_key_file else "api_key_env"
+        yield Problem(("temporal", name), "would be sent in clear; give temporal.tls beside it ({} is enough)")
+    if (tls := records.redis_tls) is not None:
+        if not records.token_log.startswith("rediss://"):
+            yield Problem(("records", "redis_tls"), "is for a token_log that begins with rediss://")
+        if (tls.cert is None) != (tls.key is None):
+            yield Problem(("records", "redis_tls"), "cert and key are given together or not at all")
+    for name, tenant in settings.tenants.items():
+        if (most := tenant.limits.max_body) is not None and most > settings.gateway.max_body:
+            place = ("tenants", name, "limits", "max_body")
+            yield Problem(place, f"must be at most gateway.max_body, {settings.gateway.max_body}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from settings.origins import Place, Problem
-from settings.schema import ModelSettings, Settings
+from settings.schema import ModelSettings, Section, Settings
 
 __all__ = ["missing"]
 
@@ -38,9 +38,25 @@ def _paths(settings: Settings) -> Iterator[tuple[Place, Path]]:
         for name in ("server_root_ca", "client_cert", "client_key"):
             if path := getattr(tls, name):
                 yield ("temporal", "tls", name), path
+    if path := settings.access.signing_key:
+        yield ("access", "signing_key"), path
+    yield from _secured(settings)
     for place, model in _models(settings):
         for name in ("python", "api_key_file"):
             if path := getattr(model, name):
+                yield (*place, name), path
+
+
+def _secured(settings: Settings) -> Iterator[tuple[Place, Path]]:
+    """The certificates and keys of the edge."""
+    sections: tuple[tuple[Place, Section | None, tuple[str, ...]], ...] = (
+        (("temporal",), settings.temporal, ("api_key_file",)),
+        (("records", "redis_tls"), settings.records.redis_tls, ("ca", "cert", "key")),
+        (("gateway", "tls"), settings.gateway.tls, ("cert", "key", "client_ca")),
+    )
+    for place, section, names in sections:
+        for name in names:
+            if path := getattr(section, name, None):
                 yield (*place, name), path
 
 

@@ -15,8 +15,10 @@ from pydantic_core import PydanticCustomError
 from dialogue.messages import Identifier
 from dialogue.plan import StepName
 from settings import pairs
+from settings.access import AccessSettings, OidcSettings
 from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
+from settings.edge import GatewayTlsSettings, LimitSettings, RedisTlsSettings
 from settings.origins import Origins, Place
 from settings.sections import (
     SERVICES,
@@ -37,17 +39,22 @@ from settings.supply import PullSettings, RegistrySettings
 
 __all__ = [
     "SERVICES",
+    "AccessSettings",
     "DevServerSettings",
     "EmbeddingSettings",
     "GatewaySettings",
+    "GatewayTlsSettings",
     "GenerationSettings",
     "IntentSettings",
     "KnowledgeSettings",
+    "LimitSettings",
     "LogSettings",
     "ModelSettings",
+    "OidcSettings",
     "PoolSettings",
     "PullSettings",
     "RecordsSettings",
+    "RedisTlsSettings",
     "RegistrySettings",
     "Section",
     "Service",
@@ -122,6 +129,8 @@ class Settings(Section):
     """What is kept."""
     gateway: GatewaySettings = GatewaySettings()
     """The gateway."""
+    access: AccessSettings = AccessSettings()
+    """Who may get in."""
     log: LogSettings = LogSettings()
     """Logging."""
 

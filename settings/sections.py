@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from dialogue.messages import MAX_MESSAGE_CHARACTERS, Identifier, OnBusy
 from dialogue.plan import RetryPlan
+from settings.edge import GatewayTlsSettings, LimitSettings, Network, Origin, RedisTlsSettings
+from settings.section import Section
 
 __all__ = [
     "SERVICES",
@@ -38,12 +40,6 @@ Service = Literal[
 ]
 SERVICES: tuple[Service, ...] = Service.__args__
 Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-class Section(BaseModel):
-    """A part of the file. Keys it does not know are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class TlsSettings(Section):
@@ -81,6 +77,10 @@ class TemporalSettings(Section):
     """The Web UI as a reader's browser reaches it: links are made from it."""
     tls: TlsSettings | None = None
     """TLS; null speaks in clear, for a server on this machine."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The variable with the API key that the server wants (Temporal Cloud); null: no key is sent."""
+    api_key_file: Path | None = None
+    """A file with that key, in place of the variable."""
     retention: float = Field(default=7, ge=1)
     """Days that Temporal keeps a closed run (set on a server that Parley starts)."""
     dev_server: DevServerSettings = DevServerSettings()
@@ -152,6 +152,8 @@ class TenantSettings(Section):
     """The longest message."""
     pending: int = Field(default=8, ge=1, le=100)
     """Messages that may wait in one conversation."""
+    limits: LimitSettings = LimitSettings()
+    """What it may use."""
 
 
 class RecordsSettings(Section):
@@ -162,6 +164,8 @@ class RecordsSettings(Section):
     token_log: str = "sqlite"  # noqa: S105 a log of tokens, no password
     """Where the streams of the turns are: ``sqlite`` (a file below ``data``), or ``redis://host:6379/0`` (``rediss://``
     for TLS) for several machines."""
+    redis_tls: RedisTlsSettings | None = None
+    """Certificates for a ``rediss://`` address; null: what the address itself says."""
     token_log_days: float = Field(default=7, gt=0)
     """Days; streams older than this are trimmed."""
 
@@ -197,6 +201,22 @@ class GatewaySettings(Section):
     """A stream in which nothing happens says that it lives so often, for the proxies on its way."""
     come_back_seconds: float = Field(default=5, ge=0)
     """How long a reader who left may take to come back before ``on_disconnect: cancel`` ends the turn."""
+    tls: GatewayTlsSettings | None = None
+    """TLS 1.3; null speaks in clear, for this machine or behind a proxy."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Addresses and networks (CIDR) of the proxies whose word on a user's address is taken."""
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The header in which those proxies tell it; the other one is whatever the user wrote."""
+    cors: tuple[Origin, ...] = ()
+    """Web origins whose pages may call the gateway, as ``https://shop.example``; ``*`` for all."""
+    connections: int = Field(default=16_384, ge=128)
+    """Connections held at once; more of them wait."""
+    header_seconds: float = Field(default=30, gt=0, le=60)
+    """Within so long a request's headers are sent; an idle HTTP/1.1 connection is closed after as long."""
+    body_seconds: float = Field(default=30, gt=0)
+    """Within so long a request's body is sent."""
+    reader_seconds: float = Field(default=30, gt=0)
+    """A reader who takes no byte of a stream for so long is dropped."""
 
 
 class LogSettings(Section):

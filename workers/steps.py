@@ -64,6 +64,7 @@ async def _with_policies(serves: set[Service], parts: Parts, timeline: Timeline)
     from activities.receive_input import ReceiveInputStep
     from activities.return_answer import ReturnAnswerStep
     from activities.review_answer import ReviewAnswerStep
+    from records.caller_tokens import CallerTokens
 
     with timeline.step("policies"):
         policies = await parts.policies()
@@ -72,7 +73,8 @@ async def _with_policies(serves: set[Service], parts: Parts, timeline: Timeline)
         tokenizers = await asyncio.to_thread(parts.tokenizers)
     found: list[Activity] = []
     if "receive_input" in serves:
-        found.append(ReceiveInputStep(planner, tokenizers, parts.events).receive_input)
+        callers = await asyncio.to_thread(CallerTokens.open, parts.settings)
+        found.append(ReceiveInputStep(planner, tokenizers, parts.events, callers).receive_input)
     if "review_answer" in serves:
         special = sorted({token for tokenizer in tokenizers.values() for token in tokenizer.special_strings()})
         found.append(ReviewAnswerStep(policies, special, parts.events).review_answer)

@@ -113,7 +113,7 @@ class ConversationWorkflow:
     async def _take(self, turn: TurnInProgress) -> None:
         turn.history = self._memory.history()
         self._current = turn
-        self._task = asyncio.create_task(take_turn(turn))
+        self._task = asyncio.create_task(take_turn(turn), context=turn.context)
         watch = asyncio.create_task(visible.show_while_waiting(self._memory, turn))
         try:
             await asyncio.shield(self._task)

@@ -41,6 +41,7 @@ class DialogueWorkflow:
             _said(start),
             workflow.now(),
             history=start.messages[:-1],
+            said_at=workflow.info().start_time,
         )
         self._memory.total = 1
         self._task = asyncio.create_task(take_turn(turn))
@@ -145,6 +146,7 @@ def _said(start: DialogueStart) -> Say:
         tenant=start.tenant,
         user=start.user,
         address=start.address,
+        caller=start.caller,
         temperature=start.temperature,
         seed=start.seed,
         max_new_tokens=start.max_new_tokens,

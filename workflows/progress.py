@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -39,6 +40,8 @@ class TurnInProgress:
     say: Say
     received_at: datetime
     history: tuple[ChatMessage, ...] = ()
+    said_at: datetime | None = None
+    """Where it is known to have come before ``received_at``: a start waits for its worker."""
     state: TurnState = "queued"
     steps: list[StepRecord] = field(default_factory=list[StepRecord])
     received: ReceivedInput | None = None
@@ -53,6 +56,8 @@ class TurnInProgress:
     returning: bool = False
     usage: Usage = field(default_factory=Usage)
     answered_at: datetime | None = None
+    context: Context = field(default_factory=copy_context)
+    """Of the message that said it: what came with that call (its trace) goes with the turn's steps."""
 
     @property
     def plan(self) -> TurnPlan | None:

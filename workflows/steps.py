@@ -132,6 +132,8 @@ async def receive_input(turn: TurnInProgress) -> None:
         seed=said.seed,
         max_new_tokens=said.max_new_tokens,
         model=said.model,
+        caller=said.caller,
+        said_at=(turn.said_at or turn.received_at).timestamp(),
     )
     received = await schedule(turn, "receive_input", argument, ReceivedInput)
     turn.received = received

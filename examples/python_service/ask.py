@@ -28,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--task-queue", default="dialogue", help="the queue of the pool that serves workflows")
     parser.add_argument("--tenant", default="default")
     parser.add_argument("--user", default="anonymous")
+    parser.add_argument("--caller", default=None, help="a caller token, where the site asks for one")
     parser.add_argument("--ticket", default=None, help="the name of this question in your own system")
     return parser.parse_args()
 
@@ -58,7 +59,7 @@ def show(reply: dict[str, Any]) -> None:
 async def main() -> int:
     given = arguments()
     client = await Client.connect(given.address, namespace=given.namespace)
-    question = {"question": given.question, "tenant": given.tenant, "user": given.user}
+    question = {"question": given.question, "tenant": given.tenant, "user": given.user, "caller": given.caller}
     try:
         reply = await ask(client, given.task_queue, given.ticket or uuid.uuid4().hex, question)
     except WorkflowFailureError as failure:

@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--task-queue", default="dialogue", help="the queue of the pool that serves workflows")
     parser.add_argument("--tenant", default="default")
     parser.add_argument("--user", default="anonymous")
+    parser.add_argument("--caller", default=None, help="a caller token, where the site asks for one")
     parser.add_argument("--conversation", default=None, help="go on with this one; else a new one")
     return parser.parse_args()
 
@@ -52,7 +53,8 @@ async def main() -> int:
     client = await Client.connect(given.address, namespace=given.namespace)
     conversation = given.conversation or f"shop-{uuid.uuid4().hex}"
     for text in given.messages:
-        message = {"message_id": uuid.uuid4().hex, "text": text, "tenant": given.tenant, "user": given.user}
+        who = {"tenant": given.tenant, "user": given.user, "caller": given.caller}
+        message = {"message_id": uuid.uuid4().hex, "text": text, **who}
         try:
             reply = await say(client, given.task_queue, conversation, message)
         except WorkflowUpdateFailedError as failure:

@@ -18,6 +18,7 @@ ALL = [name for _, name, _, _ in COMMANDS]
 BELOW = ["kb add", "kb list", "kb search", "kb remove", "reviews list", "reviews show", "reviews resolve"]
 BELOW += ["model build", "model pull", "model list", "model show", "model verify", "model promote"]
 BELOW += ["model rollback", "model gc"]
+BELOW += ["keys create", "keys list", "keys revoke", "keys token"]
 BELOW += ["intents check", "config check", "config show", "config schema"]
 
 

@@ -35,6 +35,8 @@ WAYS = (
     Way(r"parley kb (?:add|list|search|remove)\b.*", "here"),
     Way(r"parley model (?:list|verify|gc)(?: --json)?", "here"),
     Way(r"parley model (?:show|promote|rollback) .+", "here", codes=(1,)),  # the registry there is empty
+    Way(r"parley keys (?:create|list|token)\b.*", "here"),
+    Way(r"parley keys revoke ID", "here", codes=(2,)),  # no key has that id
     Way(r"parley doctor(?: --json)?", "here", codes=(0, 1)),  # 1: no server runs there
     Way(r"\.venv/bin/python -m settings\.explain --check", "here"),
     Way(r"\.venv/bin/python -m tests\.support\.record_histories --help", "here"),

@@ -47,6 +47,7 @@ def settings_on(queue: str, temporal: TemporalSettings | None = None, **gateway:
             "default": TenantSettings(),
             "acme": TenantSettings(max_characters=20),
             "open": TenantSettings(stream="open"),
+            "gated": TenantSettings(stream="gated"),
         },
         gateway=GatewaySettings(**gateway),
         temporal=temporal or TemporalSettings(),

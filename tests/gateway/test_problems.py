@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dialogue.faults import ConversationBusy, ParleyFault, all_faults
+from dialogue.faults import ConversationBusy, LimitReached, ParleyFault, all_faults
 from tests.gateway.conftest import QUESTION, Raising
 
 SECRET = "the user's own words"
@@ -97,3 +97,10 @@ async def test_a_good_request_id_comes_back(alone: httpx.AsyncClient) -> None:
     """So that a caller finds its own in our log."""
     response = await alone.get("/healthz", headers={"X-Request-Id": "4bf92f35-77b3:7"})
     assert response.headers["x-request-id"] == "4bf92f35-77b3:7"
+
+
+async def test_a_limit_says_when_it_is_free(alone: httpx.AsyncClient, raising: Raising) -> None:
+    """In the header that clients wait by."""
+    raising.fault = LimitReached("tenant a: it may send 2 messages a minute. Send it again in 17 s.", retry_after=17)
+    response = await alone.post("/v1/chat", json=QUESTION)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "17")

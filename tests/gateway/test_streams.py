@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.gateway.conftest import Front
@@ -66,6 +64,14 @@ async def test_what_is_made_again_is_withdrawn(front: Front) -> None:
     assert kinds.index("retract") == kinds.index("retry") - 1 > kinds.index("token")
     body = said("That goes bad.", conversation=front.new())
     assert "retract" not in [kind for _, kind, _ in events_of((await front.http.post("/v1/chat", json=body)).text)]
+
+
+async def test_what_may_not_be_seen_is_never_shown(front: Front) -> None:
+    """Through the gate a number is covered before anybody sees it, whatever pieces it came in."""
+    text = "sayword Call 13987654321 or 139 8765 4321 now."
+    response = await front.http.post("/v1/chat", json=said(text, tenant="gated"))
+    shown = "".join(data["text"] for _, kind, data in events_of(response.text) if kind == "token")
+    assert shown == "Call ███ or ███ now."
 
 
 async def test_a_blocked_answer_is_withdrawn(front: Front) -> None:
@@ -154,8 +160,3 @@ async def test_a_lost_log_costs_the_stream_and_not_the_answer(front: Front) -> N
     events = events_of((await front.http.post("/v1/chat", json=said("How long?", tenant="open"))).text)
     assert [kind for _, kind, _ in events] == ["final"]
     assert events[0][2]["answer"] == f"{SAID} (0)"
-
-
-async def _chunks(response: httpx.Response) -> AsyncIterator[str]:
-    async for chunk in response.aiter_text():
-        yield chunk

@@ -13,6 +13,7 @@ from dialogue.faults import MessageTooLong, PolicyFault
 from dialogue.steps import Finding
 from policy.policy import Policy
 from policy.rules import ORDER, PolicyRules
+from policy.words import ListedWord, WordList
 
 WORDS = "idiot\t1\tinsult\nonline casino\t2\tgambling\n洗钱\t3\tillegal\n"
 
@@ -244,3 +245,9 @@ def test_an_empty_mapping_is_a_whole_policy(tmp_path: Path) -> None:
 _POLICY = Policy.from_content(
     '{"rules":{},"words":[["idiot",1,"insult"],["洗钱",3,"illegal"],["cn",2,"x"],["im",1,"x"]]}'
 )
+
+
+def test_reasoning_is_covered_whatever_would_be_done_about_an_answer() -> None:
+    """It is shown beside an answer that stands; nobody judges it by itself."""
+    policy = Policy(PolicyRules(), WordList([ListedWord("forbidden", 3, "x"), ListedWord("rude", 1, "x")]))
+    assert policy.cover("A rude and forbidden call to 13812345678.") == "A ███ and ███ call to ███."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,9 +11,10 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.testing import WorkflowEnvironment
 
+from dialogue.faults import SettingsFault
 from records.connection import connect
 from settings.ports import free_port
-from settings.schema import TemporalSettings
+from settings.schema import TemporalSettings, TlsSettings
 
 
 @pytest.mark.parametrize("seconds", [0, 0.3])
@@ -43,3 +45,45 @@ async def test_a_namespace_that_is_still_made_is_waited_for(temporal: WorkflowEn
     request = RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=kept)
     await temporal.client.workflow_service.register_namespace(request)
     assert (await waiting).namespace == name
+
+
+async def test_the_api_key_goes_to_the_server_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporal: WorkflowEnvironment
+) -> None:
+    """Out of the file or the variable, without the line's end."""
+    file = tmp_path / "key"
+    file.write_text("s3cret\n")
+    monkeypatch.setenv("A_KEY", "other")
+    address = temporal.client.service_client.config.target_host
+    for given, key in (({"api_key_file": file}, "s3cret"), ({"api_key_env": "A_KEY"}, "other"), ({}, None)):
+        client = await connect(TemporalSettings(address=address, **given))  # type: ignore[arg-type]
+        assert client.service_client.config.api_key == key
+    assert "s3cret" not in repr(TemporalSettings(address=address, api_key_file=file))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "cannot be read"), (b"\n", "holds no API key"), (b"two\nlines", "holds no API key"), (b"\xff", "no text")],
+)
+async def test_a_file_without_a_key_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
+    """Before anything is connected; what it holds is not repeated."""
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsFault, match=rf"temporal\.api_key_file: .*{told}") as fault:
+        await connect(TemporalSettings(api_key_file=file))
+    assert "lines" not in fault.value.message
+
+
+async def test_a_variable_without_a_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file is."""
+    monkeypatch.delenv("A_KEY", raising=False)
+    with pytest.raises(SettingsFault, match=r"temporal\.api_key_env: holds no API key"):
+        await connect(TemporalSettings(api_key_env="A_KEY"))
+
+
+async def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """With its setting, and not as a server that does not answer."""
+    tls = TlsSettings(server_root_ca=tmp_path / "gone.pem")
+    with pytest.raises(SettingsFault, match=r"temporal\.tls\.server_root_ca: .*gone\.pem cannot be read"):
+        await connect(TemporalSettings(tls=tls))

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from redis import Redis
 
 import records.token_log_redis
 from dialogue.faults import TokenLogFenced, TokenLogUnavailable
+from records.open_token_log import open_token_log
 from records.token_log import StreamEvent, TokenLog
 from records.token_log_redis import RedisTokenLog
+from settings.layout import Layout
+from settings.schema import RecordsSettings, RedisTlsSettings
 from tests.support.redis_server import RedisServer, redis_server
 
 STREAM = "conv-1/0001"
@@ -256,6 +260,29 @@ async def test_a_server_with_tls(tmp_path: Path) -> None:
         await log.publish(STREAM, "final", {})
         assert [event.id for event in await following] == [1]
         await log.close()
+
+
+async def test_a_server_that_asks_for_a_certificate(tmp_path: Path) -> None:
+    """``records.redis_tls`` gives the authority and the client's own; without that pair it is not let in."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("127.0.0.1", "gateway"):
+        issued = authority.issue_cert(name)
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}-key.pem")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    files = {"cert-file": "127.0.0.1.pem", "key-file": "127.0.0.1-key.pem", "ca-cert-file": "ca.pem"}
+    options = [part for name, file in files.items() for part in (f"--tls-{name}", str(tmp_path / file))]
+    ours = RedisTlsSettings(ca=tmp_path / "ca.pem", cert=tmp_path / "gateway.pem", key=tmp_path / "gateway-key.pem")
+    with redis_server(tls_options=[*options, "--tls-auth-clients", "yes"]) as server:
+        for tls, taken in ((ours, True), (RedisTlsSettings(ca=ours.ca), False), (None, False)):
+            settings = RecordsSettings(token_log=server.url, redis_tls=tls)
+            log = open_token_log(settings, Layout(tmp_path))
+            if taken:
+                assert await log.publish(STREAM, "accepted", {}) == 1
+            else:
+                with pytest.raises(TokenLogUnavailable, match=r"records\.token_log: rediss://"):
+                    await log.publish(STREAM, "accepted", {})
+            await log.close()
 
 
 @pytest.mark.parametrize(

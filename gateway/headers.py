@@ -1,0 +1,88 @@
+"""What browsers are told with every answer, and which pages may call the gateway."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from settings.schema import GatewaySettings
+
+__all__ = ["KnownOrigins", "SecurityHeaders", "cors"]
+
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+_WITH_TLS = {"Strict-Transport-Security": "max-age=31536000"}
+# Beside our own: what a resuming EventSource, gRPC-Web, Connect and a tracing page send, and what they have to read.
+_ASKED = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id", "Traceparent", "Tracestate"),
+    *("X-Grpc-Web", "X-User-Agent", "Grpc-Timeout", "Connect-Protocol-Version", "Connect-Timeout-Ms"),
+)
+_ANSWERED = ("X-Request-Id", "Retry-After", "Location", "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin")
+_PREFLIGHT_SECONDS = 600
+_POLICY_VIOLATION = 1008
+
+
+class SecurityHeaders:
+    """Sets the headers that an answer does not set itself. ``tls``: browsers are told never to come in clear again."""
+
+    def __init__(self, app: ASGIApp, *, tls: bool = False) -> None:
+        self.app = app
+        self.headers = _ALWAYS | (_WITH_TLS if tls else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def secured_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, secured_send if scope["type"] == "http" else send)
+
+
+class KnownOrigins:
+    """Refuses a WebSocket that a page of a foreign origin opens: no browser asks beforehand, as it does for a POST.
+
+    Taken are the gateway's own pages, the origins of ``gateway.cors``, and clients that are no browser.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: tuple[str, ...] = ()) -> None:
+        self.app = app
+        self.origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and not self._is_known(Headers(scope=scope)):
+            await receive()
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "origin not in gateway.cors"})
+            return
+        await self.app(scope, receive, send)
+
+    def _is_known(self, headers: Headers) -> bool:
+        origin = headers.get("origin")
+        if origin is None or "*" in self.origins or origin in self.origins:
+            return True
+        return urlsplit(origin).netloc == headers.get("host")
+
+
+def cors(settings: GatewaySettings) -> list[Middleware]:
+    """Lets the pages of ``gateway.cors`` call, without cookies; nothing where no origin is named."""
+    if not settings.cors:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=_ASKED,
+            expose_headers=_ANSWERED,
+            max_age=_PREFLIGHT_SECONDS,
+        )
+    ]
