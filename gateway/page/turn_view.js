@@ -20,6 +20,8 @@ export function doing(turn) {
   return turn.attempt > 1 ? words.again(step) : step;
 }
 
+/** Verdicts that are told in words of their own. */
+const TOLD = ["mask", "cancelled", "failed", "block"];
 const WAYS_OUT = {
   403: "doKey", 404: "doGone", 409: "doClosed", 413: "doLong", 422: "doWrong", 429: "doBusy", 503: "doAway",
 };
@@ -111,9 +113,10 @@ export class TurnView {
   notices() {
     const { turn } = this;
     const lines = [];
-    if (turn.withdrawn !== null) {
+    const isLast = turn.withdrawn === turn.verdict; // not an earlier try: the turn ended with it
+    if (turn.withdrawn !== null && !(isLast && TOLD.includes(turn.verdict))) {
       const { withdrawn, withdrawnFor, wasWithdrawn } = words;
-      const say = turn.answer ? wasWithdrawn : flows(turn) ? withdrawn : withdrawnFor;
+      const say = flows(turn) && !turn.answer ? withdrawn : turn.answer && !isLast ? wasWithdrawn : withdrawnFor;
       lines.push(say(reason(turn.withdrawn)));
     }
     if (turn.error) {
@@ -121,7 +124,7 @@ export class TurnView {
       lines.push(`${words.notAnswered}${what ? `: ${what}` : "."}`, wayOut(turn.error.status));
     } else if (turn.state === "waiting") {
       lines.push(words.waiting);
-    } else if (["mask", "cancelled", "failed", "block"].includes(turn.verdict)) {
+    } else if (TOLD.includes(turn.verdict)) {
       lines.push(words[turn.verdict]);
     }
     return lines;

@@ -413,6 +413,24 @@ async def test_a_retraction_replaces_the_text_with_its_reason(page: Page, server
     await expect(page.locator(".answer")).to_have_text("Thirty days.")
 
 
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        ("cancelled", "Stopped. Ask again whenever you like."),
+        ("block", "The answer that was made may not be shown."),
+        ("template", "What stood here was taken back: it did not pass its review."),
+    ],
+)
+async def test_a_withdrawal_that_ends_the_turn(page: Page, server: PageServer, verdict: str, told: str) -> None:
+    """It is told once, and not as if another try had followed."""
+    turn = await _ask(page, server)
+    await turn.tokens("Thirty")
+    await turn.send("retract", why=verdict)
+    await turn.final("Please ask our staff.", verdict=verdict)
+    await expect(page.locator(".answer")).to_have_text("Please ask our staff.")
+    await expect(page.locator(".notice")).to_have_text(told)
+
+
 async def test_a_person_decides(page: Page, server: PageServer) -> None:
     """The wait is told, the composer stays free, and the decision stands there without a reload."""
     turn = await _ask(page, server)
