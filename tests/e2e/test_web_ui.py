@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
+from tests.support.browser import chromium
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
 
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PATIENT = 60_000  # milliseconds: two busy cores
 
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """A page of a headless Chromium from PATH."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not on PATH, and CI must not skip: .ci/run installs it")
-        pytest.skip("chromium is not on PATH: apt-get install chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
+    async with chromium() as browser:
         page = await browser.new_page(viewport={"width": 1400, "height": 1150})
         page.set_default_timeout(PATIENT)
         yield page
-        await browser.close()
 
 
 async def _screenshot(page: Page, name: str) -> None:
