@@ -21,7 +21,7 @@ from dialogue.faults import (
     UnknownModel,
     UnknownTenant,
 )
-from dialogue.messages import ANONYMOUS, CancelTurn, DialogueStart, Feedback, ResolveReview, Say, TurnKey, text_digest
+from dialogue.messages import CancelTurn, DialogueStart, Feedback, ResolveReview, Say, TurnKey, text_digest
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.caller import Caller
 from gateway.conversations import DIALOGUE_PREFIX, Broken, Conversations, Pending, dialogue_id, new_conversation_id
@@ -268,20 +268,21 @@ class Core:
     async def feedback(self, caller: Caller, given: FeedbackRequest) -> Thanked:
         """Raises UnknownConversation, NoSuchTurn and RecordsUnavailable."""
         tenant, _ = self.tenant(caller, given.tenant)
-        user = caller.user or given.user or ANONYMOUS
-        said = Feedback(tenant=tenant, user=user, **given.model_dump(include={"turn", "score", "comment"}))
+        said = Feedback(
+            tenant=tenant, user=caller.for_user(given.user), **given.model_dump(include={"turn", "score", "comment"})
+        )
         state = await give_feedback(self.conversations, self.settings, given.conversation, said)
         return Thanked(conversation=given.conversation, turn=given.turn, score=given.score, state=state)
 
     async def reviews(self, caller: Caller, tenant: str | None = None) -> list[Review]:
         """The turns that wait for a person; of every tenant where neither the caller nor ``tenant`` names one."""
-        _require(caller, "review")
+        caller.require("review")
         one = self.tenant(caller, tenant)[0] if tenant or caller.tenant else None
         return await waiting_reviews(self.conversations, one)
 
     async def decide(self, caller: Caller, conversation: str, given: DecisionRequest) -> Reply:
         """Raises UnknownConversation and NoSuchReview."""
-        _require(caller, "review")
+        caller.require("review")
         tenant, _ = self.tenant(caller, given.tenant)
         by = caller.user or given.by
         if by is None:
@@ -346,18 +347,11 @@ def _wishes(caller: Caller, chat: QuestionFields, tenant: str, address: str | No
     """What a message in a conversation and a question alone have in common."""
     return {
         "tenant": tenant,
-        "user": caller.user or chat.user or ANONYMOUS,
+        "user": caller.for_user(chat.user),
         "address": address,
         "max_new_tokens": chat.max_tokens,
         **chat.model_dump(include={"temperature", "seed", "model"}),
     }
-
-
-def _require(caller: Caller, scope: str) -> None:
-    """Raises Forbidden where the caller's key or token has not that scope."""
-    require = getattr(caller, "require", None)
-    if require is not None:
-        require(scope)
 
 
 def _turn_of(transcript: Transcript, turn: int | None, message_id: str | None) -> TurnSummary | None:
