@@ -470,9 +470,10 @@ class Conversations:
                 continue
             owner = execution.typed_search_attributes.get(names.TENANT) or tenant or "default"
             try:
-                transcript = await self.transcript(execution.id, owner)
-            except UnknownConversation:
-                continue  # it ended a moment ago; what is listed is a little behind
+                async with asyncio.timeout(LOOK_SECONDS):
+                    transcript = await self.transcript(execution.id, owner)
+            except (TimeoutError, UnknownConversation):
+                continue  # no worker serves it, or it ended a moment ago: nobody could decide on it
             if transcript.waiting:
                 yield execution.id, transcript
 
