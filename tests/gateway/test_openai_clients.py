@@ -37,7 +37,7 @@ async def served(
     config = folder / "temporal.yaml"
     config.write_text(
         f"temporal: {{address: '{temporal.client.service_client.config.target_host}'}}\n"
-        "gateway: {port: 0}\n"
+        "gateway: {port: 0, come_back_seconds: 0}\n"
         "tenants: {default: {}, open: {stream: open}}\n"
         f"pools: {{all: {{serves: [{', '.join(SERVICES)}], task_queue: {folder.name}}}}}\n"
     )
@@ -180,6 +180,23 @@ async def test_a_busy_conversation_is_a_rate_limit(client: AsyncOpenAI, steps: S
     assert (raised.value.code, int(raised.value.response.headers["retry-after"]) > 0) == ("conversation_busy", True)
     steps.release.set()
     assert (await slow).choices[0].message.content == ANSWER
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_leaves_ends_the_turn(client: AsyncOpenAI, steps: ScriptedSteps, stream: bool) -> None:
+    """Where it was asked for. The next message's turn comes behind it, and the first was never released."""
+    metadata = {"tenant": "open", "conversation": f"left-{stream}", "on_disconnect": "cancel"}
+    asking = asyncio.ensure_future(
+        client.chat.completions.create(**asked("A slow one.", metadata=metadata), stream=stream)  # type: ignore[call-overload]
+    )
+    await steps.running.wait()
+    if stream:
+        await (await asking).close()
+    else:
+        asking.cancel()
+    next_one = await client.chat.completions.create(**asked("How long?", metadata=metadata))
+    assert next_one.choices[0].message.content == ANSWER
+    assert steps.rows[metadata["conversation"], 1].verdict == "cancelled"
 
 
 async def _cut_once(way: CutConnections, steps: ScriptedSteps, asking: Awaitable[str]) -> str:
