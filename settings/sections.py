@@ -152,6 +152,8 @@ class TenantSettings(Section):
     """The longest message."""
     pending: int = Field(default=8, ge=1, le=100)
     """Messages that may wait in one conversation."""
+    priority: int = Field(default=3, ge=1, le=5)
+    """Whose turns go first where steps wait for a free slot: 1 before 2, and so on to 5."""
 
 
 class RecordsSettings(Section):
