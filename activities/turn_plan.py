@@ -87,6 +87,7 @@ class TurnPlanner:
                 for kind in get_args(TextKind)
             },
             stream=tenant.stream,
+            priority=tenant.priority,
         )
 
 

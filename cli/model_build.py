@@ -36,8 +36,10 @@ def build(
     allowance: Annotated[float | None, Parameter(help="How much perplexity may grow: 0.01 is one percent.")] = None,
     calibration: Annotated[Path | None, Parameter(help="gptq: a text to quantize by.")] = None,
     python: Annotated[Path | None, Parameter(help="gptq: an interpreter that has gptqmodel.")] = None,
-    bits: Annotated[Literal[4], Parameter(help="gptq: bits a weight.")] = 4,
-    group: Annotated[Literal[32, 128], Parameter(help="gptq: weights that share a scale.")] = 128,
+    bits: Annotated[Literal[4] | None, Parameter(help="gptq: bits a weight; 4 unless told.")] = None,
+    group: Annotated[
+        Literal[32, 128] | None, Parameter(help="gptq: weights that share a scale; 128 unless told.")
+    ] = None,
     by: By = None,
     json: Json = False,
 ) -> None:
@@ -98,19 +100,28 @@ def build(
 
 
 def _job(
-    method: Method, calibration: Path | None, python: Path | None, bits: Literal[4], group: Literal[32, 128]
+    method: Method,
+    calibration: Path | None,
+    python: Path | None,
+    bits: Literal[4] | None,
+    group: Literal[32, 128] | None,
 ) -> GptqJob | None:
-    """What gptqmodel is to do, if anything."""
+    """What gptqmodel is to do, if anything. An option that nothing would read is refused by its name."""
     from dialogue.faults import InvalidRequest
     from model_runtime.gptq_driver import GptqJob
 
-    if calibration is None and python is None:
+    given = {"--calibration": calibration, "--python": python, "--bits": bits, "--group": group}
+    told = " and ".join(name for name, value in given.items() if value is not None)
+    if not told:
         return None
     if method != "gptq":
-        raise InvalidRequest(f"--calibration and --python are for --method gptq, and this is {method}. Leave them out.")
+        raise InvalidRequest(f"{told}: only for --method gptq, and this is {method}. Leave it out.")
     if calibration is None:
-        raise InvalidRequest("--calibration is missing: give a UTF-8 text like what the model will be asked.")
-    return GptqJob(calibration, python, bits, group)
+        raise InvalidRequest(
+            f"{told}: only to quantize, and --calibration is missing: give a UTF-8 text like what the model will be "
+            "asked, or leave it out to take a checkpoint that was quantized."
+        )
+    return GptqJob(calibration, python, bits or 4, group or 128)
 
 
 def _check_comparable(method: Method, job: GptqJob | None, held_out: Path | None) -> None:

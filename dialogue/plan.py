@@ -162,3 +162,6 @@ class TurnPlan(Value):
     review: ReviewPlan
     texts: dict[TextKind, dict[str, str]] = Field(description="the tenant's fixed texts by kind and language")
     stream: Literal["gated", "after-review", "open"] = "after-review"
+    priority: int | None = Field(
+        default=None, ge=1, le=5, description="1 comes first; None, as in older histories: the server's middle"
+    )

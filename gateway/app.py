@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dialogue.faults import ParleyFault
-from gateway import dialogues, judging, openai_api, openapi, pages, probes, problems, rpc, web_socket
+from gateway import chat_page, dialogues, judging, openai_api, openapi, pages, probes, problems, rpc, web_socket
 from gateway.access import Access, Authenticated
 from gateway.chat import Chat, caller_of
 from gateway.conversations import Conversations
@@ -103,7 +103,8 @@ def _operational(conversations: Conversations, settings: Settings, metrics: Metr
         return index
 
     return [
-        Route("/", index_html),
+        *chat_page.routes(),
+        Route("/about", index_html),
         Route("/docs", docs_html),
         Route("/openapi.json", openapi_json),
         Route("/healthz", healthz),

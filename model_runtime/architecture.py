@@ -31,10 +31,34 @@ class Architecture:
     qk_norm: bool
     rope: dict[str, Any]
     eos_token_ids: tuple[int, ...]
+    biased: tuple[str, ...] = ()
+    """Which of the attention's projections (q, k, v, o) add a bias."""
 
     @property
     def group(self) -> int:
         return self.heads // self.kv_heads
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """What a checkpoint must hold: each tensor's name and shape; a linear layer's is [outputs, inputs]."""
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        sizes: dict[str, tuple[int, ...]] = {
+            "self_attn.q_proj.weight": (queries, self.hidden),
+            "self_attn.k_proj.weight": (keys, self.hidden),
+            "self_attn.v_proj.weight": (keys, self.hidden),
+            "self_attn.o_proj.weight": (self.hidden, queries),
+            "mlp.gate_proj.weight": (self.intermediate, self.hidden),
+            "mlp.up_proj.weight": (self.intermediate, self.hidden),
+            "mlp.down_proj.weight": (self.hidden, self.intermediate),
+            "input_layernorm.weight": (self.hidden,),
+            "post_attention_layernorm.weight": (self.hidden,),
+        }
+        sizes |= {f"self_attn.{part}_proj.bias": sizes[f"self_attn.{part}_proj.weight"][:1] for part in self.biased}
+        if self.qk_norm:
+            sizes |= {f"self_attn.{part}_norm.weight": (self.head_dim,) for part in "qk"}
+        table = {"model.embed_tokens.weight": (self.vocabulary, self.hidden), "model.norm.weight": (self.hidden,)}
+        head = {} if self.tied else {"lm_head.weight": (self.vocabulary, self.hidden)}
+        layers = {f"model.layers.{i}.{name}": size for i in range(self.layers) for name, size in sizes.items()}
+        return table | head | layers
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Architecture:
@@ -49,21 +73,34 @@ class Architecture:
         if config.get("use_sliding_window"):
             raise ModelFault("config.json: use_sliding_window is true; this engine attends to everything")
         eos = config.get("eos_token_id")
+        hidden, heads = _count(config, "hidden_size"), _count(config, "num_attention_heads")
+        biased = ("q", "k", "v") if name == "Qwen2ForCausalLM" else ("q", "k", "v", "o")
         return cls(
-            layers=config["num_hidden_layers"],
-            hidden=config["hidden_size"],
-            intermediate=config["intermediate_size"],
-            heads=config["num_attention_heads"],
-            kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
-            head_dim=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
-            vocabulary=config["vocab_size"],
-            context=config["max_position_embeddings"],
+            layers=_count(config, "num_hidden_layers"),
+            hidden=hidden,
+            intermediate=_count(config, "intermediate_size"),
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or hidden // heads,
+            vocabulary=_count(config, "vocab_size"),
+            context=_count(config, "max_position_embeddings"),
             eps=config["rms_norm_eps"],
             tied=bool(config.get("tie_word_embeddings")),
             qk_norm=name == "Qwen3ForCausalLM",
             rope=_rope(config),
             eos_token_ids=tuple(eos) if isinstance(eos, list) else (() if eos is None else (eos,)),
+            biased=biased if name == "Qwen2ForCausalLM" or config.get("attention_bias") else (),
         )
+
+
+def _count(config: dict[str, Any], key: str) -> int:
+    value = config.get(key)
+    if not isinstance(value, int) or value < 1:
+        raise ModelFault(
+            f"config.json: {key} is {value!r} and must be a whole number above 0: give the checkpoint's own file",
+            field=key,
+        )
+    return value
 
 
 def _rope(config: dict[str, Any]) -> dict[str, Any]:

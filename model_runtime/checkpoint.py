@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from dialogue.faults import ModelFault
+from dialogue.faults import ModelCorrupt, ModelFault
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,8 @@ Foreign = Literal["gptq", "awq"]
 """Methods of others whose codes are taken as they are."""
 _LAYER = ".qweight"
 _PARTS = ("qzeros", "scales", "g_idx")
+_INDEX = "model.safetensors.index.json"
+_AGAIN = "the source is damaged: fetch it again"
 
 
 def how_quantized(path: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -31,15 +33,30 @@ def how_quantized(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 class Weights:
-    """The tensors of all files of a folder, each read when it is asked for. Close it, or use it with ``with``."""
+    """The tensors of all files of a folder, each read when it is asked for. Close it, or use it with ``with``.
+
+    Raises :class:`ModelCorrupt` where a file is damaged, or the folder lacks what its index names.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from safetensors import safe_open
+        self._stack, self._files, self._paths = ExitStack(), dict[str, Any](), dict[str, Path]()
+        try:
+            for file in sorted(folder.glob("*.safetensors")):
+                opened = self._stack.enter_context(_opened(file))
+                self._files |= dict.fromkeys(opened.keys(), opened)
+                self._paths |= dict.fromkeys(opened.keys(), file)
+            self._agree_with_index(folder / _INDEX)
+        except BaseException:
+            self._stack.close()
+            raise
 
-        self._stack, self._files = ExitStack(), dict[str, Any]()
-        for file in sorted(folder.glob("*.safetensors")):
-            opened = self._stack.enter_context(safe_open(file, framework="pt"))
-            self._files |= dict.fromkeys(opened.keys(), opened)
+    def _agree_with_index(self, index: Path) -> None:
+        for name, file in _indexed(index).items():
+            there = index.parent / file
+            if not there.is_file():
+                raise ModelCorrupt(f"{there} is missing, and {index.name} names it: fetch this file of the source")
+            if self._paths.get(name) != there:
+                raise ModelCorrupt(f"{there}: {name} is not in it, as {index.name} says: {_AGAIN}")
 
     def __enter__(self) -> Self:
         return self
@@ -57,8 +74,41 @@ class Weights:
         file = self._files.get(name)
         return None if file is None else file.get_tensor(name)
 
+    def header(self, name: str) -> tuple[str, tuple[int, ...]] | None:
+        """How safetensors calls the tensor's type (``BF16``), and its shape; none of its numbers is read."""
+        file = self._files.get(name)
+        if file is None:
+            return None
+        told = file.get_slice(name)
+        return told.get_dtype(), tuple(told.get_shape())
+
+    def path(self, name: str) -> Path:
+        """The file that holds it, or the codes it is packed in."""
+        packed = f"{name.removesuffix('.weight')}{_LAYER}"
+        return self._paths[name if name in self._paths else packed]
+
     def __getitem__(self, name: str) -> Tensor:
         return self._files[name].get_tensor(name)
+
+
+def _opened(file: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(file, framework="pt")
+    except SafetensorError as error:
+        raise ModelCorrupt(f"{file}: cannot be read as safetensors ({error}): {_AGAIN}") from error
+
+
+def _indexed(index: Path) -> dict[str, str]:
+    """Which file of the folder holds each tensor; empty without an index."""
+    if not index.is_file():
+        return {}
+    try:
+        held = json.loads(index.read_text("utf-8"))["weight_map"]
+        return {str(name): Path(file).name for name, file in held.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelCorrupt(f"{index}: is no index of safetensors ({error!r}): {_AGAIN}") from error
 
 
 def dense_weights(weights: Weights, told: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:

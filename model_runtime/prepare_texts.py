@@ -15,6 +15,7 @@ from typing import Any
 
 from dialogue.faults import ModelFault, ModelMissing
 from model_runtime.model_store import MANIFEST, FileRecord, ModelManifest, file_digest, overall_digest
+from model_runtime.source_files import read_config, reading_gguf
 
 __all__ = ["AS_PUBLISHED", "WITHOUT_WEIGHTS", "build_checkpoint", "build_texts", "text_sizes"]
 
@@ -66,8 +67,11 @@ def build_checkpoint(
     """Puts a checkpoint's folder ``path`` into ``building`` as it is: its texts, and its safetensors by hard link where
     the disk allows. Nothing else of it is taken, no pickle and no code.
 
-    Raises :class:`ModelFault` for a GGUF, :class:`ModelMissing` without a tokenizer.
+    Raises :class:`ModelFault` for a GGUF, :class:`ModelMissing` without a tokenizer, :class:`ModelCorrupt` where the
+    checkpoint is damaged. Whether its weights fit its config is the engine's to say: vLLM knows more decoders.
     """
+    from model_runtime.checkpoint import Weights
+
     started = time.monotonic()
     if path.is_file():
         raise ModelFault(
@@ -77,6 +81,8 @@ def build_checkpoint(
         )
     for file in (*_texts(str(path)), *_present(path, _BESIDE)):
         shutil.copyfile(file, building / file.name)
+    with Weights(path):  # each header is read, and the index is held against them
+        pass
     for file in sorted(path.glob("*.safetensors")):
         _link_or_copy(file, building / file.name)
     return _publish(source, building, sizes, started, AS_PUBLISHED, name=name, languages=languages, reasoning=reasoning)
@@ -114,7 +120,7 @@ def _publish(
         bytes_after=weights or sum(record.bytes for record in files.values()),
         built_seconds=round(time.monotonic() - started, 2),
         built_with={"tokenizers": version("tokenizers")},
-        context=_context(json.loads((building / "config.json").read_text("utf-8"))),
+        context=_context(read_config(building / "config.json")),
         languages=languages,
         reasoning=reasoning,
     )
@@ -151,8 +157,10 @@ def _out_of_gguf(path: Path, building: Path) -> None:
     from transformers import AutoConfig, AutoTokenizer
 
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    AutoTokenizer.from_pretrained(**where).save_pretrained(building)
-    config = AutoConfig.from_pretrained(**where).to_dict()
+    with reading_gguf(path):
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        config = AutoConfig.from_pretrained(**where).to_dict()
+    tokenizer.save_pretrained(building)
     (building / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if not (building / "chat_template.jinja").is_file():
         raise ModelFault(f"{path} holds no chat template: give a folder with chat_template.jinja as model.source")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import shutil
 import warnings
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dialogue.faults import ModelFault, ModelMissing
+from model_runtime.source_files import read_config, reading_gguf
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,25 +36,30 @@ def open_source(
     """Config, weights as ``method`` holds them, and how many there are at most; texts are copied into ``building``.
 
     Raises :class:`ModelMissing` without a fast tokenizer, :class:`ModelFault` without a chat template in a GGUF, or
-    where method and checkpoint do not meet; so do the weights while they are read.
+    where method and checkpoint, or config and weights do not meet, :class:`ModelCorrupt` where the source is damaged;
+    so do the weights while they are read.
     """
+    from model_runtime.architecture import Architecture
     from model_runtime.checkpoint import Weights, dense_weights, foreign_layers, how_quantized, refuse_mismatch
+    from model_runtime.source_check import finite, refuse_unfit
 
     if path.is_file():
         refuse_mismatch(path, {}, method)
         config, tensors = _read_gguf(path, building, progress)
-        yield config, _held(iter(tensors.items()), cast("Method", method)), len(tensors)
+        yield config, finite(_held(iter(tensors.items()), cast("Method", method)), lambda name: path), len(tensors)
         return
     config = _read_texts(path, building)
     told = how_quantized(path, config)
     config.pop("quantization_config", None)
     refuse_mismatch(path, told, method)
+    shape = Architecture.from_config(config)
     with Weights(path) as weights:
+        refuse_unfit(weights, shape, path)
         if method == "gptq" or method == "awq":
             layers = foreign_layers(weights, told, method)
         else:
             layers = _held(dense_weights(weights, told), method)
-        yield config, layers, len(weights)
+        yield config, finite(layers, weights.path), len(weights)
 
 
 def _held(tensors: Iterator[tuple[str, Tensor]], method: Method) -> Layers:
@@ -74,9 +79,12 @@ def _read_gguf(
 
         where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
         progress(f"reading the tokenizer of {path.name}", 0.1)
-        AutoTokenizer.from_pretrained(**where).save_pretrained(building)
+        with reading_gguf(path):
+            tokenizer = AutoTokenizer.from_pretrained(**where)
+        tokenizer.save_pretrained(building)
         progress(f"reading the weights of {path.name}", 0.3)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        with reading_gguf(path):
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     config = model.config.to_dict()
     for key in ("quantization_config", "_name_or_path", "dtype", "id2label", "label2id"):
         config.pop(key, None)
@@ -94,7 +102,7 @@ def _read_texts(path: Path, building: Path) -> dict[str, Any]:
             shutil.copyfile(path / file, building / file)
     if not (building / "tokenizer.json").is_file():
         raise ModelMissing(f"{path / 'tokenizer.json'} is missing: save the checkpoint with its fast tokenizer")
-    return json.loads((path / "config.json").read_text("utf-8"))
+    return read_config(path / "config.json")
 
 
 @contextlib.contextmanager

@@ -162,6 +162,8 @@ class TenantSettings(Section):
     are not signed."""
     webhook_secret_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """The variable of the workers that holds that secret; it stands before the file."""
+    priority: int = Field(default=3, ge=1, le=5)
+    """Whose turns go first where steps wait for a free slot: 1 before 2, and so on to 5."""
 
 
 class RecordsSettings(Section):

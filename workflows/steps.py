@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 from dialogue.messages import text_digest
-from dialogue.plan import RetryPlan, StepName, StepPlan
+from dialogue.plan import RetryPlan, StepName, StepPlan, TurnPlan
 from dialogue.steps import (
     GeneratedAnswer,
     ReceivedInput,
@@ -52,6 +52,8 @@ Result = TypeVar("Result", bound=StepResult)
 
 # Before the plan is known, and where a plan names no step: generous, because whoever asked waits.
 FIRST_STEP = StepPlan(start_to_close=10, schedule_to_close=120, heartbeat=2, retry=RetryPlan(maximum_interval=5))
+_LONGEST_FAIRNESS_KEY = 64
+"""Bytes, of which a tenant's name has one a character; the server refuses a longer one."""
 LAST_STEP = StepPlan(start_to_close=15, heartbeat=2, retry=RetryPlan(maximum_interval=15))
 
 
@@ -79,10 +81,18 @@ async def schedule(
         heartbeat_timeout=_seconds(plan.heartbeat),
         retry_policy=_policy(plan.retry),
         summary=" · ".join(filter(None, (f"turn {turn.key.turn}", name, note))),
+        priority=_priority(turn.plan),
     )
     if turn.cancelled and not turn.returning:  # it ended at the very moment it was cancelled
         raise asyncio.CancelledError
     return result
+
+
+def _priority(plan: TurnPlan | None) -> Priority:
+    """Of its tenant, among whom a server that knows fairness shares a queue out; the server's own without a plan."""
+    if plan is None or plan.priority is None:
+        return Priority.default
+    return Priority(priority_key=plan.priority, fairness_key=plan.tenant[:_LONGEST_FAIRNESS_KEY])
 
 
 def _seconds(value: float | None) -> timedelta | None:

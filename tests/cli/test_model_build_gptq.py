@@ -159,7 +159,11 @@ def test_gptqmodel_that_fails_is_told_with_its_log(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--method", "int8", "--calibration", "calibration.txt"], "are for --method gptq"),
+        (["--method", "int8", "--calibration", "calibration.txt"], "--calibration: only for --method gptq"),
+        (["--method", "int4", "--group", "128"], "--group: only for --method gptq, and this is int4"),
+        (["--method", "bf16", "--bits", "4"], "--bits: only for --method gptq, and this is bf16"),
+        (["--bits", "4", "--group", "32"], "--bits and --group: only for --method gptq, and this is int8"),
+        (["--method", "gptq", "--group", "32"], "--group: only to quantize, and --calibration is missing"),
         (["--method", "gptq", "--python", "python"], "--calibration is missing"),
         (["--method", "gptq", "--python", sys.executable, "--calibration", "nowhere.txt"], "cannot be read as text"),
         (["--method", "gptq"], "is not quantized"),

@@ -16,6 +16,7 @@ from model_runtime.engine_client import ProcessEngine
 from model_runtime.openai_engine import OpenAIEngine
 from model_runtime.prepare import prepare_model
 from model_runtime.protocol import Engine, GenerationRequest, Sampling
+from model_runtime.quantize import Method
 from model_runtime.slot_engine import SlotEngine
 from model_runtime.tokenizer import Tokenizer
 from tests.model_runtime.conftest import collect, until
@@ -62,6 +63,16 @@ async def _slot(folder: Path) -> AsyncIterator[Subject]:
     await engine.close()
 
 
+def _slot_of(method: Method) -> Callable[[Path], AsyncIterator[Subject]]:
+    """The same engine on quantized weights: every promise holds for them, too."""
+
+    def subject(folder: Path) -> AsyncIterator[Subject]:
+        prepare_model(str(folder.parent / "checkpoint"), name="tiny", method=method, folder=folder.parent)
+        return _slot(folder.parent / f"tiny-{method}")
+
+    return subject
+
+
 async def _process(folder: Path) -> AsyncIterator[Subject]:
     engine = ProcessEngine(folder, rows=ROWS, widths=(64, LONGEST), threads=1, log_file=folder.parent / "engine.log")
     await engine.start()
@@ -102,6 +113,8 @@ async def _vllm_server(folder: Path) -> AsyncIterator[Subject]:
 
 _ENGINES: dict[str, Callable[[Path], AsyncIterator[Subject]]] = {
     "slot": _slot,
+    "slot-int8": _slot_of("int8"),
+    "slot-int4": _slot_of("int4"),
     "process": _process,
     "openai": _openai,
     "openai-text": _openai_text,
@@ -324,7 +337,7 @@ async def test_a_value_that_cannot_be_used_is_refused_by_its_name(subject: Subje
 
 async def test_a_prompt_that_fits_no_row_is_refused(subject: Subject) -> None:
     """One without room for an answer, or an empty one, raises PromptTooLong and names the setting."""
-    for prompt in ((7,) * LONGEST, (7,) * (10 * LONGEST), ()):
+    for prompt in ((7,) * LONGEST, (7,) * (10 * LONGEST), (7,) * 100_000, ()):
         with pytest.raises(PromptTooLong, match=r"model\.widths"):
             await collect(subject.engine, GenerationRequest("long", prompt))
 

@@ -28,11 +28,12 @@ def executable(name: str) -> str:
     return found
 
 
-async def dev_server() -> WorkflowEnvironment:
-    """Workers of its client run workflow code strictly: the sandbox refuses what a replay could not repeat."""
+async def dev_server(*more: str) -> WorkflowEnvironment:
+    """Workers of its client run workflow code strictly: the sandbox refuses what a replay could not repeat. ``more``
+    arguments go to the server."""
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=executable("temporal"),
-        dev_server_extra_args=list(DYNAMIC_CONFIG_ARGS),
+        dev_server_extra_args=[*DYNAMIC_CONFIG_ARGS, *more],
         search_attributes=(TENANT, INTENT, VARIANT, VERDICT, MODEL, SNAPSHOT),
         plugins=[parley_plugin(strict=True)],
     )
