@@ -11,7 +11,15 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT, commands, counterpart, headings, links, slug
 
-HOSTS = {"127.0.0.1", "localhost", "docs.temporal.io", "planetscale.com", "temporal.example", "login.example"}
+HOSTS = {
+    "127.0.0.1",
+    "localhost",
+    "docs.temporal.io",
+    "planetscale.com",
+    "temporal.example",
+    "login.example",
+    "shop.example",
+}
 """What a page may name. A registry of packages or models is not among them."""
 
 PAIRS = [(page, english) for page in PAGES if (english := counterpart(page)) is not None]
