@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dialogue.turn import Reply
+from records.database import migrate
+from settings.layout import Layout
 from tests.gateway.transports.conftest import COME_BACK_SECONDS, Site
 from tests.gateway.transports.driver import ANSWERS, EVENTS, TRANSCRIPTS, Driver, Got, Refused
 from tests.gateway.transports.drivers import on
@@ -214,6 +216,21 @@ async def test_a_transcript_is_read_by_its_tenant_alone(site: Site, transport: t
     with pytest.raises(Refused) as refused:
         await driver.transcript(conversation, tenant="open")
     assert refused.value.status == 404
+
+
+@on(EVENTS)
+async def test_an_answer_is_judged(site: Site, transport: type[Driver]) -> None:
+    """By its tenant alone, and only one that was given."""
+    await migrate(Layout.of(site.front.settings).database_url(site.front.settings.records.database))
+    driver, conversation = transport(site.ports[0]), site.front.new()
+    await driver.whole("How long?", conversation=conversation)
+    await transport(site.ports[1]).feedback(conversation, 1, -1, comment="too short", user="ana")
+    kept = await asyncio.wait_for(site.steps.judged.get(), SECONDS)
+    assert (kept.turn, kept.score, kept.comment, kept.user) == (1, -1, "too short", "ana")
+    for turn, tenant in ((2, "default"), (1, "open")):
+        with pytest.raises(Refused) as refused:
+            await driver.feedback(conversation, turn, 1, tenant=tenant)
+        assert refused.value.status == 404
 
 
 # ended in the middle ---------------------------------------------------------------------------------
