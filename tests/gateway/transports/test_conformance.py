@@ -278,6 +278,23 @@ async def test_who_comes_back_in_time_finds_the_turn(site: Site, transport: type
 
 
 @on(ANSWERS)
+@pytest.mark.parametrize("streams", [True, False], ids=["streamed", "whole"])
+async def test_who_says_it_again_in_time_finds_the_turn(site: Site, transport: type[Driver], streams: bool) -> None:
+    """On whatever gateway, whether or not they heard of the turn: it is not cancelled."""
+    said = {"conversation": site.front.new(), "message_id": "m-1", "on_disconnect": "cancel"}
+    first = asyncio.ensure_future(all_of(transport(site.ports[0]).streamed("slow", **said)))
+    await running(site)
+    first.cancel()
+    await asyncio.wait({first})
+    driver = transport(site.ports[1])
+    again = asyncio.ensure_future(all_of(driver.streamed("slow", **said)) if streams else driver.whole("slow", **said))
+    await asyncio.sleep(3 * COME_BACK_SECONDS)  # of what does not happen there is no event
+    site.steps.release.set()
+    await again
+    assert (await settled(site, said["conversation"], "m-1")).verdict == "pass"
+
+
+@on(ANSWERS)
 async def test_a_turn_goes_on_without_its_reader(site: Site, transport: type[Driver]) -> None:
     """With on_disconnect continue."""
     said = {"conversation": site.front.new(), "message_id": "m-1", "on_disconnect": "continue"}
