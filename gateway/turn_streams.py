@@ -85,13 +85,13 @@ class TurnStreams:
         yield final_event(last + 1, answered, self._trace_url(answered.workflow_id, answered.run_id))
 
     async def came_to_read(self, stream: str) -> int:
-        """Notes that a reader came back to ``stream``, on whatever gateway. Gives a number; 0 where it is lost."""
+        """Notes that a reader came to ``stream``, on whatever gateway. Gives a number; 0 where it is lost."""
         with contextlib.suppress(RecordsFault):
             return await self._log.publish(_readers(stream), "accepted", {})
         return 0
 
     async def newest_reader(self, stream: str) -> int:
-        """The number of the last reader who came back to ``stream``; 0 where none did."""
+        """The number of the last reader who came to ``stream``; 0 where none did."""
         with contextlib.suppress(RecordsFault):
             came = await self._log.read(_readers(stream))
             return came[-1].id if came else 0
