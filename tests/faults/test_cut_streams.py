@@ -10,6 +10,7 @@ import math
 import random
 from contextlib import aclosing
 from itertools import chain, repeat
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,7 +27,7 @@ CUTS = 10
 TENANT = "open"
 
 
-async def _read(driver: RestDriver, place: dict[str, str], said: dict[str, object], draw: random.Random) -> list[Got]:
+async def _read(driver: RestDriver, place: dict[str, Any], said: dict[str, Any], draw: random.Random) -> list[Got]:
     """Says it and reads its events; leaves after a few of them, ``CUTS`` times, and comes back behind the last one."""
     got: list[Got] = []
     for size in chain((draw.randint(1, 3) for _ in range(CUTS)), repeat(math.inf)):
@@ -49,8 +50,8 @@ async def check_cuts(faults: FaultSite, seed: int) -> None:
     await faults.ready()
     driver = RestDriver(urlsplit(faults.site.gateway_url).port or 0)
     conversation = faults.site.new()
-    place = {"conversation": conversation, "message_id": "m1", "tenant": TENANT}
-    said = {"content": draw.choice(QUESTIONS), "seed": seed, "on_disconnect": "continue"}
+    place: dict[str, Any] = {"conversation": conversation, "message_id": "m1", "tenant": TENANT}
+    said: dict[str, Any] = {"content": draw.choice(QUESTIONS), "seed": seed, "on_disconnect": "continue"}
     hold = faults.desk.hold("generate_answer", after_token(draw.randint(1, MIDDLE)), conversation)
     reading = asyncio.create_task(_read(driver, place, said, draw))
     try:
@@ -69,8 +70,8 @@ async def check_cuts(faults: FaultSite, seed: int) -> None:
     assert [event.data["attempt"] for event in got if event.data.get("step") == "generate_answer"][-1] > 1
 
 
-def _shown(events: list[tuple[str, dict[str, object]]]) -> str:
-    return "".join(str(data["text"]) for kind, data in events if kind == "token")
+def _shown(events: list[tuple[str, dict[str, Any]]]) -> str:
+    return "".join(data["text"] for kind, data in events if kind == "token")
 
 
 async def test_a_reader_who_is_cut_off_loses_nothing(faults: FaultSite) -> None:
