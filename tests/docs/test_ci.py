@@ -39,14 +39,14 @@ def ci(calls: Path, **environment: str) -> tuple[int, list[str]]:
 
 def test_nothing_is_installed_twice(calls: Path) -> None:
     """Where everything is there, it lints and tests, in this order."""
-    assert ci(calls, INSTALLED="chromium curl postgresql redis-server") == (0, ["make lint", "make test"])
+    assert ci(calls, INSTALLED="chromium curl nginx-light postgresql redis-server") == (0, ["make lint", "make test"])
 
 
 def test_what_is_missing_is_installed_first(calls: Path) -> None:
     """Only that, and only once the package lists are fresh."""
     install = "apt-get install -y --no-install-recommends postgresql"
     expected = ["apt-get update", install, "make lint", "make test"]
-    assert ci(calls, INSTALLED="chromium curl redis-server") == (0, expected)
+    assert ci(calls, INSTALLED="chromium curl nginx-light redis-server") == (0, expected)
 
 
 def test_nobody_but_root_installs(calls: Path) -> None:
@@ -56,4 +56,4 @@ def test_nobody_but_root_installs(calls: Path) -> None:
 
 def test_a_failure_ends_it(calls: Path) -> None:
     """What does not pass lint is not tested, and the exit code says so."""
-    assert ci(calls, INSTALLED="chromium curl postgresql redis-server", FAILS="lint") == (1, ["make lint"])
+    assert ci(calls, INSTALLED="chromium curl nginx-light postgresql redis-server", FAILS="lint") == (1, ["make lint"])

@@ -50,6 +50,7 @@ _SHORT: dict[str, Any] = {
     "generation": {"max_new_tokens": 16},
     "knowledge": {"passages": 1},
     "model": {"widths": [256]},
+    "tenants": {"open": {"stream": "open"}},  # whose readers get each token as it is logged
     "policies": {
         "default": {
             "output": dict.fromkeys(

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from settings.ports import free_port
 
-__all__ = ["served"]
+__all__ = ["listening", "served"]
 
 SECONDS = 10.0
 
@@ -25,15 +25,15 @@ async def served(app: ASGIApp) -> AsyncIterator[int]:
     server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, log_level=LogLevels.error)
     serving = asyncio.create_task(server.serve())
     try:
-        await _listening(port)
+        await listening(port)
         yield port
     finally:
         server.stop()
         await asyncio.wait_for(serving, SECONDS)
 
 
-async def _listening(port: int) -> None:
-    """The server has no event for it, so it is knocked at."""
+async def listening(port: int) -> None:
+    """Until something does at ``port``. A server has no event for it, so it is knocked at."""
     async with asyncio.timeout(SECONDS):
         while True:
             try:
