@@ -94,11 +94,14 @@ class _NeverAnswering:
 
     client = None
 
+    def __init__(self) -> None:
+        self._never = asyncio.Event()  # held: what nobody holds is collected, and those who wait for it too
+
     def trace_url(self, workflow_id: str, run_id: str | None = None) -> str:
         return f"http://127.0.0.1:8233/namespaces/default/workflows/{workflow_id}/{run_id}"
 
     async def say(self, *_: Any, **__: Any) -> Any:
-        await asyncio.get_running_loop().create_future()
+        await self._never.wait()
 
 
 async def serve(settings: Settings) -> None:
@@ -137,10 +140,14 @@ class Writer:
             self._file.open_attempt(stream, 1, 0, 1)
         return {"begun": len(places)}
 
-    def flow(self, places: list[list[str]], texts: list[list[str]], per_second: float) -> dict[str, Any]:
-        """Each place gets its texts, evenly and out of step with the others. ``late``: seconds at most behind."""
+    def flow(
+        self, places: list[list[str]], texts: list[list[str]], per_second: float, *, together: bool = False
+    ) -> dict[str, Any]:
+        """Each place gets its texts, evenly and out of step with the others, or all ``together``. ``late``: seconds
+        at most behind."""
         began, late = time.perf_counter(), 0.0
-        due = [(number / len(places) / per_second, number, 0) for number in range(len(places))]
+        apart = 0 if together else 1 / len(places) / per_second
+        due = [(number * apart, number, 0) for number in range(len(places))]
         heapq.heapify(due)
         while due:
             at, number, index = due[0]
@@ -161,7 +168,9 @@ class Writer:
         final = final_event(0, reply(1, "", ""), "").data
         del final["trace_url"]
         for place in places:
-            self._file.publish(key_of(*place).stream, "final", final, None)
+            stream = key_of(*place).stream
+            self._file.publish(stream, "step", {"step": "review_answer", "attempt": 1}, None)
+            self._file.publish(stream, "final", final, None)
         return {"ended": len(places)}
 
 

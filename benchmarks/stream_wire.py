@@ -70,26 +70,24 @@ class Reader(asyncio.Protocol):
         for match in re.finditer(pattern, self.text):
             yield match, self._chunks[bisect.bisect_left(ends, match.end())][0]
 
-    def close(self) -> None:
-        if self._transport:
-            self._transport.abort()
 
-
-async def read_from(port: int, transport: str, conversation: str, tenant: str = "open") -> Reader:
-    """Says :data:`QUESTION` over that transport, as the message ``m-1``, and gives the one who reads the answer."""
-    reader = Reader(*_asked(transport, conversation, tenant))
+async def read_from(port: int, transport: str, conversation: str, tenant: str, message_id: str = "m-1") -> Reader:
+    """Says :data:`QUESTION` over that transport and gives the one who reads the answer."""
+    place = {"conversation": conversation, "message_id": message_id, "tenant": tenant}
+    reader = Reader(*_asked(transport, place))
     await asyncio.get_running_loop().create_connection(lambda: reader, HOST, port)
     return reader
 
 
-def _asked(transport: str, conversation: str, tenant: str) -> tuple[bytes, bytes]:
+def _asked(transport: str, place: dict[str, str]) -> tuple[bytes, bytes]:
     """The request, and the frame behind it."""
-    place = {"conversation": conversation, "message_id": "m-1", "tenant": tenant}
     messages = [{"role": "user", "content": QUESTION}]
     if transport == "WebSocket":
         return _upgrade(), _frame(json.dumps({"type": "say", "messages": messages, **place}).encode())
     if transport == "gRPC-Web":
-        asked = wire.SayRequest(messages=[wire.Message(role="user", content=QUESTION)], **place)
+        asked = wire.SayRequest(messages=[wire.Message(role="user", content=QUESTION)])
+        for name, value in place.items():
+            setattr(asked, name, value)
         say = "/parley.v1.Dialogues/SayStreamed"
         return framed("application/grpc-web+proto", asked.SerializeToString(), say), b""
     if transport == "OpenAI":
