@@ -17,7 +17,7 @@ from benchmarks import facts
 from cli.ending import end
 
 NAMES = ("engine", "invariance", "prefix", "start", "turn", "long", "open", "cancel", "gate", "rpc_bytes")
-ALONE = ("gpu", "peers", "load")  # asked for by name: a device of its own; servers of others; minutes of all cores
+ALONE = ("gpu", "peers", "load", "streams")  # by name: a device of its own; servers of others; minutes of all cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

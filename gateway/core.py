@@ -235,10 +235,12 @@ class Core:
             ended = True
             raise
         finally:
-            await events.aclose()
-            said.reply.cancel()
-            if not ended:
-                self.left(said)
+            try:
+                await events.aclose()
+            finally:  # also where the reader is cancelled once more meanwhile: else the reply is awaited for ever
+                said.reply.cancel()
+                if not ended:
+                    self.left(said)
 
     def left(self, said: Said) -> None:
         """The reader left before the end. The turn is ended where ``said.cancels``, unless they come back in time."""
