@@ -315,6 +315,7 @@ class Core:
 
     async def feedback(self, caller: Caller, given: FeedbackRequest) -> Thanked:
         """Raises UnknownConversation, NoSuchTurn and RecordsUnavailable."""
+        caller.require("chat")
         tenant, _ = self.tenant(caller, given.tenant)
         user = caller.for_user(given.user)
         said = Feedback(tenant=tenant, user=user, **given.model_dump(include={"turn", "score", "comment"}))

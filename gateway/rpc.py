@@ -39,7 +39,7 @@ from gateway.events import TurnEvent, final_event
 from gateway.identifiers import idempotency_key, known_conversation
 from gateway.json_body import read_body, refuse_unkeepable
 from gateway.observed import frames_of
-from gateway.problems import ABOUT_BLANK, AGAIN_LATER, RETRY_SECONDS, told
+from gateway.problems import ABOUT_BLANK, AGAIN_LATER, retry_after, told
 from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from gateway.proto.parley.v1.dialogue_connect import DialoguesASGIApplication
 from gateway.pulled import Pulled
@@ -346,7 +346,7 @@ def _faults_told(context: Context) -> Iterator[None]:
         if type(fault) is ParleyFault:
             _note(error=fault.message)
         if fault.status in AGAIN_LATER:
-            context.response_headers["retry-after"] = str(RETRY_SECONDS)
+            context.response_headers["retry-after"] = str(retry_after(fault))
         raise _error(_problem(fault), _CODES_OF.get(type(fault))) from fault
     except Exception as error:
         at = frames_of(error)
