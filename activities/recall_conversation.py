@@ -20,12 +20,15 @@ class RecallConversationStep:
 
     @activity.defn(name="recall_conversation")
     async def recall_conversation(self, request: RecallConversation) -> Recalled:
-        """The last turns, oldest first; with ``turn``, the whole reply of that one."""
+        """The last turns, oldest first; with ``turn``, the whole reply of that one. Of a conversation that was another
+        tenant's it tells that alone."""
         if request.turn is not None:
             rows = await self._audit.turns(request.conversation, request.tenant, before=request.turn + 1, limit=1)
             found = [row for row in rows if row.turn == request.turn]
             return Recalled(reply=_reply(found[0]) if found else None)
         rows = await self._audit.turns(request.conversation, request.tenant, limit=REMEMBERED)
+        if not rows and await self._audit.is_foreign(request.conversation, request.tenant):
+            return Recalled(foreign=True)
         turns = [_summary(row) for row in rows]
         return Recalled(
             turns=tuple(newest_within(turns)),

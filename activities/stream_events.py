@@ -29,7 +29,7 @@ class StreamEvents:
         data = {"conversation": turn.conversation, "turn": turn.turn, "message_id": message_id}
         await self.publish(turn, "accepted", data, key="accepted")
         if message_id is not None:
-            which = {**data, "text_digest": text_digest(text)}
+            which = {**data, "tenant": turn.tenant, "text_digest": text_digest(text)}
             await self._publish(message_stream(turn.conversation, message_id), "accepted", which, "accepted")
 
     async def _publish(self, stream: str, kind: str, data: dict[str, Any], key: str) -> None:

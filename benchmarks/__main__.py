@@ -29,7 +29,7 @@ NAMES = (
     "gate",
     "rpc_bytes",
 )
-ALONE = ("gpu", "peers", "load")  # asked for by name: a device of its own; servers of others; minutes of all cores
+ALONE = ("gpu", "peers", "load", "streams")  # by name: a device of its own; servers of others; minutes of all cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

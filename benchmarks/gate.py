@@ -21,7 +21,7 @@ from policy.personal_data import KINDS
 from policy.policy import Policy
 from policy.stream_gate import LONGEST_HELD, StreamGate
 
-__all__ = ["run", "table"]
+__all__ = ["HELP", "PIECES", "pieces", "run", "table"]
 
 HELP = Path(__file__).parents[1] / "examples" / "help"
 PIECES = {"en": (4,), "zh": (1, 2)}
@@ -51,12 +51,12 @@ async def run(*, quick: bool = False) -> dict[str, Any]:
     for language, sizes in PIECES.items():
         waits = Waits()
         for path in sorted((HELP / language).glob("*.md"))[: 2 if quick else None]:
-            _flow(policy, list(_pieces(path.read_text("utf-8"), sizes)), waits)
+            _flow(policy, list(pieces(path.read_text("utf-8"), sizes)), waits)
         rows.append({"language": language, **_row(waits)})
     return {"rows": rows, "first_feed_milliseconds": first, "held_at_most_microseconds": _held(policy)}
 
 
-def _pieces(text: str, sizes: tuple[int, ...]) -> Iterator[str]:
+def pieces(text: str, sizes: tuple[int, ...]) -> Iterator[str]:
     at = number = 0
     while at < len(text):
         size = sizes[number % len(sizes)]

@@ -39,7 +39,7 @@ from settings.layout import Layout
 from settings.ports import free_port
 from settings.schema import Settings, TenantSettings
 
-__all__ = ["run", "table"]
+__all__ = ["HOST", "framed", "head", "reply", "run", "table"]
 
 HOST = "127.0.0.1"
 CONVERSATION = "benchmark"
@@ -139,19 +139,19 @@ def _requests(turn: int) -> dict[str, bytes]:
     binary = asked.SerializeToString()
     as_json = json.dumps({"conversation": CONVERSATION, "turn": turn}).encode()
     return {
-        "server-sent events": _head("GET", f"/v1/chat/{CONVERSATION}/stream?turn={turn}"),
-        "gRPC-Web": _framed("application/grpc-web+proto", binary),
-        "Connect, protobuf": _framed("application/connect+proto", binary),
-        "Connect, JSON": _framed("application/connect+json", as_json),
+        "server-sent events": head("GET", f"/v1/chat/{CONVERSATION}/stream?turn={turn}"),
+        "gRPC-Web": framed("application/grpc-web+proto", binary),
+        "Connect, protobuf": framed("application/connect+proto", binary),
+        "Connect, JSON": framed("application/connect+json", as_json),
     }
 
 
-def _framed(kind: str, message: bytes) -> bytes:
+def framed(kind: str, message: bytes, service: str = SERVICE) -> bytes:
     body = struct.pack(">BI", 0, len(message)) + message
-    return _head("POST", SERVICE, f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n") + body
+    return head("POST", service, f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n") + body
 
 
-def _head(method: str, path: str, headers: str = "") -> bytes:
+def head(method: str, path: str, headers: str = "") -> bytes:
     return f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{headers}\r\n".encode()
 
 
@@ -200,15 +200,15 @@ async def _write(token_log: TokenLog, conversations: _OneTurn, turn: int, size: 
         await asyncio.sleep(1 / size.per_second)
     passage = {"text": CITATION["quote"], "start": CITATION["start"]}
     await token_log.publish(stream, "citation", {"number": 1, **CITATION, "passage": passage})
-    reply = _reply(turn, "".join(texts["token"]), "".join(texts["reasoning"]))
-    final = final_event(0, reply, "").data
+    whole = reply(turn, "".join(texts["token"]), "".join(texts["reasoning"]))
+    final = final_event(0, whole, "").data
     del final["trace_url"]
     await token_log.publish(stream, "final", final)
-    conversations.reply.set_result(reply)
+    conversations.reply.set_result(whole)
     return written
 
 
-def _reply(turn: int, answer: str, reasoning: str) -> Reply:
+def reply(turn: int, answer: str, reasoning: str) -> Reply:
     return Reply.model_validate(
         {
             "conversation": CONVERSATION,

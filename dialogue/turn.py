@@ -135,6 +135,7 @@ class Recalled(Value):
     turns: tuple[TurnSummary, ...] = ()
     ids: tuple[CarriedId, ...] = Field(default=(), description="of turns that are too much to be told, too")
     total: int = 0
+    foreign: bool = Field(default=False, description="it was another tenant's")
     reply: Reply | None = Field(default=None, description="of the one turn that was asked for")
 
 

@@ -225,7 +225,10 @@ class Conversations:
 
     async def _checked(self, reply: Reply, message: Say) -> Reply:
         """Temporal answers a known update id with its first result, whatever is said now: so the text is held
-        against the first one's here, and a turn that waited for a person is looked up again."""
+        against the first one's here, and a turn that waited for a person is looked up again. Of a conversation that has
+        ended it does so for another tenant too."""
+        if reply.tenant != message.tenant:
+            raise unknown_conversation(reply.conversation)
         if reply.text_digest != text_digest(message.text):
             raise MessageIdReused(
                 f"message_id: {message.message_id} was used for another text. Give each message an id of its own.",

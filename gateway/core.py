@@ -61,14 +61,15 @@ NEW = "new"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message on its way. ``reply`` is its turn's, or that it takes longer; ``reader`` tells its readers apart."""
+    """A message on its way. ``reply`` is its turn's, or that it takes longer; ``reader`` tells its readers apart, and
+    is left out where nobody else can know the message yet."""
 
     tenant: str
     settings: TenantSettings
     place: Place
     reply: asyncio.Task[Reply | Pending]
     cancels: bool
-    reader: int = 0
+    reader: asyncio.Task[int] | None = None
 
 
 class Core:
@@ -139,7 +140,12 @@ class Core:
                 opened_by=opened_by,
             )
         cancels = (chat.on_disconnect or settings.on_disconnect) == "cancel"
-        return Said(tenant, settings, place, asyncio.ensure_future(self._within_limits(tenant, saying)), cancels)
+        reply = asyncio.ensure_future(self._within_limits(tenant, saying))
+        return Said(tenant, settings, place, reply, cancels, self._came(place) if own_id else None)
+
+    def _came(self, place: Place) -> asyncio.Task[int]:
+        """Notes a reader beside what they wait for. Whoever says a message again comes back to it."""
+        return asyncio.create_task(self.streams.came_to_read(message_stream(place.conversation, place.message_id)))
 
     async def _within_limits(self, tenant: str, saying: Coroutine[Any, Any, Reply | Pending]) -> Reply | Pending:
         """What ``saying`` gives, unless the tenant has used up what it may use."""
@@ -229,10 +235,12 @@ class Core:
             ended = True
             raise
         finally:
-            await events.aclose()
-            said.reply.cancel()
-            if not ended:
-                self.left(said)
+            try:
+                await events.aclose()
+            finally:  # also where the reader is cancelled once more meanwhile: else the reply is awaited for ever
+                said.reply.cancel()
+                if not ended:
+                    self.left(said)
 
     def left(self, said: Said) -> None:
         """The reader left before the end. The turn is ended where ``said.cancels``, unless they come back in time."""
@@ -247,7 +255,8 @@ class Core:
             await asyncio.wait_for(self.stopping.wait(), self.settings.gateway.come_back_seconds)
         place = said.place
         # by its message: which turn that became is not known to who left before it was accepted
-        if await self.streams.newest_reader(message_stream(place.conversation, place.message_id)) != said.reader:
+        reader = await said.reader if said.reader else 0
+        if await self.streams.newest_reader(message_stream(place.conversation, place.message_id)) != reader:
             return
         message = CancelTurn(tenant=said.tenant, message_id=place.message_id, reason="the reader left")
         with contextlib.suppress(NothingToCancel, UnknownConversation, RecordsUnavailable):
@@ -275,9 +284,8 @@ class Core:
             raise NoSuchTurn(f"turn: {conversation} has no such turn. GET /v1/chat/{conversation} lists its turns.")
         place = Place(conversation, summary.message_id if summary else "", number)
         awaiting = self._reply_of(place, name, running=summary is not None and summary.state != "done")
-        reader = await self.streams.came_to_read(message_stream(conversation, place.message_id))
         cancels = settings.on_disconnect == "cancel"
-        return Said(name, settings, place, asyncio.ensure_future(awaiting), cancels, reader)
+        return Said(name, settings, place, asyncio.ensure_future(awaiting), cancels, self._came(place))
 
     def _reply_of(self, place: Place, tenant: str, *, running: bool) -> Coroutine[Any, Any, Reply]:
         if running:
@@ -307,6 +315,7 @@ class Core:
 
     async def feedback(self, caller: Caller, given: FeedbackRequest) -> Thanked:
         """Raises UnknownConversation, NoSuchTurn and RecordsUnavailable."""
+        caller.require("chat")
         tenant, _ = self.tenant(caller, given.tenant)
         user = caller.for_user(given.user)
         said = Feedback(tenant=tenant, user=user, **given.model_dump(include={"turn", "score", "comment"}))

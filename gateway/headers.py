@@ -23,7 +23,10 @@ _ASKED = (
     *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id", "Traceparent", "Tracestate"),
     *("X-Grpc-Web", "X-User-Agent", "Grpc-Timeout", "Connect-Protocol-Version", "Connect-Timeout-Ms"),
 )
-_ANSWERED = ("X-Request-Id", "Retry-After", "Location", "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin")
+_ANSWERED = (
+    *("X-Request-Id", "Retry-After", "Location", "X-Parley-Conversation", "X-Parley-Message-Id"),
+    *("Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"),
+)
 _PREFLIGHT_SECONDS = 600
 
 

@@ -29,14 +29,7 @@ async def read_object(request: Request, limit: int, seconds: float | None = None
     that cannot be kept (NUL, half a surrogate pair).
     """
     _refuse_foreign_type(request.headers.get("content-type", ""))
-    try:
-        async with asyncio.timeout(seconds):
-            body = await read_body(request, limit)
-    except TimeoutError:
-        raise BodyTooSlow(
-            f"body: was not there after {seconds:g} s. Send it whole, or set gateway.body_seconds.", field="body"
-        ) from None
-    return parse_object(body)
+    return parse_object(await read_body(request, limit, seconds))
 
 
 def _refuse_foreign_type(content_type: str) -> None:
@@ -49,10 +42,19 @@ def _refuse_foreign_type(content_type: str) -> None:
         raise HTTPException(415, f"Content-Type: JSON is sent as UTF-8, but the charset is {charset[:60]}.")
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body, which may have ``limit`` bytes. Raises HTTPException 413.
+async def read_body(request: Request, limit: int, seconds: float | None = None) -> bytes:
+    """The body, of ``limit`` bytes and within ``seconds``. Raises HTTPException 413 and BodyTooSlow."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(request, limit)
+    except TimeoutError:
+        raise BodyTooSlow(
+            f"body: was not there after {seconds:g} s. Send it whole, or set gateway.body_seconds.", field="body"
+        ) from None
 
-    Counts while reading: a chunked body does not say beforehand how long it is. Never holds more than ``limit``.
+
+async def _read(request: Request, limit: int) -> bytes:
+    """Counts while reading: a chunked body does not say beforehand how long it is. Never holds more than ``limit``.
 
     What goes over is read a while longer and dropped: a client that is still sending would lose the answer else.
     """

@@ -101,10 +101,11 @@ class _Models:
         self._since = int(time.time())
 
     async def all(self, request: Request) -> Response:
-        del request
+        caller_of(request).require("chat")
         return JSONResponse({"object": "list", "data": [self._told(name) for name in self._core.models()]})
 
     async def one(self, request: Request) -> Response:
+        caller_of(request).require("chat")
         name, known = request.path_params["model"], self._core.models()
         if name not in known:
             raise UnknownModel(f"model: there is no model {name[:60]!r}. There are: {', '.join(known)}.", field="model")

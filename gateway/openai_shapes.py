@@ -9,7 +9,7 @@ from pydantic import Field
 from dialogue.base import Value
 from gateway.wire import FieldProblem
 
-__all__ = ["Completion", "CompletionError", "ModelList", "ServedModel"]
+__all__ = ["Completion", "CompletionChunk", "CompletionError", "ModelList", "ServedModel"]
 
 
 class CompletionAnswer(Value):
@@ -56,6 +56,37 @@ class Completion(Value):
     choices: tuple[CompletionChoice]
     usage: CompletionUsage
     parley: dict[str, Any] = Field(description="conversation, turn, verdict, citations, trace_url, answer and more")
+
+
+class CompletionDelta(Value):
+    """What is added. The first has the role; a field that nothing is added to is left out."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str = ""
+    reasoning_content: str = ""
+
+
+class ChunkChoice(Value):
+    """The one choice; the last chunk that has it has its ``finish_reason``."""
+
+    index: Literal[0]
+    delta: CompletionDelta
+    logprobs: None
+    finish_reason: Literal["stop", "length", "content_filter"] | None
+
+
+class CompletionChunk(Value):
+    """A part of an answer. ``choices`` is empty in the one that brings ``usage`` alone; ``parley`` comes with the
+    ``finish_reason``."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    system_fingerprint: str | None
+    choices: tuple[ChunkChoice, ...]
+    usage: CompletionUsage | None = None
+    parley: dict[str, Any] = Field(default={}, description="as in a whole answer")
 
 
 class ServedModel(Value):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dialogue.turn import Transcript
-from gateway.openapi_parts import CONVERSATION, Operations, body, json_answer, parameters, problems, text_answer
+from gateway.event_shapes import EVENT_DATA
+from gateway.openapi_events import turn_stream
+from gateway.openapi_parts import CONVERSATION, Operations, body, json_answer, parameters, problems
 from gateway.wire import (
     Cancelled,
     CancelQuery,
@@ -35,7 +37,7 @@ def operations() -> Operations:
             "/v1/chat/{conversation}/stream": _stream(),
         },
         taken=(ChatRequest,),
-        sent=(ChatReply, ChatPending, Transcript, Cancelled, Problem),
+        sent=(ChatReply, ChatPending, Transcript, Cancelled, Problem, *EVENT_DATA.values()),
     )
 
 
@@ -58,12 +60,8 @@ def _waits() -> dict[str, Any]:
     )
 
 
-def _events() -> dict[str, Any]:
-    return text_answer("text/event-stream", "With `stream: true`: server-sent events to the last one, `final`.")
-
-
 def _chat() -> dict[str, Any]:
-    answer = json_answer("The answer.", ChatReply)
+    answer = json_answer("The answer; with `stream: true` the turn's events.", ChatReply)
     return {
         "post": {
             "operationId": "say",
@@ -72,7 +70,7 @@ def _chat() -> dict[str, Any]:
             "parameters": [idempotency_parameter()],
             "requestBody": body(ChatRequest),
             "responses": {
-                "200": {**answer, "content": answer["content"] | _events()["content"]},
+                "200": {**answer, "content": answer["content"] | turn_stream()},
                 "202": _waits(),
                 **problems(404, 409, of_a_body=True),
             },
@@ -107,6 +105,9 @@ def _stream() -> dict[str, Any]:
             "summary": "Follow a turn, again or for the first time",
             "description": StreamQuery.__doc__,
             "parameters": [*parameters(StreamQuery), _LAST_EVENT_ID],
-            "responses": {"200": _events(), **problems(404, 409, 422)},
+            "responses": {
+                "200": {"description": "The turn's events.", "content": turn_stream()},
+                **problems(404, 409, 422),
+            },
         },
     }

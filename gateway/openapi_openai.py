@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.openai_shapes import Completion, CompletionError, ModelList, ServedModel
+from gateway.openai_shapes import Completion, CompletionChunk, CompletionError, ModelList, ServedModel
 from gateway.openai_wire import CompletionRequest
 from gateway.openapi_chat import idempotency_parameter
+from gateway.openapi_events import completion_stream
 from gateway.openapi_parts import TEXT, Operations, body, get, json_answer, problems
 
 __all__ = ["operations"]
@@ -15,7 +16,7 @@ __all__ = ["operations"]
 def operations() -> Operations:
     """Completions and models."""
     whole = json_answer("The answer; with `stream: true` chunks of it, the last of them `[DONE]`.", Completion)
-    whole["content"]["text/event-stream"] = {"schema": TEXT}
+    whole["content"] |= completion_stream()
     model = {"name": "model", "in": "path", "required": True, "schema": TEXT}
     paths = {
         "/v1/chat/completions": {
@@ -36,7 +37,8 @@ def operations() -> Operations:
             **get("model", "One model", {"200": json_answer("It is there.", ServedModel), **_errors(404)}),
         },
     }
-    return Operations(paths, taken=(CompletionRequest,), sent=(Completion, CompletionError, ModelList, ServedModel))
+    sent = (Completion, CompletionChunk, CompletionError, ModelList, ServedModel)
+    return Operations(paths, taken=(CompletionRequest,), sent=sent)
 
 
 def _errors(*statuses: int, of_a_body: bool = False) -> dict[str, Any]:

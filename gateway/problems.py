@@ -19,11 +19,11 @@ from dialogue.faults import BodyTooSlow, ParleyFault
 __all__ = [
     "ABOUT_BLANK",
     "AGAIN_LATER",
-    "RETRY_SECONDS",
     "ProblemResponse",
     "on_fault",
     "on_http_exception",
     "problem_type",
+    "retry_after",
     "told",
     "unexpected",
 ]
@@ -73,11 +73,21 @@ def problem_type(fault: type[ParleyFault]) -> str:
 
 
 def told(fault: ParleyFault) -> dict[str, Any]:
-    """A fault where no HTTP answer carries it: in a stream that has begun."""
+    """A fault where no HTTP answer carries it: in a stream that has begun, or over a WebSocket. What ``Retry-After``
+    would say there stands in ``retry_after``."""
     # a fault of no known type may hold anything, so its words go to the log and not to the caller
     detail = _UNEXPECTED if type(fault) is ParleyFault else fault.message
     found = {"type": problem_type(type(fault)), "title": fault.title, "status": fault.status, "detail": detail}
-    return {**found, "field": fault.field} if fault.field else found
+    if fault.field:
+        found["field"] = fault.field
+    if fault.status in AGAIN_LATER:
+        found["retry_after"] = retry_after(fault)
+    return found
+
+
+def retry_after(fault: ParleyFault) -> int:
+    """Seconds after which it is worth to try again: the fault's own, where it knows them."""
+    return fault.details.get("retry_after", RETRY_SECONDS)
 
 
 async def on_fault(request: Request, fault: Exception) -> ProblemResponse:
@@ -99,8 +109,8 @@ async def on_fault(request: Request, fault: Exception) -> ProblemResponse:
 
 
 def _headers(fault: ParleyFault) -> dict[str, str]:
-    """``Retry-After`` where the fault knows it; a body that is still on its way leaves the connection unusable."""
-    headers = {"Retry-After": str(fault.details["retry_after"])} if "retry_after" in fault.details else {}
+    """When to come back, where that is worth it; a body that is still on its way leaves the connection unusable."""
+    headers = {"Retry-After": str(retry_after(fault))} if fault.status in AGAIN_LATER else {}
     return headers | ({"Connection": "close"} if isinstance(fault, BodyTooSlow) else {})
 
 

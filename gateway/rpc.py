@@ -39,11 +39,12 @@ from gateway.events import TurnEvent, final_event
 from gateway.identifiers import idempotency_key, known_conversation
 from gateway.json_body import read_body, refuse_unkeepable
 from gateway.observed import frames_of
-from gateway.problems import ABOUT_BLANK, AGAIN_LATER, RETRY_SECONDS, told
+from gateway.problems import ABOUT_BLANK, AGAIN_LATER, retry_after, told
 from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from gateway.proto.parley.v1.dialogue_connect import DialoguesASGIApplication
 from gateway.pulled import Pulled
 from gateway.wire import CancelQuery, ChatRequest, FeedbackRequest, StreamQuery, TranscriptQuery
+from settings.schema import GatewaySettings
 
 __all__ = ["routes"]
 
@@ -92,7 +93,7 @@ def routes(core: Core) -> list[Route]:
     return [
         Route(
             f"/{service.full_name}/{method.name}",
-            _Call(application, limit, _STREAMED if method.server_streaming else _UNARY),
+            _Call(application, core.settings.gateway, _STREAMED if method.server_streaming else _UNARY),
             methods=["POST"],
         )
         for method in service.methods
@@ -116,9 +117,12 @@ class _Json:
 class _Call:
     """Around the library's application: the content types and the size that are taken, and whose request it is."""
 
-    def __init__(self, application: DialoguesASGIApplication, limit: int, kinds: tuple[str, ...]) -> None:
+    def __init__(
+        self, application: DialoguesASGIApplication, settings: GatewaySettings, kinds: tuple[str, ...]
+    ) -> None:
         self._application = application
-        self._limit = limit
+        self._limit = settings.max_body + _FLAGS_AND_LENGTH
+        self._seconds = settings.body_seconds
         self._kinds = kinds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,7 +143,7 @@ class _Call:
         refused: HTTPException | None = None
         body = b""
         try:
-            body = await read_body(request, self._limit + _FLAGS_AND_LENGTH)
+            body = await read_body(request, self._limit, self._seconds)
         except HTTPException as error:
             refused = error
         given = False
@@ -342,7 +346,7 @@ def _faults_told(context: Context) -> Iterator[None]:
         if type(fault) is ParleyFault:
             _note(error=fault.message)
         if fault.status in AGAIN_LATER:
-            context.response_headers["retry-after"] = str(RETRY_SECONDS)
+            context.response_headers["retry-after"] = str(retry_after(fault))
         raise _error(_problem(fault), _CODES_OF.get(type(fault))) from fault
     except Exception as error:
         at = frames_of(error)

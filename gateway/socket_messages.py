@@ -15,7 +15,7 @@ from gateway import validation
 from gateway.json_body import parse_object
 from gateway.wire import ChatRequest, FeedbackRequest
 
-__all__ = ["Auth", "Cancel", "Given", "Message", "Ping", "Resume", "message_of", "object_of"]
+__all__ = ["KINDS", "Auth", "Cancel", "Given", "Message", "Ping", "Resume", "message_of", "object_of"]
 
 LONGEST_REF = 128
 
@@ -68,7 +68,7 @@ class _Bare(CallerInput):
 
 
 Message = ChatRequest | Resume | Cancel | FeedbackRequest | Ping | Auth
-_KINDS: Mapping[str, type[Message]] = {
+KINDS: Mapping[str, type[Message]] = {
     "say": ChatRequest,
     "resume": Resume,
     "cancel": Cancel,
@@ -105,8 +105,8 @@ def object_of(frame: Mapping[str, Any]) -> Given:
 
 def message_of(given: Given, own_conversation: Callable[[], str]) -> Message:
     """``own_conversation``: where a bare text is said that names none. Raises InvalidRequest."""
-    if given.kind not in _KINDS:
-        raise InvalidRequest(f"type: there is no such message. There are: {', '.join(_KINDS)}.", field="type")
+    if given.kind not in KINDS:
+        raise InvalidRequest(f"type: there is no such message. There are: {', '.join(KINDS)}.", field="type")
     fields = dict(given.fields)
     if given.kind == "say" and "text" in fields and "messages" not in fields:
         text = validation.parse(_Bare, {"text": fields.pop("text")}).text
@@ -114,4 +114,4 @@ def message_of(given: Given, own_conversation: Callable[[], str]) -> Message:
         fields.setdefault("conversation", own_conversation())
     if fields.get("stream") is False:
         raise InvalidRequest("stream: a WebSocket streams. Leave it out, or POST /v1/chat.", field="stream")
-    return validation.parse(_KINDS[given.kind], fields)
+    return validation.parse(KINDS[given.kind], fields)

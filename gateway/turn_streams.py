@@ -85,13 +85,13 @@ class TurnStreams:
         yield final_event(last + 1, answered, self._trace_url(answered.workflow_id, answered.run_id))
 
     async def came_to_read(self, stream: str) -> int:
-        """Notes that a reader came back to ``stream``, on whatever gateway. Gives a number; 0 where it is lost."""
+        """Notes that a reader came to ``stream``, on whatever gateway. Gives a number; 0 where it is lost."""
         with contextlib.suppress(RecordsFault):
             return await self._log.publish(_readers(stream), "accepted", {})
         return 0
 
     async def newest_reader(self, stream: str) -> int:
-        """The number of the last reader who came back to ``stream``; 0 where none did."""
+        """The number of the last reader who came to ``stream``; 0 where none did."""
         with contextlib.suppress(RecordsFault):
             came = await self._log.read(_readers(stream))
             return came[-1].id if came else 0
@@ -107,7 +107,7 @@ class TurnStreams:
         self, place: Place, tenant: str, reply: asyncio.Future[Reply]
     ) -> AsyncGenerator[StreamEvent, None]:
         """What the log holds of the turn, to its final event; less where the log fails or the turn goes no further."""
-        turn = place.turn or await self._turn(place, reply)
+        turn = place.turn or await self._turn(place, tenant, reply)
         if turn is None:
             return
         stream = TurnKey(conversation=place.conversation, turn=turn, tenant=tenant).stream
@@ -119,13 +119,18 @@ class TurnStreams:
             except RecordsFault as fault:
                 log.warning("stream lost", fault=fault.type, reason=fault.message, conversation=place.conversation)
 
-    async def _turn(self, place: Place, reply: asyncio.Future[Reply]) -> int | None:
-        """Which turn the message became; ``None`` when that is told by the reply alone, or not at all."""
+    async def _turn(self, place: Place, tenant: str, reply: asyncio.Future[Reply]) -> int | None:
+        """Which turn the message became; ``None`` when that is told by the reply alone, or not at all.
+
+        Another tenant's message under the same id is not this one, were it the same word for word: whoever guesses both
+        would be shown its answer before the conversation refuses them.
+        """
+        own = (tenant, place.text_digest)
         pointer = self._log.follow(message_stream(place.conversation, place.message_id), until_kinds=("accepted",))
         async with contextlib.aclosing(_until_settled(pointer, reply, if_failed=0)) as events:
             with contextlib.suppress(RecordsFault):
                 async for event in events:
-                    if event.data["text_digest"] == place.text_digest:
+                    if (event.data.get("tenant"), event.data["text_digest"]) == own:
                         return int(event.data["turn"])
         return None
 

@@ -71,7 +71,7 @@ class Connection:
         self._socket = websocket
         self._core = core
         self._gateway = core.settings.gateway
-        self._caller: Caller | None = websocket.state.caller
+        self._key = core.access.shown(websocket.headers) if core.access.demanded else None
         self._own = ""
         self._turns: set[asyncio.Task[None]] = set()
         self._asked: set[asyncio.Task[None]] = set()
@@ -141,20 +141,29 @@ class Connection:
         if isinstance(message, Ping):
             await self._send({"type": "pong", **given.echo})
         elif isinstance(message, Auth):
-            self._caller = await self._core.access.caller_of_key(message.key)
-        elif isinstance(message, ChatRequest):
-            self._say(given, message)
-        elif isinstance(message, Resume):
-            self._start(self._turns, self._resume(given, self._known(), message))
-        elif isinstance(message, Cancel):
-            self._start(self._asked, self._cancel(given, self._known(), message))
+            await self._core.access.caller_of_key(message.key)
+            self._key = message.key
         else:
-            self._start(self._asked, self._feedback(given, self._known(), message))
+            await self._ask(given, await self._caller(), message)
 
-    def _known(self) -> Caller:
-        if self._caller is None:
+    async def _ask(
+        self, given: Given, caller: Caller, message: ChatRequest | Resume | Cancel | FeedbackRequest
+    ) -> None:
+        if isinstance(message, ChatRequest):
+            self._say(given, caller, message)
+        elif isinstance(message, Resume):
+            self._start(self._turns, self._resume(given, caller, message))
+        elif isinstance(message, Cancel):
+            self._start(self._asked, self._cancel(given, caller, message))
+        else:
+            self._start(self._asked, self._feedback(given, caller, message))
+
+    async def _caller(self) -> Caller:
+        """Looked up for each message: a key that was revoked while the connection is open is refused from then on."""
+        access = self._core.access
+        if access.demanded and self._key is None:
             raise Unauthenticated('key: this site asks for one. Send {"type": "auth", "key": …} first.', field="key")
-        return self._caller
+        return await access.caller_of_key(self._key or "")
 
     def _own_conversation(self) -> str:
         """Of this connection: where texts are said that name none."""
@@ -163,8 +172,7 @@ class Connection:
 
     # turns ---------------------------------------------------------------------------------------
 
-    def _say(self, given: Given, chat: ChatRequest) -> None:
-        caller = self._known()
+    def _say(self, given: Given, caller: Caller, chat: ChatRequest) -> None:
         self._check_room(self._turns)
         address = client_address(self._socket.scope, self._gateway)
         said = self._core.say(caller, chat, address=address, opened_by="web-socket")

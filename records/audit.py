@@ -76,6 +76,12 @@ class AuditLog:
             query = query.where(logs.turn < before)
         return (await self._rows(query.order_by(logs.turn.desc()).limit(limit)))[::-1]
 
+    async def is_foreign(self, conversation: str, tenant: str) -> bool:
+        """Whether it holds turns of another tenant."""
+        query = select(logs.id).where(logs.conversation == conversation, logs.tenant != tenant).limit(1)
+        async with reading(self._engine) as connection:
+            return (await connection.execute(query)).first() is not None
+
     async def by_id(self, id_: int, tenant: str | None = None) -> KeptRow | None:
         """The row of a receipt; with ``tenant``, only if it is theirs."""
         query = select(interaction_logs).where(logs.id == id_)

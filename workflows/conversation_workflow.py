@@ -87,8 +87,7 @@ class ConversationWorkflow:
         if self._bad_start is not None:
             raise self._bad_start
         if not self._recalled:
-            self._memory.recall(await self._ask_the_audit(None))
-            self._recalled = True
+            await self._recall()
         idle = asyncio.create_task(self._watch_idle())
         try:
             while True:
@@ -165,6 +164,18 @@ class ConversationWorkflow:
             }
         )
 
+    async def _recall(self) -> None:
+        """Takes up what an earlier run left. One that was another tenant's is not opened under its name: whoever waits
+        is told what they would be told of it while it ran, and so is whoever comes before this run has ended."""
+        recalled = await self._ask_the_audit(None)
+        if recalled.foreign:
+            self._bad_start = application_error(unknown_conversation(workflow.info().workflow_id))
+        self._memory.recall(recalled)
+        self._recalled = True
+        if self._bad_start is not None:
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            raise self._bad_start
+
     async def _ask_the_audit(self, turn: int | None) -> Recalled:
         info = workflow.info()
         return await workflow.execute_activity(
@@ -184,6 +195,8 @@ class ConversationWorkflow:
     async def say(self, raw: RawValue) -> Reply:
         message = parse(raw, Say)
         await workflow.wait_condition(lambda: self._recalled)
+        if self._bad_start is not None:
+            raise self._bad_start
         # The validator ran before an earlier run's ids were known; so the id is held against them here.
         self._refuse_reused_id(message)
         known = self._turn_saying(message.message_id)

@@ -8,7 +8,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.recall_conversation import RecallConversationStep
 from dialogue.steps import RecallConversation
-from dialogue.turn import MAX_CARRIED_BYTES
+from dialogue.turn import MAX_CARRIED_BYTES, Recalled
 from records.audit import AuditLog
 from records.database import connect_database, migrate
 from tests.records.rows import a_row
@@ -32,3 +32,24 @@ async def test_long_turns_are_told_within_what_temporal_takes(tmp_path: Path) ->
     assert [used.turn for used in recalled.ids] == [1, 2, 3, 4, 5]
     assert recalled.total == 5
     assert len(recalled.model_dump_json().encode()) < 2 * MAX_CARRIED_BYTES
+
+
+async def test_a_conversation_of_another_tenant_is_told_as_that_alone(tmp_path: Path) -> None:
+    """Whoever opens it under its name learns nothing of its turns."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
+    await migrate(url)
+    database = connect_database(url)
+    try:
+        audit = AuditLog(database)
+        await audit.append(a_row(turn=1))
+        recall = RecallConversationStep(audit)
+        foreign, never = [
+            await ActivityEnvironment().run(
+                recall.recall_conversation, RecallConversation(conversation=conversation, tenant="another")
+            )
+            for conversation in ("conv-1", "conv-2")
+        ]
+    finally:
+        await database.dispose()
+    assert foreign == Recalled(foreign=True)
+    assert never == Recalled()

@@ -56,11 +56,12 @@ def test_events_are_those_of_the_shapes(report: dict[str, Any]) -> None:
 
 
 def test_no_millisecond_is_unexplained(report: dict[str, Any]) -> None:
-    """The parts of a turn are all of it, each of them is there, and the server's is not the smallest."""
+    """The parts of every turn are all of it, each of them is there, and the server's is not the smallest."""
     for row in report["results"]["turn"]["where"]:
         parts = row["milliseconds"]
-        assert set(parts) == {"server", "poll", "sdk", "sandbox", "ours"}
+        assert set(parts) == {"server", "poll", "sdk", "codec", "sandbox", "ours"}
         assert min(parts.values()) > 0
+        assert row["unexplained"] < 0.001
         assert sum(parts.values()) == pytest.approx(row["whole"], rel=0.25)  # medians of each do not add up exactly
         assert parts["server"] > parts["sandbox"]
 
@@ -70,7 +71,15 @@ def test_moments_belong_to_one_part() -> None:
     marks = [(0.0, "said"), (0.001, "call"), (0.004, "scheduled"), (0.005, "started"), (0.009, "workflow task")]
     marks += [(0.010, "enter sandbox"), (0.011, "workflow"), (0.014, "leave workflow"), (0.015, "answered")]
     parts = where.parts([*marks, (0.016, "replied")])
-    assert parts == pytest.approx({"server": 7, "poll": 1, "sdk": 2, "sandbox": 2, "ours": 4})
+    assert parts == pytest.approx({"server": 7, "poll": 1, "sdk": 2, "codec": 0, "sandbox": 2, "ours": 4})
+
+
+def test_the_codec_interrupts_the_part_it_is_in() -> None:
+    """What was under way goes on after it; a conversion within another counts once, and one from before is not ours."""
+    marks = [(0.0, "said"), (0.001, "converted"), (0.002, "workflow"), (0.003, "convert"), (0.004, "convert")]
+    marks += [(0.006, "converted"), (0.007, "converted"), (0.009, "leave workflow"), (0.010, "convert")]
+    parts = where.parts([*marks, (0.012, "enter sandbox"), (0.015, "converted"), (0.016, "replied")])
+    assert parts == pytest.approx({"server": 0, "poll": 0, "sdk": 0, "codec": 9, "sandbox": 2, "ours": 5})
 
 
 def test_the_floor_is_its_own_measure(report: dict[str, Any]) -> None:
@@ -86,7 +95,8 @@ def test_an_unknown_name_is_refused(repository: Path) -> None:
     ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     named = (
-        "engine, invariance, prefix, start, turn, long, open, cancel, cancel_ways, gate, rpc_bytes, gpu, peers, load"
+        "engine, invariance, prefix, start, turn, long, open, cancel, cancel_ways, gate, rpc_bytes, "
+        "gpu, peers, load, streams"
     )
     assert f"there is no benchmark turns; there are {named}" in ended.stderr
 

@@ -22,7 +22,7 @@ def event(number: int, kind: str, **data: object) -> StreamEvent:
     return StreamEvent(number, kind, data, 0.0)
 
 
-ACCEPTED = event(1, "accepted", turn=7, text_digest=text_digest("?"))
+ACCEPTED = event(1, "accepted", turn=7, tenant="default", text_digest=text_digest("?"))
 ANSWER = [
     event(1, "step", step="generate_answer", attempt=1),
     event(2, "token", text=" You have"),

@@ -32,7 +32,14 @@ from settings.schema import (
 )
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 
-NO_STREAMS: Any = None
+
+class _NoStreams:
+    async def came_to_read(self, stream: str) -> int:
+        del stream
+        return 0
+
+
+NO_STREAMS: Any = _NoStreams()
 """For a gateway of which no stream is asked."""
 WEB_UI = "http://127.0.0.1:8233"
 QUESTION = {"messages": [{"role": "user", "content": "How long?"}]}

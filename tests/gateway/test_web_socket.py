@@ -7,17 +7,20 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import websockets
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
+from gateway.access import Access
 from gateway.app import create_app
 from gateway.turn_streams import open_streams
+from records.api_keys import ApiKey
+from settings.schema import AccessSettings
 from tests.gateway.conftest import Front, Raising, settings_on
 from tests.support.scripted_steps import SAID
 from tests.support.served import served
@@ -298,23 +301,25 @@ async def test_a_connection_leaves_one_line_and_no_text(front: Front, logged: li
 
 
 async def test_a_key_may_come_in_a_message(raising: Raising) -> None:
-    """Where a key is asked for and no header can be set: before it nothing is done, and with it everything."""
+    """Where a key is asked for and no header can be set: before it nothing is done, and with it everything, until it is
+    revoked, which the connection need not be closed for."""
+    held = [ApiKey("1", "acme", None, "", ("chat",), datetime.now(UTC))]
 
-    class Keyless:
-        """Stands where the access check does."""
+    class Keys:
+        """Holds one key, whatever it reads."""
 
-        def __init__(self, app: ASGIApp) -> None:
-            self.app = app
+        async def find(self, key: str) -> ApiKey | None:
+            return held[0] if held else None
 
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            scope.setdefault("state", {})["caller"] = None
-            await self.app(scope, receive, send)
-
-    app = Keyless(create_app(raising, settings_on("nowhere"), None))  # type: ignore[arg-type]
+    settings = settings_on("nowhere").model_copy(update={"access": AccessSettings(mode="keys")})
+    app = create_app(raising, settings, None, access=Access(settings, Keys()))  # type: ignore[arg-type]
     async with served(app) as port, websockets.connect(f"ws://127.0.0.1:{port}/v1/stream") as connection:
         talk = Talk(connection)
         told = await talk.refused({"type": "say", "messages": [{"role": "user", "content": "How long?"}]})
         assert (told["status"], told["field"]) == (401, "key")
-        await talk.send({"type": "auth", "key": "any"})
+        await talk.send({"type": "auth", "key": "plk_1"})
         told = await talk.refused(say("How long?", tenant="never"))
         assert (told["status"], told["field"]) == (404, "tenant")
+        held.clear()
+        told = await talk.refused(say("How long?", tenant="acme"))
+        assert (told["status"], told["problem"]) == (401, "/docs#unauthenticated")

@@ -245,7 +245,10 @@ class ScriptedSteps:
     @activity.defn(name="recall_conversation")
     async def recall_conversation(self, request: RecallConversation) -> Recalled:
         self.calls.append(("recall_conversation", request))
-        rows = [row for (name, _), row in sorted(self.rows.items()) if name == request.conversation]
+        kept = [row for (name, _), row in sorted(self.rows.items()) if name == request.conversation]
+        rows = [row for row in kept if row.turn.tenant == request.tenant]
+        if kept and not rows:
+            return Recalled(foreign=True)
         if request.turn is not None:
             return Recalled(reply=next((_reply(row) for row in rows if row.turn.turn == request.turn), None))
         return Recalled(turns=tuple(_summary(row) for row in rows), total=len(rows))

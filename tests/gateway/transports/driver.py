@@ -11,7 +11,7 @@ __all__ = ["ANSWERS", "EVENTS", "TRANSCRIPTS", "Driver", "Got", "Refused"]
 ANSWERS = frozenset({"answers"})
 """Can do :meth:`Driver.whole` and :meth:`Driver.streamed`, with ``token``, ``final`` and their texts."""
 EVENTS = ANSWERS | {"events"}
-"""Tells every event with its id, resumes behind any, and cancels."""
+"""Tells every event with its id, resumes behind any, cancels, and takes feedback."""
 TRANSCRIPTS = EVENTS | {"transcripts"}
 """Reads transcripts too."""
 
@@ -61,6 +61,10 @@ class Driver(Protocol):
 
     async def cancel(self, conversation: str, **place: Any) -> int:
         """The number of the turn that was cancelled."""
+        ...
+
+    async def feedback(self, conversation: str, turn: int, score: int, **more: Any) -> None:
+        """``more`` is comment, user and tenant."""
         ...
 
     async def transcript(self, conversation: str, **place: Any) -> dict[str, Any]: ...

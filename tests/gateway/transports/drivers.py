@@ -5,12 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.gateway.transports.driver import Driver
+from tests.gateway.transports.openai_driver import OpenAIDriver
 from tests.gateway.transports.rest_driver import RestDriver
+from tests.gateway.transports.rpc_driver import ConnectDriver, GrpcWebDriver
 from tests.gateway.transports.socket_driver import SocketDriver
 
 __all__ = ["DRIVERS", "on"]
 
-DRIVERS: dict[str, type[Driver]] = {"rest": RestDriver, "web-socket": SocketDriver}
+DRIVERS: dict[str, type[Driver]] = {
+    "rest": RestDriver,
+    "openai": OpenAIDriver,
+    "web-socket": SocketDriver,
+    "grpc-web": GrpcWebDriver,
+    "connect": ConnectDriver,
+}
 
 
 def on(needed: frozenset[str]) -> pytest.MarkDecorator:

@@ -34,6 +34,10 @@ class RestDriver:
     async def cancel(self, conversation: str, **place: Any) -> int:
         return (await self._asked("DELETE", f"/v1/chat/{conversation}", params=place))["turn"]
 
+    async def feedback(self, conversation: str, turn: int, score: int, **more: Any) -> None:
+        judged = {"conversation": conversation, "turn": turn, "score": score, **more}
+        await self._asked("POST", "/v1/feedback", json=judged)
+
     async def transcript(self, conversation: str, **place: Any) -> dict[str, Any]:
         return await self._asked("GET", f"/v1/chat/{conversation}", params=place)
 

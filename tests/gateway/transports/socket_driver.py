@@ -34,12 +34,18 @@ class SocketDriver:
             yield got
 
     async def cancel(self, conversation: str, **place: Any) -> int:
-        async for got in self._events({"type": "cancel", "conversation": conversation, **place}):
-            return got.data["turn"]
-        raise AssertionError("the connection was closed before the answer")
+        return (await self._answered({"type": "cancel", "conversation": conversation, **place}))["turn"]
+
+    async def feedback(self, conversation: str, turn: int, score: int, **more: Any) -> None:
+        judged = {"type": "feedback", "conversation": conversation, "turn": turn, "score": score, **more}
+        await self._answered(judged)
 
     async def transcript(self, conversation: str, **place: Any) -> dict[str, Any]:
         raise NotImplementedError
+
+    async def _answered(self, message: dict[str, Any]) -> dict[str, Any]:
+        async with aclosing(self._events(message)) as events:
+            return (await anext(events)).data
 
     async def _events(self, message: dict[str, Any]) -> AsyncGenerator[Got, None]:
         async with websockets.connect(self._url, max_size=None, proxy=None) as connection:
@@ -51,5 +57,5 @@ class SocketDriver:
                     raise Refused(event["status"], event["detail"])
                 if event["type"] != "heartbeat":
                     yield Got(event.get("id", 0), event["type"], event, frame)
-                if event["type"] in ("final", "cancelled"):
+                if event["type"] in ("final", "cancelled", "thanked"):
                     return

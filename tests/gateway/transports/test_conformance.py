@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dialogue.turn import Reply
+from records.database import migrate
+from settings.layout import Layout
 from tests.gateway.transports.conftest import COME_BACK_SECONDS, Site
 from tests.gateway.transports.driver import ANSWERS, EVENTS, TRANSCRIPTS, Driver, Got, Refused
 from tests.gateway.transports.drivers import on
@@ -216,6 +218,21 @@ async def test_a_transcript_is_read_by_its_tenant_alone(site: Site, transport: t
     assert refused.value.status == 404
 
 
+@on(EVENTS)
+async def test_an_answer_is_judged(site: Site, transport: type[Driver]) -> None:
+    """By its tenant alone, and only one that was given."""
+    await migrate(Layout.of(site.front.settings).database_url(site.front.settings.records.database))
+    driver, conversation = transport(site.ports[0]), site.front.new()
+    await driver.whole("How long?", conversation=conversation)
+    await transport(site.ports[1]).feedback(conversation, 1, -1, comment="too short", user="ana")
+    kept = await asyncio.wait_for(site.steps.judged.get(), SECONDS)
+    assert (kept.turn, kept.score, kept.comment, kept.user) == (1, -1, "too short", "ana")
+    for turn, tenant in ((2, "default"), (1, "open")):
+        with pytest.raises(Refused) as refused:
+            await driver.feedback(conversation, turn, 1, tenant=tenant)
+        assert refused.value.status == 404
+
+
 # ended in the middle ---------------------------------------------------------------------------------
 
 
@@ -258,6 +275,23 @@ async def test_who_comes_back_in_time_finds_the_turn(site: Site, transport: type
         await asyncio.sleep(2 * COME_BACK_SECONDS)  # of what does not happen there is no event
         site.steps.release.set()
         assert (await until(again, "final"))[-1].data["verdict"] == "pass"
+
+
+@on(ANSWERS)
+@pytest.mark.parametrize("streams", [True, False], ids=["streamed", "whole"])
+async def test_who_says_it_again_in_time_finds_the_turn(site: Site, transport: type[Driver], streams: bool) -> None:
+    """On whatever gateway, whether or not they heard of the turn: it is not cancelled."""
+    said = {"conversation": site.front.new(), "message_id": "m-1", "on_disconnect": "cancel"}
+    first = asyncio.ensure_future(all_of(transport(site.ports[0]).streamed("slow", **said)))
+    await running(site)
+    first.cancel()
+    await asyncio.wait({first})
+    driver = transport(site.ports[1])
+    again = asyncio.ensure_future(all_of(driver.streamed("slow", **said)) if streams else driver.whole("slow", **said))
+    await asyncio.sleep(3 * COME_BACK_SECONDS)  # of what does not happen there is no event
+    site.steps.release.set()
+    await again
+    assert (await settled(site, said["conversation"], "m-1")).verdict == "pass"
 
 
 @on(ANSWERS)
