@@ -16,7 +16,19 @@ from rich.console import Console
 from benchmarks import facts
 from cli.ending import end
 
-NAMES = ("engine", "invariance", "prefix", "start", "turn", "long", "open", "cancel", "gate", "rpc_bytes")
+NAMES = (
+    "engine",
+    "invariance",
+    "prefix",
+    "start",
+    "turn",
+    "long",
+    "open",
+    "cancel",
+    "cancel_ways",
+    "gate",
+    "rpc_bytes",
+)
 ALONE = ("gpu", "peers", "load", "streams")  # by name: a device of its own; servers of others; minutes of all cores
 
 

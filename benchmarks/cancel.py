@@ -22,16 +22,13 @@ from rich.table import Table
 from activities.heartbeats import INTERVAL
 from benchmarks.cpu import CpuSeconds
 from benchmarks.figures import percentile, spread
-from benchmarks.generating import Generating, Running, stand
+from benchmarks.generating import Generating, Running, stand, until_freed
 from dialogue.faults import ParleyFault
 
 __all__ = ["run", "table"]
 
 INTERVALS = (0.1, INTERVAL, 0.5)
 IN_FLIGHT = (1, 8)
-LOOK_SECONDS = 0.002
-PROMPTLY = 10.0
-"""No row takes so long to come free; a cancel that does was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +115,10 @@ async def _cancel(generating: Generating, running: Running) -> float | None:
     Raises TimeoutError when no row comes free.
     """
     engine = await generating.stand.engine()
-    before, busy = (await engine.stats())["cancelled"], (await engine.capacity()).rows_busy
-    began = time.perf_counter()
-    cancelling = asyncio.create_task(generating.cancel(running))
     try:
-        async with asyncio.timeout(PROMPTLY):
-            # another process: nothing tells when it frees a row
-            while (await engine.stats())["cancelled"] == before:
-                if running.ended_by_itself:  # a cancelled turn is replied to at once, before its row is free
-                    return None
-                await asyncio.sleep(LOOK_SECONDS)
-        freed = time.perf_counter()
-        if (await engine.capacity()).rows_busy >= busy:
-            raise RuntimeError("the engine counted a cancel and freed no row")
+        return await until_freed(engine, generating.cancel(running), lambda: running.ended_by_itself)
     finally:
-        await _ended(cancelling, running)
-    return 1000 * (freed - began)
+        await running.saying
 
 
 async def _ended(cancelling: asyncio.Task[None], running: Running) -> None:

@@ -6,10 +6,12 @@ Worker and clients share this process, so that the engine can be asked at any mo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from temporalio.worker import Worker
 
 from benchmarks.metrics_page import samples
 from benchmarks.shapes import Living, file_server
+from dialogue.faults import ParleyFault
 from dialogue.messages import CancelTurn, Say
 from gateway.conversations import Conversations
 from model_runtime.keeper import EngineKeeper
@@ -40,9 +43,12 @@ from workers.timeline import Timeline
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
 
-__all__ = ["ROWS", "Generating", "Running", "Stand", "stand"]
+__all__ = ["QUESTION", "ROWS", "Generating", "Running", "Stand", "stand", "until_freed"]
 
 ROWS = 8
+LOOK_SECONDS = 0.002
+PROMPTLY = 10.0
+"""No row takes so long to come free; a cancel that does was lost."""
 LONGEST = 900
 # The script sends what has `chat` in it to the model without looking anything up.
 QUESTION = "Let us chat. Tell me a very long story about a dog, a boat and a lighthouse, in many chapters."
@@ -123,7 +129,7 @@ async def stand(folder: Path) -> AsyncGenerator[Stand]:
         parts = await Parts.open(settings, stack)
         planner = parts.planner(await parts.policies())
         client = await connect(settings.temporal)
-        steps = ScriptedSteps("dialogue", planner=planner.plan)
+        steps = ScriptedSteps("dialogue", planner=planner.plan, token_log=parts.token_log)
         beside = Worker(
             client,
             task_queue="dialogue",
@@ -134,6 +140,32 @@ async def stand(folder: Path) -> AsyncGenerator[Stand]:
         await stack.enter_async_context(beside)
         conversations = Conversations(client, task_queue="dialogue", web_ui=settings.temporal.web_ui)
         yield Stand(settings, conversations, parts.token_log, engines, await engines.ready(model.name))
+
+
+async def until_freed(
+    engine: Engine, cancelling: Coroutine[Any, Any, object], ended_by_itself: Callable[[], bool]
+) -> float | None:
+    """Milliseconds from the beginning of ``cancelling`` to the free row; ``None`` where the answer ended before.
+
+    Raises TimeoutError when no row comes free.
+    """
+    before, busy = (await engine.stats())["cancelled"], (await engine.capacity()).rows_busy
+    began = time.perf_counter()
+    task = asyncio.create_task(cancelling)
+    try:
+        async with asyncio.timeout(PROMPTLY):
+            # another process: nothing tells when it frees a row
+            while (await engine.stats())["cancelled"] == before:
+                if ended_by_itself():  # a cancelled turn is replied to at once, before its row is free
+                    return None
+                await asyncio.sleep(LOOK_SECONDS)
+        freed = time.perf_counter()
+        if (await engine.capacity()).rows_busy >= busy:
+            raise RuntimeError("the engine counted a cancel and freed no row")
+    finally:
+        with contextlib.suppress(ParleyFault):  # nothing runs any more that could be cancelled
+            await task
+    return 1000 * (freed - began)
 
 
 def _settings(folder: Path, address: str) -> Settings:

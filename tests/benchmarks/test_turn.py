@@ -94,7 +94,10 @@ def test_an_unknown_name_is_refused(repository: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "turns"]
     ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    named = "engine, invariance, prefix, start, turn, long, open, cancel, gate, rpc_bytes, gpu, peers, load"
+    named = (
+        "engine, invariance, prefix, start, turn, long, open, cancel, cancel_ways, gate, rpc_bytes, "
+        "gpu, peers, load, streams"
+    )
     assert f"there is no benchmark turns; there are {named}" in ended.stderr
 
 
