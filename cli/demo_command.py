@@ -43,10 +43,13 @@ async def demo() -> None:
         await _converse(settings, console)
         return
     with until_told_to_stop():
-        async with bring_up(settings, console):
+        async with bring_up(settings, console) as up:
             await _converse(settings, console)
             if sys.stdin.isatty() and sys.stdout.isatty():
-                console.print("Everything stays up: talk with `parley chat` in another terminal. Ctrl-C stops it.")
+                console.print(
+                    f"Everything stays up: talk at {up.running.gateway}/ or with `parley chat` in another terminal.\n"
+                    "Ctrl-C stops it."
+                )
                 await asyncio.Event().wait()
     console.print("Everything is stopped.")
 

@@ -90,7 +90,7 @@ async def _start(
         stage.done(await workers)
     with stages.stage("Gateway") as stage:
         url = await gateway
-        stage.done(f"{url}  (/v1/chat, /docs)")
+        stage.done(f"{url}  (chat page; /v1/chat, /docs)")
     return url
 
 

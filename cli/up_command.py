@@ -20,8 +20,9 @@ async def up() -> None:
 
     console = output()
     with until_told_to_stop():
-        async with bring_up(load(), console):
-            console.print("\nReady. Talk with `parley chat`; Ctrl-C stops everything.")
+        async with bring_up(load(), console) as running:
+            gateway = running.running.gateway
+            console.print(f"\nReady. Talk at {gateway}/ or with `parley chat`; Ctrl-C stops everything.")
             try:
                 await asyncio.Event().wait()
             finally:

@@ -91,7 +91,7 @@ def test_every_named_volume_and_file_is_there(compose: dict[str, Any], repositor
 
 
 def test_only_this_machine_reaches_it(services: dict[str, Any]) -> None:
-    """Neither the gateway nor the Web UI asks who someone is, so no port is open to other machines."""
+    """The Web UI asks nobody who they are, and neither speaks TLS, so no port is open to other machines."""
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
@@ -165,6 +165,36 @@ def test_redis_starts_as_compose_starts_it(services: dict[str, Any]) -> None:
             held = redis.config_get("appendonly", "save", "maxmemory", "maxmemory-policy")
     kept = {"appendonly": "yes", "save": "", "maxmemory": str(2 << 30), "maxmemory-policy": "noeviction"}
     assert held == kept
+
+
+@pytest.fixture(scope="module")
+def secured(repository: Path) -> dict[str, Any]:
+    return yaml.safe_load((repository / "docker" / "compose.secured.yaml").read_text("utf-8"))
+
+
+def test_the_secured_profile_fits_over_it(compose: dict[str, Any], secured: dict[str, Any], repository: Path) -> None:
+    """By the same schema; it changes services that are there, and Parley takes what it sets."""
+    schemas = resources.files("check_jsonschema") / "builtin_schemas" / "vendor"
+    schema = json.loads((schemas / "compose-spec.json").read_text("utf-8"))
+    assert [error.message for error in validator_for(schema)(schema).iter_errors(secured)] == []
+    assert secured["services"].keys() <= compose["services"].keys()
+    for name, service in secured["services"].items():
+        assert service.keys() <= {"environment", "volumes", "command", "healthcheck"}, name
+        assert "${TLS_FILES:?set it in docker/.env}:/tls:ro" in service["volumes"], name
+    both = compose["services"]["gateway"]["environment"] | secured["services"]["gateway"]["environment"]
+    given = {name: _expanded(str(value)) for name, value in both.items()}
+    settings = load(repository / "docker" / "temporal.production.yaml", given)
+    assert settings.gateway.tls is not None
+    assert settings.temporal.tls is not None
+    assert settings.records.redis_tls is not None
+    assert settings.records.token_log == "rediss://:secret@redis:6379/0"
+    assert given[settings.temporal.api_key_env or ""] == "secret"
+
+
+def test_the_secured_redis_keeps_its_other_arguments(compose: dict[str, Any], secured: dict[str, Any]) -> None:
+    """A command is replaced as a whole, so it is said again."""
+    plain, tls = (each["services"]["redis"]["command"] for each in (compose, secured))
+    assert tls[: len(plain)] == plain
 
 
 def test_whoever_uses_redis_waits_for_it(services: dict[str, Any]) -> None:
