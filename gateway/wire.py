@@ -189,6 +189,8 @@ class Cancelled(Value):
 class FeedbackRequest(CallerInput):
     """What somebody thought of an answer. Said again by the same user, it takes the place of the first."""
 
+    model_config = ConfigDict(strict=True)
+
     conversation: Identifier
     turn: TurnNumber
     score: int = Field(ge=-1, le=1, description="1 good, 0 neither, -1 bad")
@@ -243,6 +245,8 @@ class Reviews(Value):
 
 class DecisionRequest(CallerInput):
     """A person's decision: the draft is sent, or ``answer`` in its place, or the tenant's fallback text."""
+
+    model_config = ConfigDict(strict=True)
 
     turn: TurnNumber
     decision: Literal["approve", "edit", "reject"]
