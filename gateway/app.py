@@ -23,6 +23,7 @@ from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.observed import Observed
 from gateway.openai_errors import OpenAIErrors
+from gateway.openapi_30 import as_openapi_30
 from gateway.turn_streams import TurnStreams
 from gateway.whoami import Whoami
 from gateway.wire import Health
@@ -80,6 +81,7 @@ def create_app(
 
 def _operational(conversations: Conversations, settings: Settings, metrics: Metrics) -> list[Route]:
     document = openapi.document()
+    document_30 = as_openapi_30(document)
     docs, index = pages.docs_page(document), pages.index_page(settings.temporal.web_ui)
 
     async def healthz(_: Request) -> Response:
@@ -91,6 +93,9 @@ def _operational(conversations: Conversations, settings: Settings, metrics: Metr
 
     async def openapi_json(_: Request) -> Response:
         return JSONResponse(document)
+
+    async def openapi_30_json(_: Request) -> Response:
+        return JSONResponse(document_30)
 
     async def metrics_page(request: Request) -> Response:
         caller_of(request).require("operate")
@@ -107,6 +112,7 @@ def _operational(conversations: Conversations, settings: Settings, metrics: Metr
         Route("/about", index_html),
         Route("/docs", docs_html),
         Route("/openapi.json", openapi_json),
+        Route("/openapi-3.0.json", openapi_30_json),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", metrics_page),

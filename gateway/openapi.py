@@ -59,6 +59,7 @@ def _operational() -> Operations:
         "/readyz": get("ready", "Whether Temporal and the worker pools are there", ready),
         "/metrics": get("metrics", "Prometheus metrics", metrics),
         "/openapi.json": get("openapi", "This document, OpenAPI 3.1", whole),
+        "/openapi-3.0.json": get("openapi_30", "This document in OpenAPI 3.0, for older generators", whole),
         "/docs": get("docs", "The operations and the problems, to read", page),
         "/": get("index", "Where things are", page),
     }

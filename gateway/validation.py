@@ -26,6 +26,7 @@ _MUST: dict[str, Callable[[_Context], str]] = {
     "int_parsing": lambda _: "a whole number",
     "int_parsing_size": lambda _: "a smaller number",
     "int_type": lambda _: "a whole number",
+    "less_than": lambda context: f"less than {context['lt']:.19g}",
     "less_than_equal": lambda context: f"at most {context['le']:.17g}",
     "list_type": lambda _: "a list",
     "literal_error": lambda context: context["expected"],

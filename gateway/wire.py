@@ -157,7 +157,7 @@ class TranscriptQuery(CallerInput):
     """Whose conversation, and which of its turns."""
 
     tenant: Identifier | None = None
-    turn: int | None = Field(default=None, ge=1, description="this turn alone")
+    turn: TurnNumber | None = Field(default=None, description="this turn alone")
     message_id: Identifier | None = Field(default=None, description="the turn of this message alone")
 
 
@@ -165,16 +165,16 @@ class StreamQuery(CallerInput):
     """Which turn is read, and from where: behind the event with the id ``after``, or behind ``Last-Event-ID``."""
 
     tenant: Identifier | None = None
-    turn: int | None = Field(default=None, ge=1)
+    turn: TurnNumber | None = None
     message_id: Identifier | None = None
-    after: int = Field(default=0, ge=0)
+    after: int = Field(default=0, ge=0, lt=2**63)
 
 
 class CancelQuery(CallerInput):
     """Which turn is cancelled: the running one where none is given."""
 
     tenant: Identifier | None = None
-    turn: int | None = Field(default=None, ge=1)
+    turn: TurnNumber | None = None
     message_id: Identifier | None = Field(default=None, description="the turn of this message")
     reason: str = Field(default="", max_length=500)
 
@@ -188,6 +188,8 @@ class Cancelled(Value):
 
 class FeedbackRequest(CallerInput):
     """What somebody thought of an answer. Said again by the same user, it takes the place of the first."""
+
+    model_config = ConfigDict(strict=True)
 
     conversation: Identifier
     turn: TurnNumber
@@ -243,6 +245,8 @@ class Reviews(Value):
 
 class DecisionRequest(CallerInput):
     """A person's decision: the draft is sent, or ``answer`` in its place, or the tenant's fallback text."""
+
+    model_config = ConfigDict(strict=True)
 
     turn: TurnNumber
     decision: Literal["approve", "edit", "reject"]

@@ -324,3 +324,11 @@ async def test_the_log_holds_ids_and_no_text(front: Front, logged: list[dict[str
     assert line["milliseconds"] > 0
     assert "dear Parley" not in str(logged)
     assert "30 days" not in str(logged)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_a_turn_that_no_conversation_comes_to(alone: httpx.AsyncClient, method: str) -> None:
+    """A number beyond what is counted is a bad field, and no fault of ours."""
+    response = await alone.request(method, "/v1/chat/conv-1", params={"turn": 2**31})
+    assert (response.status_code, response.json()["field"]) == (422, "turn")
+    assert "must be less than 2147483648" in response.json()["detail"]
