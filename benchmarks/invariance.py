@@ -39,7 +39,7 @@ def _run(steps: int) -> dict[str, Any]:
     from model_runtime.loading import load
 
     torch.set_num_threads(1)
-    decoder = load(prepared(), torch.device("cpu"), torch.bfloat16).decoder
+    decoder = load(prepared(), torch.device("cpu")).decoder
     cases: list[dict[str, Any]] = []
     for length in LENGTHS:
         needed = -(-length // 16) * 16

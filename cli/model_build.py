@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
-Method = Literal["bf16", "int8", "int4", "gptq", "awq"]
+Method = Literal["fp32", "bf16", "int8", "int4", "gptq", "awq"]
 
 
 def build(

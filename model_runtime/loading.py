@@ -29,8 +29,9 @@ class Loaded:
     weight_bytes: int
 
 
-def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
-    """Hashes every file while the weights are read; nothing is given back before all of them are right.
+def load(folder: Path, device: torch.device) -> Loaded:
+    """Hashes every file while the weights are read; nothing is given back before all of them are right. What the
+    decoder computes in follows from how the weights are held.
 
     Raises :class:`~dialogue.faults.ModelMissing` or :class:`~dialogue.faults.ModelCorrupt`.
     """
@@ -39,14 +40,14 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> Loaded:
     with ThreadPoolExecutor(_HASHING, "hashing") as hashing:
         hashed = [hashing.submit(verify_file, folder / name, record) for name, record in manifest.files.items()]
         try:
-            return _read(folder, manifest, device, dtype)
+            return _read(folder, manifest, device)
         finally:
             # a damaged file is named rather than what came of reading it
             for each in hashed:
                 each.result()
 
 
-def _read(folder: Path, manifest: ModelManifest, device: torch.device, dtype: torch.dtype) -> Loaded:
+def _read(folder: Path, manifest: ModelManifest, device: torch.device) -> Loaded:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -57,7 +58,7 @@ def _read(folder: Path, manifest: ModelManifest, device: torch.device, dtype: to
         for name in sorted(manifest.files):
             if name.endswith(".safetensors"):
                 weights |= load_file(folder / name, device=str(device))
-        decoder = Decoder(shape, weights, dtype)
+        decoder = Decoder(shape, weights, torch.float32 if manifest.method == "fp32" else torch.bfloat16)
     except (SafetensorError, KeyError) as error:
         raise ModelCorrupt(
             f"{folder}: the weights cannot be read ({error}): delete its folder and run `parley prepare`"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ALLOWANCE", "PROMPTS", "Quality", "compare"]
 
 Progress = Callable[[str, float], None]
-ALLOWANCE = {"bf16": 0.005, "int8": 0.01, "int4": 0.10, "gptq": 0.10, "awq": 0.10}
+ALLOWANCE = {"fp32": 0.005, "bf16": 0.005, "int8": 0.01, "int4": 0.10, "gptq": 0.10, "awq": 0.10}
 """By method, how much perplexity may grow: a share of what it was."""
 PROMPTS = {
     "en": ("Why is the sky blue?", "Name three uses of a brick.", "What is a contract?", "How do birds fly?"),
@@ -111,7 +111,7 @@ def _measure(folder: Path, ids: Sequence[int], asked: Sequence[Sequence[int]]) -
 
     from model_runtime.loading import load
 
-    decoder = load(folder, torch.device("cpu"), torch.bfloat16).decoder
+    decoder = load(folder, torch.device("cpu")).decoder
     answers = [_greedy(decoder, list(prompt), _NEW_TOKENS) for prompt in asked]
     return _Measured(_perplexity(decoder, ids), answers, _speed(decoder, list(ids[:32])))
 

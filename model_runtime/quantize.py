@@ -1,7 +1,8 @@
 """Quantizes a checkpoint's weights, tensor by tensor, to what ``linear`` runs.
 
-The embedding table (which is also the head where they are tied) becomes int8 in both methods: its rows are few per
-token, and four bits hurt it most. Norms and biases stay as they are.
+The embedding table (which is also the head where they are tied) becomes int8 in both quantized methods: its rows are
+few per token, and four bits hurt it most. Norms and biases stay as they are. ``fp32`` keeps every number and computes
+in float32, all others in bfloat16: for a comparison, or a device that does not multiply bfloat16.
 
 ``int8`` is the default because it is safe for any source. ``int4`` is the better choice where the source already
 holds four bits in groups of 32 (GGUF's Q4_0 and Q4_1), which it keeps nearly whole. SmolLM2-135M from Q4_1, two
@@ -29,14 +30,16 @@ from model_runtime.linear import GROUP
 
 __all__ = ["METHODS", "Method", "quantize_tensor"]
 
-Method = Literal["bf16", "int8", "int4"]
-METHODS: tuple[Method, ...] = ("bf16", "int8", "int4")
+Method = Literal["fp32", "bf16", "int8", "int4"]
+METHODS: tuple[Method, ...] = ("fp32", "bf16", "int8", "int4")
 
 
 def quantize_tensor(name: str, tensor: Tensor, method: Method) -> Iterator[tuple[str, Tensor]]:
     """The tensors that take the place of ``name`` in the prepared file."""
     is_table = name.endswith(("embed_tokens.weight", "lm_head.weight"))
-    if method == "bf16" or tensor.ndim != 2 or not name.endswith(".weight"):
+    if method == "fp32":
+        yield name, tensor.float().contiguous()
+    elif method == "bf16" or tensor.ndim != 2 or not name.endswith(".weight"):
         yield name, tensor.to(torch.bfloat16).contiguous()
     elif method == "int8" or is_table or tensor.shape[1] % GROUP:
         weight, scale = _int8(tensor.float())

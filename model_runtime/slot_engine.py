@@ -91,9 +91,9 @@ class SlotEngine:
 
     def _load(self) -> None:
         began = time.monotonic()
-        loaded = load(self._folder, self._device, torch.bfloat16)
+        loaded = load(self._folder, self._device)
         read = time.monotonic()
-        shape = loaded.decoder.shape
+        shape, dtype = loaded.decoder.shape, loaded.decoder.dtype
         self._widths = tuple(w for w in self._widths if w <= shape.context) or (shape.context,)
         self._tokenizer = Tokenizer.load(self._folder)
         self._eos = loaded.eos_token_ids
@@ -103,10 +103,10 @@ class SlotEngine:
             shape,
             rows=self._rows,
             widths=self._widths,
-            dtype=torch.bfloat16,
+            dtype=dtype,
             device=self._device,
             budget=self._cache_bytes,
-            spare=step_bytes(shape, rows=self._rows, chunk=PREFILL_CHUNK, width=self._widths[-1], dtype=torch.bfloat16),
+            spare=step_bytes(shape, rows=self._rows, chunk=PREFILL_CHUNK, width=self._widths[-1], dtype=dtype),
         )
         self._batch = Batch(loaded.decoder, self._cache, extents_equal=equal, closes=self._closes)
         self.seconds = {"weights": round(read - began, 3), "warm-up": round(time.monotonic() - read, 3)}
@@ -122,6 +122,8 @@ class SlotEngine:
 
     def _described(self, loaded: Loaded, equal: bool) -> EngineDescription:
         manifest, threads = loaded.manifest, torch.get_num_threads()
+        # the manifest's digest covers the method, and by it what is computed in; the first number is that of this
+        # code's arithmetic, which is eager: another one gets another number
         decisive = [2, manifest.digest, self._kernels(), threads, self._rows, self._widths, equal, str(self._device)]
         return EngineDescription(
             engine="transformers",
@@ -131,7 +133,7 @@ class SlotEngine:
             mode="eager",
             rows=self._rows,
             widths=self._widths,
-            dtype="bfloat16",
+            dtype=str(loaded.decoder.dtype).removeprefix("torch."),
             quantization=manifest.method,
             device=str(self._device),
             threads=threads,

@@ -28,9 +28,10 @@ class ModelSettings(Section):
     digest>``, which is used as it was published."""
     name: str = "smollm2-135m-instruct"
     """The name shown in answers and tables."""
-    quantization: Literal["bf16", "int8", "int4", "gptq", "awq", "checkpoint"] = "int8"
-    """How the weights are held; the quantized form is built once and kept below ``data``. ``gptq`` and ``awq`` take a
-    source that was quantized so; ``checkpoint``, for ``vllm``, takes a folder as it was published."""
+    quantization: Literal["fp32", "bf16", "int8", "int4", "gptq", "awq", "checkpoint"] = "int8"
+    """How the weights are held; that form is built once and kept below ``data``. ``fp32`` computes in float32, the
+    others in bfloat16. ``gptq`` and ``awq`` take a source that was quantized so; ``checkpoint``, for ``vllm``, takes a
+    folder as it was published."""
     engine: Literal["transformers", "vllm", "openai"] = "transformers"
     """``transformers``: a process of our own; ``vllm``: vLLM in such a process, of an interpreter that has it;
     ``openai``: a server that speaks the OpenAI completions API."""
@@ -78,7 +79,7 @@ class ModelSettings(Section):
         return source
 
     @property
-    def held(self) -> Literal["bf16", "int8", "int4", "gptq", "awq", "checkpoint", "none"]:
+    def held(self) -> Literal["fp32", "bf16", "int8", "int4", "gptq", "awq", "checkpoint", "none"]:
         """How its weights are held here; ``none`` where a server holds them."""
         return "none" if self.engine == "openai" else self.quantization
 

@@ -106,7 +106,7 @@ def test_what_is_published_answers_nearly_as_the_source(
     prepare_model(str(tiny_checkpoint), name="tiny", method="bf16", folder=tmp_path / "m")
     ids, logits = list(range(3, 40)), []
     for folder in (version.parent, tmp_path / "m" / "tiny-bf16"):
-        decoder = load(folder, torch.device("cpu"), torch.bfloat16).decoder
+        decoder = load(folder, torch.device("cpu")).decoder
         logits.append(decoder.prefill(ids, 0, decoder.place(64)).float())
     assert float(torch.nn.functional.cosine_similarity(*logits, dim=0)) > 0.95
 

@@ -26,7 +26,7 @@ _IDS = list(range(3, 40))
 
 
 def _logits(folder: Path) -> Tensor:
-    decoder = load(folder, torch.device("cpu"), torch.bfloat16).decoder
+    decoder = load(folder, torch.device("cpu")).decoder
     return decoder.prefill(_IDS, 0, decoder.place(64)).float()
 
 

@@ -129,7 +129,7 @@ def test_a_row_keeps_its_content_when_it_grows_and_memory_is_bounded() -> None:
 def test_a_row_s_logits_do_not_depend_on_the_place_where_it_stands(model_folder: Path) -> None:
     """Two widths at once, rows that stand at other numbers than their own: the bits are those alone, over whole pools
     and, where the probe allows it, over the places in use."""
-    decoder = load(model_folder, torch.device("cpu"), torch.bfloat16).decoder
+    decoder = load(model_folder, torch.device("cpu")).decoder
     prompts = [list(range(40, 40 + length)) for length in (30, 280, 60, 300)]
 
     def standing(rows: list[int]) -> list[Place]:

@@ -30,7 +30,7 @@ def tiny_folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decoder(tiny_folder: Path) -> Decoder:
-    return load(tiny_folder, torch.device("cpu"), torch.bfloat16).decoder
+    return load(tiny_folder, torch.device("cpu")).decoder
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_what_loses_more_than_its_allowance_does_not_pass(bf16: Path, text: str)
 
 def test_a_score_is_that_of_the_next_token(model_folder: Path) -> None:
     """The same as what the logits of a prefill say, one by one."""
-    decoder = load(model_folder, torch.device("cpu"), torch.bfloat16).decoder
+    decoder = load(model_folder, torch.device("cpu")).decoder
     ids = [504, 1143, 282, 4649, 314, 7042, 30]
     scores = decoder.score(ids)
     for place in range(1, len(ids)):

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from dialogue.faults import EngineLost, ModelMissing, OutOfMemory, PromptTooLong
+from model_runtime.prepare import prepare_model
 from model_runtime.protocol import GenerationRequest, Sampling
 from model_runtime.slot_engine import SlotEngine
 from model_runtime.tokenizer import Tokenizer
-from tests.model_runtime.conftest import collect, until
+from tests.model_runtime.conftest import TinyR1, collect, until
 
 Ask = Callable[..., GenerationRequest]
 QUESTIONS = (
@@ -55,6 +56,29 @@ async def test_a_resumed_answer_goes_on_as_if_it_had_never_stopped(engine: SlotE
         ids, finish = await collect(engine, whole)
         rest = ask(f"r{cut}{index}", QUESTIONS[index], temperature=0.9, seed=5, prefix=tuple(ids[:cut]))
         assert await collect(engine, rest) == (ids, finish)
+
+
+@pytest.mark.timeout(600)  # the first to come trains the tiny model
+async def test_in_float32_an_answer_is_resumed_as_if_it_had_never_stopped(tiny_r1: TinyR1, tmp_path: Path) -> None:
+    """Greedy and seeded, wherever it was cut, in company; the cache is in float32 too, and the digest is not that of
+    the same checkpoint in bf16."""
+    prepare_model(str(tiny_r1.checkpoint), name="tiny", method="fp32", folder=tmp_path)
+    prompt = tiny_r1.tokenizer.encode(tiny_r1.tokenizer.apply_chat_template([{"role": "user", "content": "Why?"}]))
+    described, cached = [], []
+    for folder, temperatures in ((tmp_path / "tiny-fp32", (0.0, 0.9)), (tiny_r1.folders["bf16"], (0.0,))):
+        engine = SlotEngine(folder, rows=3, widths=(64,), threads=1)
+        await engine.start()
+        for temperature in temperatures:
+            settings = Sampling(max_new_tokens=24, temperature=temperature, seed=5, watch=False)
+            whole = await collect(engine, GenerationRequest("whole", prompt, sampling=settings))
+            cuts = [GenerationRequest(f"{cut}", prompt, tuple(whole[0][:cut]), settings) for cut in (1, 4, 9, 15, 23)]
+            assert await asyncio.gather(*(collect(engine, cut) for cut in cuts)) == [whole] * len(cuts)
+        described.append(await engine.describe())
+        cached.append((await engine.stats())["cache_bytes"])
+        await engine.close()
+    assert [each.dtype for each in described] == ["float32", "bfloat16"]
+    assert len({each.engine_digest for each in described}) == 2
+    assert cached[0] == 2 * cached[1]
 
 
 async def test_a_prefix_that_is_already_complete_only_ends(engine: SlotEngine, ask: Ask) -> None:

@@ -99,7 +99,7 @@ BAD = [
     (
         "model:\n  quantization: int88",
         (
-            ":2: model.quantization: must be one of bf16, int8, int4, gptq, awq, checkpoint, but is 'int88'. "
+            ":2: model.quantization: must be one of fp32, bf16, int8, int4, gptq, awq, checkpoint, but is 'int88'. "
             "Did you mean int8?"
         ),
     ),

@@ -124,6 +124,6 @@ def test_the_schema_describes_for_editors() -> None:
     """Descriptions and choices are there."""
     schema = json_schema(PolicyRules)
     model = schema["$defs"]["ModelSettings"]["properties"]
-    assert model["quantization"]["enum"] == ["bf16", "int8", "int4", "gptq", "awq", "checkpoint"]
+    assert model["quantization"]["enum"] == ["fp32", "bf16", "int8", "int4", "gptq", "awq", "checkpoint"]
     assert model["rows"]["description"].startswith("Places in the batch")
     assert schema["$schema"].endswith("2020-12/schema")
