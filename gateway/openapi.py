@@ -61,7 +61,8 @@ def _operational() -> Operations:
         "/openapi.json": get("openapi", "This document, OpenAPI 3.1", whole),
         "/openapi-3.0.json": get("openapi_30", "This document in OpenAPI 3.0, for older generators", whole),
         "/docs": get("docs", "The operations and the problems, to read", page),
-        "/": get("index", "Where things are", page),
+        "/": get("chat_page", "The chat page", page),
+        "/about": get("index", "Where things are", page),
     }
     return Operations(paths, sent=(Health, Readiness))
 

@@ -13,13 +13,15 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers
 
 from dialogue.faults import RecordsUnavailable
+from gateway.access import Access
 from gateway.app import create_app
 from gateway.caller import Caller
 from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from gateway.turn_streams import open_streams
+from settings.schema import Settings
 from tests.gateway.conftest import Front, Raising, http
 from tests.support.scripted_steps import SAID
 
@@ -224,7 +226,6 @@ async def test_messages_that_nobody_can_use(front: Front) -> None:
         ("Transcript", wire.TranscriptRequest()),
         ("Cancel", wire.CancelRequest(conversation="a b")),
         ("Resume", wire.ResumeRequest(conversation="conv-never")),
-        ("Feedback", wire.FeedbackRequest(conversation="conv-never", turn=1, score=1)),
     ):
         refused = await call(front.http, method, request)
         assert (refused.refusal[0], refused.problem.type) == ("5", "/docs#unknown-conversation")
@@ -311,10 +312,10 @@ async def test_what_nobody_foresaw_is_not_shown(alone: httpx.AsyncClient, raisin
 
 async def test_who_asks_and_from_where(front: Front) -> None:
     """The caller that the access check found is asked for, and the client's address is kept."""
-    caller = Caller(tenant="open", user="ana")
+    caller = Caller("open", "ana", frozenset({"chat"}), "key", "k")
     async with (
         open_streams(front.settings, front.conversations.trace_url) as streams,
-        http(known_as(caller, create_app(front.conversations, front.settings, streams))) as client,
+        http(create_app(front.conversations, front.settings, streams, access=Known(front.settings, caller))) as client,
     ):
         foreign = await call(client, "Say", said("How long?", tenant="default"))
         assert foreign.problem.type == "/docs#unknown-tenant"
@@ -323,12 +324,16 @@ async def test_who_asks_and_from_where(front: Front) -> None:
     assert (kept.turn.tenant, kept.user, kept.address) == ("open", "ana", "192.0.2.7")
 
 
-def known_as(caller: Caller, app: ASGIApp) -> ASGIApp:
-    async def known(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {"caller": caller}
-        await app(scope, receive, send)
+class Known(Access):
+    """Every request is this caller's."""
 
-    return known
+    def __init__(self, settings: Settings, caller: Caller) -> None:
+        super().__init__(settings)
+        self._known = caller
+
+    async def caller(self, headers: Headers) -> Caller:
+        del headers
+        return self._known
 
 
 async def test_a_gateway_that_stops_says_how_to_come_back(front: Front) -> None:
