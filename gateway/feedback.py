@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dialogue.faults import NoSuchTurn, UnknownConversation
 from dialogue.messages import Feedback
 from gateway.conversations import Conversations
-from records.audit import AuditLog
-from records.database import connect_database
 from settings.layout import Layout
 from settings.schema import Settings
+
+if TYPE_CHECKING:
+    from records.audit import AuditLog
 
 __all__ = ["give_feedback"]
 
@@ -46,6 +47,9 @@ async def give_feedback(
 @asynccontextmanager
 async def _audit(settings: Settings) -> AsyncIterator[AuditLog]:
     """Opened for this one call: it is rarely needed, and a connection that idles for days is none that works."""
+    from records.audit import AuditLog
+    from records.database import connect_database
+
     database = connect_database(Layout.of(settings).database_url(settings.records.database))
     try:
         yield AuditLog(database)

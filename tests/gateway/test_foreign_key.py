@@ -88,6 +88,7 @@ WALK: dict[tuple[str, str], tuple[Ask, ...]] = {
     ("GET", "/about"): public("/about"),
     ("GET", "/docs"): public("/docs"),
     ("GET", "/openapi.json"): public("/openapi.json"),
+    ("GET", "/openapi-3.0.json"): public("/openapi-3.0.json"),
     ("GET", "/healthz"): public("/healthz"),
     ("GET", "/readyz"): public("/readyz"),
     ("GET", "/metrics"): own("/metrics", "operate"),

@@ -27,6 +27,7 @@ from gateway.openai_shapes import Completion, CompletionError, ModelList
 from gateway.openai_wire import CompletionMessage, CompletionMetadata, CompletionRequest, Only, StreamOptions
 from gateway.pulled import Pulled
 from gateway.sse import EventStream
+from settings.schema import GatewaySettings
 from tests.gateway.conftest import Front, Raising
 from tests.support.scripted_steps import SAID
 
@@ -402,7 +403,7 @@ async def test_what_is_no_request_has_it_too(
 
 async def read(events: AsyncGenerator[TurnEvent, None], heartbeat_seconds: float) -> str:
     chunks = CompletionChunks("m", "default", with_usage=False)
-    stream = EventStream(Pulled(events), heartbeat_seconds, chunks)
+    stream = EventStream(Pulled(events), GatewaySettings(heartbeat_seconds=heartbeat_seconds), chunks)
     return "".join([bytes(part).decode() async for part in stream.body_iterator])
 
 

@@ -131,6 +131,8 @@ async def test_a_reader_who_leaves(
                 break
     if verdict == "pass":
         steps.release.set()
+    else:
+        await _ended(steps, f"left-{verdict}")
     assert reply_of(await call(client, "Say", request)).verdict == verdict
 
 
@@ -142,7 +144,15 @@ async def test_a_caller_who_leaves(served: Served, client: httpx.AsyncClient, st
         await steps.running.wait()
         asking.cancel()
         await asyncio.wait({asking})
+    await _ended(steps, "left-whole")
     assert reply_of(await call(client, "Say", request)).verdict == "cancelled"
+
+
+async def _ended(steps: ScriptedSteps, conversation: str) -> None:
+    """Until the turn's row is kept: who says it again before that has come back, and ends nothing."""
+    async with asyncio.timeout(30):
+        while (conversation, 1) not in steps.rows:  # noqa: ASYNC110 a plain dictionary of the scripted steps
+            await asyncio.sleep(0.02)
 
 
 # a browser ----------------------------------------------------------------------------------------
