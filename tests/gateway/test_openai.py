@@ -403,7 +403,7 @@ async def test_what_is_no_request_has_it_too(
 
 async def read(events: AsyncGenerator[TurnEvent, None], heartbeat_seconds: float) -> str:
     chunks = CompletionChunks("m", "default", with_usage=False)
-    stream = EventStream(Pulled(events), GatewaySettings(heartbeat_seconds=heartbeat_seconds), chunks)
+    stream = EventStream(Pulled(events), GatewaySettings(heartbeat_seconds=heartbeat_seconds or 1e-6), chunks)
     return "".join([bytes(part).decode() async for part in stream.body_iterator])
 
 
