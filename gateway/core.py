@@ -179,12 +179,9 @@ class Core:
         dialogue = dialogue_id(tenant, question.user, id_)
         wait_seconds = min(given.wait, self.settings.gateway.wait_seconds)
         asked = self.conversations.ask(question, dialogue=dialogue, wait_seconds=wait_seconds)
-        asking = asyncio.ensure_future(self._within_limits(tenant, asked))
-        try:
-            await self._unless_stopping(asking, id_)
-            return tenant, asking.result()
-        finally:
-            asking.cancel()
+        reply = asyncio.ensure_future(self._within_limits(tenant, asked))
+        said = Said(tenant, settings, Place(dialogue, id_, None), reply, cancels=False)
+        return tenant, await self.answer(said)
 
     async def dialogue(
         self, caller: Caller, dialogue: str, tenant: str | None = None

@@ -14,18 +14,13 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 from temporalio.testing import WorkflowEnvironment
 
-from records.open_token_log import open_token_log
-from settings.layout import Layout
-from settings.load import load
-from settings.schema import SERVICES
-from tests.gateway.test_serve import running
 from tests.support.cut_connections import CutConnections, cut_connections
+from tests.support.gateway_process import Served, gateway_process
 from tests.support.node import node, npm_cache, npm_install
-from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
+from tests.support.scripted_steps import SAID, ScriptedSteps
 
 NPM_CLIENT = {"openai": "7.57.0"}
 ANSWER = f"{SAID} (0)"
-Served = tuple[str, ScriptedSteps]
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +29,8 @@ async def served(
 ) -> AsyncIterator[Served]:
     """A gateway's URL and the script of its worker."""
     folder = tmp_path_factory.mktemp("openai")
-    config = folder / "temporal.yaml"
-    config.write_text(
-        f"temporal: {{address: '{temporal.client.service_client.config.target_host}'}}\n"
-        "gateway: {port: 0, come_back_seconds: 0}\n"
-        "tenants: {default: {}, open: {stream: open}}\n"
-        f"pools: {{all: {{serves: [{', '.join(SERVICES)}], task_queue: {folder.name}}}}}\n"
-    )
-    settings = load(config)
-    token_log = open_token_log(settings.records, Layout.of(settings))
-    steps = ScriptedSteps(folder.name, token_log=token_log)
-    async with scripted_worker(temporal.client, steps), running(config, repository) as (_, ready):
-        yield ready["url"], steps
-    await token_log.close()
+    async with gateway_process(folder, temporal, repository, "{port: 0, come_back_seconds: 0}") as served:
+        yield served
 
 
 @pytest.fixture

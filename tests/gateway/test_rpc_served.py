@@ -18,15 +18,11 @@ from playwright.async_api import Page
 from temporalio.testing import WorkflowEnvironment
 
 from gateway.proto.parley.v1 import dialogue_pb2 as wire
-from records.open_token_log import open_token_log
-from settings.layout import Layout
-from settings.load import load
-from settings.schema import SERVICES
 from tests.gateway.test_rpc import SERVICE, WEB, Called, call, frame, said
-from tests.gateway.test_serve import running
 from tests.support.browser import chromium
+from tests.support.gateway_process import Served, gateway_process
 from tests.support.node import node, npm_cache, npm_install
-from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
+from tests.support.scripted_steps import SAID, ScriptedSteps
 
 PACKAGES = {
     "@connectrpc/connect": "2.2.0",
@@ -36,7 +32,6 @@ PACKAGES = {
     "esbuild": "0.28.2",
 }
 DRIVER = "rpc_browser.ts"
-Served = tuple[str, ScriptedSteps]
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +40,10 @@ async def served(
 ) -> AsyncIterator[Served]:
     """A gateway's URL and the script of its worker."""
     folder = tmp_path_factory.mktemp("rpc")
-    config = folder / "temporal.yaml"
-    config.write_text(
-        f"temporal: {{address: '{temporal.client.service_client.config.target_host}'}}\n"
-        "gateway: {port: 0, heartbeat_seconds: 0.2, come_back_seconds: 0.1}\n"
-        "tenants: {default: {}, open: {stream: open}}\n"
-        f"pools: {{all: {{serves: [{', '.join(SERVICES)}], task_queue: {folder.name}}}}}\n"
-    )
-    settings = load(config)
-    token_log = open_token_log(settings.records, Layout.of(settings))
-    steps = ScriptedSteps(folder.name, token_log=token_log)
-    async with scripted_worker(temporal.client, steps), running(config, repository) as (_, ready):
-        yield ready["url"], steps
-    await token_log.close()
+    async with gateway_process(
+        folder, temporal, repository, "{port: 0, heartbeat_seconds: 0.2, come_back_seconds: 0.1}"
+    ) as served:
+        yield served
 
 
 @pytest.fixture
