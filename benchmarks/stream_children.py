@@ -133,7 +133,7 @@ class Writer:
         for conversation, tenant in places:
             stream = key_of(conversation, tenant).stream
             accepted = {"conversation": conversation, "turn": 1, "message_id": "m-1"}
-            pointer = {"turn": 1, "text_digest": text_digest(QUESTION)}
+            pointer = {"turn": 1, "tenant": tenant, "text_digest": text_digest(QUESTION)}
             self._file.publish(message_stream(conversation, "m-1"), "accepted", pointer, None)
             self._file.publish(stream, "accepted", accepted, None)
             self._file.publish(stream, "step", {"step": "generate_answer", "attempt": 1}, None)

@@ -126,6 +126,7 @@ def _in_order(page: Path) -> Iterator[tuple[str, Way | None]]:
 
 def _at(demo_site: Any, text: str) -> str:
     """The documented default addresses and the word CONVERSATION, as this site has them."""
-    text = re.sub(r"http://(?:127\.0\.0\.1|localhost):8088", demo_site.gateway_url, text)
+    gateway = demo_site.gateway_url.removeprefix("http://")
+    text = re.sub(r"(?<=://)(?:127\.0\.0\.1|localhost):8088", gateway, text)
     text = re.sub(r"(?:127\.0\.0\.1|localhost):7233", demo_site.temporal_address, text)
     return text.replace("CONVERSATION", demo_site.conversation)
