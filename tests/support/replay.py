@@ -14,6 +14,7 @@ import sys
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, WorkflowRunner
 
+from cli.ending import end
 from records.plugin import parley_plugin
 from tests.support.record_histories import FOLDER
 from workflows.conversation_workflow import ConversationWorkflow
@@ -36,3 +37,4 @@ def replay(name: str, runner: WorkflowRunner | None = None, *, strict: bool = Tr
 
 if __name__ == "__main__":
     print(json.dumps({name: str(replay(name) or "") for name in sys.argv[1:]}))  # noqa: T201
+    end(0)
