@@ -1,0 +1,41 @@
+"""Recorded histories for tests, as they are and as somebody spoiled them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from records.payloads import data_converter
+from replay.histories import Chain, from_files
+from replay.story import tell
+from replay.turns import Story
+
+HISTORIES = Path(__file__).resolve().parents[1] / "histories"
+
+
+def recorded(*names: str) -> list[Path]:
+    return [HISTORIES / f"{name}.json" for name in names]
+
+
+def document(name: str) -> dict[str, Any]:
+    return json.loads((HISTORIES / f"{name}.json").read_text())
+
+
+def spoiled(folder: Path, name: str, change: Callable[[list[Any]], None]) -> Path:
+    """The history with its list of events changed."""
+    found = document(name)
+    change(found["events"])
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(found))
+    return path
+
+
+async def chain(*names: str) -> Chain:
+    (found,) = await from_files(recorded(*names), data_converter)
+    return found
+
+
+async def story(*names: str) -> Story:
+    return tell(await chain(*names))
