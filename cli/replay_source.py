@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from temporalio.converter import DataConverter
-
     from replay.histories import Chain
     from settings.schema import Settings
 
-__all__ = ["DIFFERS", "UNCHECKED", "Files", "Run", "TurnNumber", "chain_of", "converter_of", "tell_problems"]
+__all__ = ["DIFFERS", "UNCHECKED", "Files", "Run", "TurnNumber", "chain_of", "tell_problems"]
 
 DIFFERS, UNCHECKED = 3, 4
 """Exit codes: what was compared is not the same; something could not be compared, or only in part."""
@@ -37,6 +35,7 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
     """Of the server, or of the files where some are given. Raises InvalidRequest and HistoryFault."""
     from dialogue.faults import InvalidRequest
     from replay.histories import from_files, history_files, live
+    from replay.site import site_converter
 
     if not files:
         if conversation is None:
@@ -44,19 +43,12 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
         from records.connection import connect
 
         return await live(await connect(settings.temporal), conversation, run)
-    chains = await from_files(history_files(files), converter_of(settings), namespace=settings.temporal.namespace)
+    chains = await from_files(history_files(files), site_converter(settings), namespace=settings.temporal.namespace)
     named = [chain for chain in chains if conversation in (None, chain.workflow_id)]
     if len(named) != 1:
         held = ", ".join(chain.workflow_id for chain in chains[:5])
         raise InvalidRequest(f"conversation: the files hold {held}. Name one of them.", field="conversation")
     return named[0]
-
-
-def converter_of(settings: Settings) -> DataConverter:
-    """The site's own, keys and all."""
-    from records.payloads import data_converter
-
-    return data_converter
 
 
 def tell_problems(chain: Chain) -> int:

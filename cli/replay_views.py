@@ -31,6 +31,8 @@ def story_view(story: Story) -> RenderableType:
     for run in story.runs:
         ended = run.ended or "goes on, or the file breaks off"
         parts.append(Text(f"  run {run.run}  {run.run_id[:8]}  {_moment(run.started)}  {run.events} events  {ended}"))
+        if run.forked:
+            parts.append(Text(plain(f"         {run.forked}"), overflow="fold"))
     lines = [
         (
             str(turn.turn),

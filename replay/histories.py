@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import Client, WorkflowExecution, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -35,7 +35,16 @@ class RecordedRun:
 
     @cached_property
     def run_id(self) -> str:
+        """Of a run that a reset made, its own and not that of the run whose beginning it took over."""
+        if self._reset is not None:
+            return attributes(self._reset).new_run_id
         return attributes(self.events[0]).original_execution_run_id if self.began else ""
+
+    @cached_property
+    def _reset(self) -> HistoryEvent | None:
+        """The last reset before which all was taken over from another run."""
+        failed = (event for event in reversed(self.events) if kind(event) == "WORKFLOW_TASK_FAILED")
+        return next((event for event in failed if attributes(event).new_run_id), None)
 
     @property
     def began(self) -> bool:
@@ -48,8 +57,8 @@ class RecordedRun:
 
     @property
     def started_at(self) -> float:
-        """Seconds since the epoch."""
-        return seconds(self.events[0].event_time)
+        """Seconds since the epoch; of a run that a reset made, when that was."""
+        return seconds((self._reset or self.events[0]).event_time)
 
     @property
     def next_run_id(self) -> str | None:
@@ -134,12 +143,11 @@ async def _fetch(client: Client, workflow_id: str, run_id: str | None) -> Record
     )
 
 
-async def listed(client: Client, query: str) -> AsyncIterator[tuple[str, str]]:
-    """Workflow and run ids of a search-attribute query, newest first. Raises InvalidRequest where the server refuses
-    the query."""
+async def listed(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:
+    """The runs of a search-attribute query, newest first. Raises InvalidRequest where the server refuses the query."""
     try:
         async for found in client.list_workflows(query):
-            yield found.id, found.run_id
+            yield found
     except RPCError as error:
         if error.status is not RPCStatusCode.INVALID_ARGUMENT:
             raise

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dialogue.faults import NoSuchTurn
-from replay.events import kind
+from dialogue.messages import Forked
+from replay.events import attributes, first_value, kind
 from replay.histories import Chain, RecordedRun
 from replay.run_reader import RunReader
-from replay.turns import Story, StoryRun, Turn
+from replay.turns import Story, StoryRun, Turn, parsed
+from workflows.names import FORKED
 
 __all__ = ["tell", "turn_of"]
 
@@ -64,4 +66,14 @@ def _run(run: RecordedRun, number: int) -> StoryRun:
         events=len(run.events),
         started=run.started_at,
         ended=_end_of(run),
+        forked=_forked(run),
     )
+
+
+def _forked(run: RecordedRun) -> str:
+    for event in reversed(run.events):
+        if kind(event) == "WORKFLOW_EXECUTION_SIGNALED" and attributes(event).signal_name == FORKED:
+            told = parsed(first_value(attributes(event).input), Forked)
+            if told is not None:
+                return f"forked before turn {told.before} by {told.by}: {told.why}"
+    return ""

@@ -223,7 +223,8 @@ def _why(step: TurnStep) -> str:
 
 
 class StoryRun(Value):
-    """One run of the chain. ``ended``: how its history ends; empty while it runs, or where the file breaks off."""
+    """One run of the chain. ``ended``: how its history ends; empty while it runs, or where the file breaks off.
+    ``forked``: who set it back, to before which turn, and why."""
 
     run: int
     run_id: str
@@ -232,6 +233,7 @@ class StoryRun(Value):
     events: int
     started: float
     ended: str = ""
+    forked: str = ""
 
 
 class Story(Value):
