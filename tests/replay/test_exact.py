@@ -1,0 +1,122 @@
+"""The tier history-exact: same commands, same arguments; and the first place where they are not."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from records.payloads import data_converter
+from replay.exact import HistoryExact, history_exact
+from replay.histories import from_file, history_files
+from replay.scan import of_files, scan
+from tests.replay.made import HISTORIES, spoiled
+
+SCHEDULED, COMPLETED = "activityTaskScheduledEventAttributes", "activityTaskCompletedEventAttributes"
+
+
+async def test_every_recorded_history_makes_the_same_commands_today() -> None:
+    """With their arguments: only fields that were added since are in today's alone."""
+    done = await scan(of_files(history_files([HISTORIES])), data_converter)
+    assert [each.source for each in done.results if each.state != "same"] == []
+    assert done.events > 3000
+    newer = {name.split(".", 1)[1].split("[")[0] for each in done.results for name in each.newer}
+    assert newer <= {"caller", "message_id", "said_at", "finish_reason", "masked", "told", "candidates"}
+
+
+def _changed(payload: dict[str, str], change: Callable[[Any], None]) -> None:
+    value = json.loads(base64.b64decode(payload["data"]))
+    change(value)
+    payload["data"] = base64.b64encode(json.dumps(value).encode()).decode()
+
+
+def _result_of(activity: str, change: Callable[[Any], None]) -> Callable[[list[Any]], None]:
+    """Edits the first result of that activity, as somebody would who wants to have it otherwise."""
+
+    def edit(events: list[Any]) -> None:
+        named = (e["eventId"] for e in events if SCHEDULED in e and e[SCHEDULED]["activityType"]["name"] == activity)
+        wanted = next(named)
+        done = next(e[COMPLETED] for e in events if COMPLETED in e and e[COMPLETED]["scheduledEventId"] == wanted)
+        _changed(done["result"]["payloads"][0], change)
+
+    return edit
+
+
+async def _exact(folder: Path, name: str, change: Callable[[list[Any]], None]) -> HistoryExact:
+    return await history_exact(await from_file(spoiled(folder, name, change), data_converter))
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "field"),
+    [
+        (_result_of("receive_input", lambda v: v.update(text="How short?")), "recognise_intent", "text"),
+        (_result_of("generate_answer", lambda v: v.update(answer="90 days")), "review_answer", "answer"),
+        (_result_of("review_answer", lambda v: v.update(answer="You have 90 days.")), "return_answer", "answer"),
+        (_result_of("return_answer", lambda v: v.update(reply="You have 90 days.")), "reply", "answer"),
+        (_result_of("recognise_intent", lambda v: v.update(intent="other")), "retrieve_knowledge", "intent"),
+    ],
+)
+async def test_an_edited_result_is_found_where_it_is_used(tmp_path: Path, change: Any, step: str, field: str) -> None:
+    """The SDK's Replayer compares no arguments; the next step's recorded input still says what the result was."""
+    exact = await _exact(tmp_path, "normal", change)
+    assert exact.state == "differs"
+    assert exact.divergence is not None
+    assert (exact.divergence.step, exact.divergence.field) == (step, field)
+    assert exact.divergence.event is not None
+    assert exact.divergence.recorded != exact.divergence.today
+    assert not exact.why
+
+
+async def test_another_step_is_named_with_its_event(tmp_path: Path) -> None:
+    """What was recorded and what today's code schedules in its place."""
+
+    def change(events: list[Any]) -> None:
+        held = next(
+            e[SCHEDULED] for e in events if SCHEDULED in e and "retrieve" in e[SCHEDULED]["activityType"]["name"]
+        )
+        held["activityType"]["name"] = "review_answer"
+
+    exact = await _exact(tmp_path, "normal", change)
+    assert exact.divergence is not None
+    assert "review_answer and is retrieve_knowledge today" in exact.divergence.line()
+    assert "TMPRL1100" in exact.why
+
+
+async def test_a_route_that_changes_the_course_is_told_in_words(tmp_path: Path) -> None:
+    """The recorded step that today's code does not come to."""
+    change = _result_of("recognise_intent", lambda v: v.update(route="template", reply="Hello!"))
+    exact = await _exact(tmp_path, "normal", change)
+    assert exact.state == "differs"
+    assert exact.divergence is not None
+    assert exact.divergence.event is not None
+    assert "retrieve_knowledge" in exact.divergence.line()
+
+
+async def test_what_cannot_be_decoded_is_not_replayed(tmp_path: Path) -> None:
+    """A missing key is said to be one, and no other behaviour of the workflow."""
+
+    def change(events: list[Any]) -> None:
+        held = next(e[COMPLETED] for e in events if COMPLETED in e)
+        held["result"]["payloads"][0]["metadata"]["encoding"] = base64.b64encode(b"binary/encrypted").decode()
+
+    exact = await _exact(tmp_path, "normal", change)
+    assert (exact.state, exact.divergence) == ("unchecked", None)
+    assert "cannot be decoded" in exact.why
+
+
+async def test_a_history_with_a_gap_differs_and_one_without_its_start_cannot_be_checked(tmp_path: Path) -> None:
+    """It is said before anything is replayed."""
+    gap = await _exact(tmp_path, "normal", lambda events: events.pop(8))
+    assert (gap.state, "is missing" in gap.why) == ("differs", True)
+    headless = await _exact(tmp_path, "normal", lambda events: events.pop(0))
+    assert headless.state == "unchecked"
+
+
+async def test_a_history_that_goes_on_is_the_same_so_far(tmp_path: Path) -> None:
+    """What today's code would do next is no difference."""
+    exact = await _exact(tmp_path, "normal", lambda events: events.__delitem__(slice(40, None)))
+    assert exact.state == "same", exact.divergence
