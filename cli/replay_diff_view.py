@@ -19,6 +19,7 @@ __all__ = ["diff_view"]
 
 _LONG = 60
 _MOST = 12
+_NOTHING = "(nothing)"
 
 
 def diff_view(found: TurnDiff, a: str, b: str) -> RenderableType:
@@ -57,7 +58,7 @@ def _change(a: Any, b: Any) -> Text:
     from rich.text import Text
 
     if not (isinstance(a, str) and isinstance(b, str) and max(len(a), len(b)) > _LONG):
-        return Text(plain(f"{shorten(a)} → {shorten(b)}"))
+        return Text(plain(f"{shorten(a) or _NOTHING} → {shorten(b) or _NOTHING}"))
     styles = {"same": "", "removed": "red", "added": "green"}
     marks = {"same": "{}", "removed": "[-{}-]", "added": "{{+{}+}}"}
     return Text.assemble(*((plain(marks[kind].format(text)), styles[kind]) for kind, text in spans(a, b)))

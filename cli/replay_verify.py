@@ -54,7 +54,7 @@ async def verify(
     for number, each in enumerate(chain.runs, 1):
         exact.append(await history_exact(each))
         if not json:
-            print_line(history_line(exact[-1], f"{chain.workflow_id}/run {number}"))
+            _say(history_line(exact[-1], f"{chain.workflow_id}/run {number}"))
     generated: list[TokenExact] = []
     sampled: list[Statistical] = []
     if tokens or samples:
@@ -93,14 +93,23 @@ async def _again(
 
         generated = await verify_tokens(held, turns, beforehand)
         for each in () if quiet else generated:
-            print_line(_token_lines(each))
+            _say(_token_lines(each))
     if samples:
         reruns = await stack.enter_async_context(bench(held))
         for turn in turns:
             statistical.append(await sampled(reruns, turn, samples))
             if not quiet:
-                print_line(_statistical_line(statistical[-1]))
+                _say(_statistical_line(statistical[-1]))
     return generated, statistical
+
+
+def _say(text: str) -> None:
+    """As wide as the screen is."""
+    from rich.text import Text
+
+    from cli.console import output, plain
+
+    output().print(Text(plain(text), overflow="fold"))
 
 
 _MARKS = {"same": "✓", "differs": "✗", "unchecked": "?"}

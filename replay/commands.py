@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from replay.events import attributes, kind, value_of
 __all__ = ["CommandCheck", "Divergence", "differing", "shorten"]
 
 _SHOWN = 120
+_ANY = re.compile(r"\[\d+\]")
 
 
 class Divergence(Value):
@@ -116,7 +118,7 @@ class CommandCheck:
                 continue
             for path, was, is_ in differing(value_of(before), value_of(now)):
                 if was is _NOT_THERE or is_ is _NOT_THERE:
-                    self.unknown.add(f"{step}.{path}")
+                    self.unknown.add(f"{step}.{_ANY.sub('[]', path)}")
                 else:
                     self._add(event, step, path, shorten(was), shorten(is_))
 

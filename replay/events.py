@@ -13,7 +13,17 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
-__all__ = ["UNREADABLE", "attributes", "failure_line", "first_value", "kind", "payloads_of", "seconds", "value_of"]
+__all__ = [
+    "UNREADABLE",
+    "attributes",
+    "failure_line",
+    "first_value",
+    "is_consistent",
+    "kind",
+    "payloads_of",
+    "seconds",
+    "value_of",
+]
 
 UNREADABLE = "‹cannot be decoded›"
 """Stands where a payload could not be decoded."""
@@ -30,6 +40,11 @@ def attributes(event: HistoryEvent) -> Any:
     """What the event holds; an empty message where it holds nothing."""
     held = event.WhichOneof("attributes")
     return getattr(event, held) if held else HistoryEvent()
+
+
+def is_consistent(event: HistoryEvent) -> bool:
+    """Whether it holds what an event of its kind does."""
+    return (event.WhichOneof("attributes") or "").removesuffix("_event_attributes").upper() == kind(event)
 
 
 def seconds(time: Timestamp) -> float:

@@ -6,10 +6,12 @@ Kind and order are held against the history by Temporal's own Replayer; what eac
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Literal
 
 from temporalio.plugin import SimplePlugin
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.worker import Replayer
 
 from dialogue.base import Value
@@ -59,7 +61,7 @@ async def history_exact(run: RecordedRun) -> HistoryExact:
         return HistoryExact(**told, state="unchecked" if cannot else "differs", why=problem.message)
     check = CommandCheck(run.events)
     plugins: list[SimplePlugin] = [parley_plugin(), _decoded_already(), watching_plugin(check.take)]
-    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=plugins)
+    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=plugins, runtime=_quiet_runtime())
     result = await replayer.replay_workflow(run.history(), raise_on_replay_failure=False)
     failure = " ".join(str(result.replay_failure or "").split())
     divergence = min(check.found, key=lambda each: each.event or 0, default=None)
@@ -67,6 +69,13 @@ async def history_exact(run: RecordedRun) -> HistoryExact:
         divergence = _first(divergence, _in_words(failure, run))
     state: State = "differs" if failure or divergence else "same"
     return HistoryExact(**told, state=state, divergence=divergence, newer=tuple(sorted(check.unknown)), why=failure)
+
+
+@functools.cache
+def _quiet_runtime() -> Runtime:
+    """A difference is a result here, and not a warning of Temporal's core."""
+    silent = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=silent)))
 
 
 def _decoded_already() -> SimplePlugin:

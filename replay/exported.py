@@ -12,10 +12,12 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
 from dialogue.faults import HistoryFault, HistoryUnreadable
+from replay.events import attributes, kind, payloads_of
 
 __all__ = ["EXPORT", "read_exported"]
 
 EXPORT = "Export it with `temporal workflow show --workflow-id ID --output json`."
+_WITH_OUR_PAYLOADS = ("ACTIVITY_TASK_SCHEDULED", "ACTIVITY_TASK_COMPLETED")
 _DECODED = "Download it with “Decode Event History” switched off, or export it with the temporal CLI."
 
 
@@ -49,6 +51,11 @@ def _read(path: Path, listed: list[Any]) -> list[HistoryEvent]:
     nameless = next((place for place, event in enumerate(events, 1) if not event.event_id), None)
     if nameless:
         raise HistoryUnreadable(f"{path}: its event {nameless} cannot be read (it has no eventId). {EXPORT}")
+    for event in events:
+        # The SDK writes an encoding always; without one it is a value that stands where a payload was.
+        if kind(event) in _WITH_OUR_PAYLOADS and any(not each.metadata for each in payloads_of(attributes(event))):
+            why = "it holds values where payloads were"
+            raise HistoryUnreadable(f"{path}: event {event.event_id} cannot be read ({why}). {_DECODED}")
     return events
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from temporalio.api.history.v1 import HistoryEvent
 
 from dialogue.faults import HistoryBroken, HistoryForeign
-from replay.events import attributes, kind, payloads_of
+from replay.events import attributes, is_consistent, kind, payloads_of
 from workflows.names import CONVERSATION_WORKFLOW, DIALOGUE_WORKFLOW
 
 __all__ = ["check_order", "check_payloads", "check_type"]
@@ -58,11 +58,10 @@ def _astray(events: Sequence[HistoryEvent]) -> Iterator[str]:
     kinds = {event.event_id: kind(event) for event in events}
     ended: dict[int, int] = {}
     for event in events:
-        held = event.WhichOneof("attributes")
-        if held is None:
+        if event.WhichOneof("attributes") is None:
             yield f"event {event.event_id} is of a kind that this version of Parley does not know"
             return
-        if held.removesuffix("_event_attributes").upper() != kind(event):
+        if not is_consistent(event):
             yield f"event {event.event_id} is called {kind(event)} and holds what another kind of event does"
         inside = attributes(event)
         for field, allowed in _REFERENCES.items():

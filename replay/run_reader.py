@@ -18,7 +18,7 @@ from dialogue.plan import TurnPlan
 from dialogue.steps import ReturnAnswer, ReturnedAnswer
 from dialogue.turn import Reply
 from replay.activities import ActivityReader
-from replay.events import attributes, first_value, kind, seconds, value_of
+from replay.events import attributes, first_value, is_consistent, kind, seconds, value_of
 from replay.histories import RecordedRun
 from replay.turns import Feedback, HumanReview, Skipped, Turn, TurnState, TurnStep, parsed
 from workflows.names import CANCEL_TURN, DIALOGUE_WORKFLOW, RESOLVE_REVIEW, SAY
@@ -69,6 +69,8 @@ class RunReader:
     def read(self) -> list[Turn]:
         for event in self._run.events:
             name = kind(event).lower()
+            if not is_consistent(event):
+                continue
             if name.startswith("activity_task_"):
                 self._take_activity(event)
             elif (take := getattr(self, f"_{name}", None)) is not None:

@@ -6,8 +6,9 @@ import asyncio
 import json
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,10 +102,18 @@ async def scan(
             if told is not None:
                 told(result)
 
-        async with asyncio.TaskGroup() as group:
-            for each in left:
-                group.create_task(one(each))
+        await _all(one(each) for each in left)
     return Scan(results=tuple(results[each.key] for each in found), known=taken)
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Side by side; the first exception ends the others and is raised as it is."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _verified(
@@ -126,7 +135,11 @@ async def _verified(
     if pool is None or run.problems:
         return await history_exact(run)
     packed = History(events=run.events).SerializeToString()
-    done = await asyncio.get_running_loop().run_in_executor(pool, _in_a_process, run.workflow_id, run.source, packed)
+    loop = asyncio.get_running_loop()
+    try:
+        done = await loop.run_in_executor(pool, _in_a_process, run.workflow_id, run.source, packed)
+    except BrokenProcessPool:  # one was killed, for want of memory perhaps: this one goes on alone
+        return await history_exact(run)
     return HistoryExact.model_validate_json(done)
 
 

@@ -68,7 +68,6 @@ async def test_an_edited_result_is_found_where_it_is_used(tmp_path: Path, change
     assert (exact.divergence.step, exact.divergence.field) == (step, field)
     assert exact.divergence.event is not None
     assert exact.divergence.recorded != exact.divergence.today
-    assert not exact.why
 
 
 async def test_another_step_is_named_with_its_event(tmp_path: Path) -> None:

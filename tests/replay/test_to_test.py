@@ -15,8 +15,8 @@ from tests.replay.made import chain
 
 
 async def test_a_written_test_runs_and_guards(tmp_path: Path, repository: Path) -> None:
-    """It passes as recorded, and not once the fixture's draft is one that today's policy judges otherwise."""
-    test, fixture = write_test(await chain("normal"), 1, tmp_path)
+    """It passes as recorded, and not with another history; the scripted draft is one that a real policy sends back."""
+    test, fixture = write_test(await chain("normal"), 1, tmp_path, expect="regenerate")
 
     def run() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pytest", str(test), "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
