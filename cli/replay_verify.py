@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -29,6 +30,9 @@ async def verify(
     file: Files = (),
     tokens: Annotated[bool, Parameter(negative="", help="Also token-exact: generate again, compare ids.")] = False,
     samples: Annotated[int, Parameter(help="Also statistical: so many samples of each turn.")] = 0,
+    code: Annotated[
+        Path | None, Parameter(help="history-exact with the workflow code of this checkout, in place of today's.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Prove a recording, tier by tier.
@@ -52,7 +56,7 @@ async def verify(
     chain = await chain_of(settings, conversation, run, file)
     exact: list[HistoryExact] = []
     for number, each in enumerate(chain.runs, 1):
-        exact.append(await history_exact(each))
+        exact.append(await history_exact(each, code=code))
         if not json:
             _say(history_line(exact[-1], f"{chain.workflow_id}/run {number}"))
     generated: list[TokenExact] = []
@@ -63,13 +67,13 @@ async def verify(
         async with AsyncExitStack() as stack:
             generated, sampled = await _again(settings, stack, turns, tokens=tokens, samples=samples, quiet=json)
     states = [each.state for each in (*exact, *generated, *sampled)]
-    code = code_of(states)
+    ended = code_of(states)
     if json:
         told: dict[str, Any] = {"history_exact": exact, "token_exact": generated, "statistical": sampled}
-        print_json({"conversation": chain.workflow_id, **told, "exit_code": code})
+        print_json({"conversation": chain.workflow_id, **told, "exit_code": ended})
     else:
-        print_line(_sum(states, code))
-    return code
+        print_line(_sum(states, ended))
+    return ended
 
 
 async def _again(

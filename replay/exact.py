@@ -6,24 +6,20 @@ Kind and order are held against the history by Temporal's own Replayer; what eac
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import re
+from pathlib import Path
 from typing import Literal
 
-from temporalio.plugin import SimplePlugin
-from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
-from temporalio.worker import Replayer
+from temporalio.api.history.v1 import History
 
 from dialogue.base import Value
 from dialogue.faults import HistoryLocked
-from records.payloads import data_converter
-from records.plugin import parley_plugin
-from replay.commands import CommandCheck, Divergence
+from replay.commands import Divergence
 from replay.events import attributes, kind
 from replay.histories import RecordedRun
-from replay.watching import watching_plugin
-from workflows.conversation_workflow import ConversationWorkflow
-from workflows.dialogue_workflow import DialogueWorkflow
+from replay.other_code import replayed_with
+from replay.replayer import replayed
 
 __all__ = ["HistoryExact", "State", "history_exact"]
 
@@ -46,9 +42,12 @@ class HistoryExact(Value):
     why: str = ""
 
 
-async def history_exact(run: RecordedRun) -> HistoryExact:
-    """Never raises for what is wrong with the history: that is its result. Decoding comes first, because a missing key
-    would look like another behaviour of the workflow."""
+async def history_exact(run: RecordedRun, *, code: Path | None = None) -> HistoryExact:
+    """Today's code, or that of the checkout ``code``. Never raises for what is wrong with the history: that is its
+    result. Decoding comes first, because a missing key would look like another behaviour of the workflow.
+
+    Raises InvalidRequest for a ``code`` that is no checkout.
+    """
     told = {
         "workflow_id": run.workflow_id,
         "run_id": run.run_id,
@@ -59,28 +58,19 @@ async def history_exact(run: RecordedRun) -> HistoryExact:
     for problem in run.problems:
         cannot = isinstance(problem, HistoryLocked) or not run.began
         return HistoryExact(**told, state="unchecked" if cannot else "differs", why=problem.message)
-    check = CommandCheck(run.events)
-    plugins: list[SimplePlugin] = [parley_plugin(), _decoded_already(), watching_plugin(check.take)]
-    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=plugins, runtime=_quiet_runtime())
-    result = await replayer.replay_workflow(run.history(), raise_on_replay_failure=False)
-    failure = " ".join(str(result.replay_failure or "").split())
-    divergence = min(check.found, key=lambda each: each.event or 0, default=None)
+    if code is None:
+        failure, check = await replayed(run.workflow_id, run.events)
+        found, unknown = check.found, sorted(check.unknown)
+    else:
+        packed = History(events=run.events).SerializeToString()
+        said = await asyncio.to_thread(replayed_with, code, run.workflow_id, packed)
+        failure, unknown = said["failure"], said["unknown"]
+        found = [Divergence.model_validate(each) for each in said["found"]]
+    divergence = min(found, key=lambda each: each.event or 0, default=None)
     if failure and (divergence is None or _event_of(failure) is not None):
         divergence = _first(divergence, _in_words(failure, run))
     state: State = "differs" if failure or divergence else "same"
-    return HistoryExact(**told, state=state, divergence=divergence, newer=tuple(sorted(check.unknown)), why=failure)
-
-
-@functools.cache
-def _quiet_runtime() -> Runtime:
-    """A difference is a result here, and not a warning of Temporal's core."""
-    silent = TelemetryFilter(core_level="ERROR", other_level="ERROR")
-    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=silent)))
-
-
-def _decoded_already() -> SimplePlugin:
-    """The events were decoded as they were read, so nothing decodes them again."""
-    return SimplePlugin("decoded", data_converter=data_converter)
+    return HistoryExact(**told, state=state, divergence=divergence, newer=tuple(unknown), why=failure)
 
 
 def _turns(run: RecordedRun) -> int:

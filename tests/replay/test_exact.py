@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dialogue.faults import InvalidRequest
 from records.payloads import data_converter
 from replay.exact import HistoryExact, history_exact
 from replay.histories import from_file, history_files
@@ -119,3 +121,28 @@ async def test_a_history_that_goes_on_is_the_same_so_far(tmp_path: Path) -> None
     """What today's code would do next is no difference."""
     exact = await _exact(tmp_path, "normal", lambda events: events.__delitem__(slice(40, None)))
     assert exact.state == "same", exact.divergence
+
+
+async def test_the_code_of_another_version_is_asked(tmp_path: Path, repository: Path) -> None:
+    """All of its packages: a checkout whose turn leaves the intent out differs at that step, ours does not."""
+    for package in ("dialogue", "records", "settings", "workflows"):
+        shutil.copytree(repository / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    run = await from_file(HISTORIES / "normal.json", data_converter)
+    assert (await history_exact(run, code=tmp_path)).state == "same"
+    turn = tmp_path / "workflows" / "turn.py"
+    turn.write_text(turn.read_text().replace("        await steps.recognise_intent(turn)\n", ""))
+    exact = await history_exact(run, code=tmp_path)
+    assert exact.state == "differs"
+    assert exact.divergence is not None
+    assert exact.divergence.line().startswith("event 13, recognise_intent: the step was recognise_intent and is")
+
+
+async def test_what_is_no_checkout_is_said_to_be_none(tmp_path: Path) -> None:
+    """By what it lacks, or by why it cannot be loaded."""
+    run = await from_file(HISTORIES / "normal.json", data_converter)
+    with pytest.raises(InvalidRequest, match="has no workflows/"):
+        await history_exact(run, code=tmp_path)
+    for package in ("dialogue", "records", "workflows"):
+        (tmp_path / package).mkdir()
+    with pytest.raises(InvalidRequest, match="cannot be loaded"):
+        await history_exact(run, code=tmp_path)
