@@ -17,6 +17,8 @@ from replay.events import attributes, kind, value_of
 __all__ = ["CommandCheck", "Divergence", "differing", "shorten"]
 
 _SHOWN = 120
+_OF_THE_RUN = {"run_id"}
+"""A run that a reset made is replayed under the id of the one whose beginning it took over."""
 _ANY = re.compile(r"\[\d+\]")
 
 
@@ -117,6 +119,8 @@ class CommandCheck:
             if before.data == now.data:
                 continue
             for path, was, is_ in differing(value_of(before), value_of(now)):
+                if path in _OF_THE_RUN:
+                    continue
                 if was is _NOT_THERE or is_ is _NOT_THERE:
                     self.unknown.add(f"{step}.{_ANY.sub('[]', path)}")
                 else:

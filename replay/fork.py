@@ -8,11 +8,11 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from temporalio.api.common.v1 import Payloads, WorkflowExecution
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import ResetReapplyExcludeType
-from temporalio.api.workflow.v1 import PostResetOperation
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from dialogue.faults import HistoryForeign, InvalidRequest, NoSuchTurn
 from dialogue.messages import Forked
@@ -23,11 +23,6 @@ from replay.turns import Story, Turn
 from workflows.names import CONVERSATION_WORKFLOW, FORKED
 
 __all__ = ["Fork", "fork", "plan_fork"]
-
-_LEFT_BEHIND = (
-    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
-    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
-)
 
 
 @dataclass(frozen=True)
@@ -87,18 +82,32 @@ def _own_events(turn: Turn) -> list[int]:
 
 async def fork(client: Client, plan: Fork, *, by: str, why: str) -> str:
     """The id of the new run. ``by`` and ``why`` stand in its history: in the reset's own event and in the message to
-    the workflow. Raises InvalidRequest for an empty one, and RPCError."""
+    the workflow. Raises ValidationError for an empty one, and RPCError."""
     told = Forked(tenant=plan.tenant, before=plan.before, total=plan.total, by=by, why=why)
-    payloads = await client.data_converter.encode([told])
-    signal = PostResetOperation.SignalWorkflow(signal_name=FORKED, input=Payloads(payloads=payloads))
+    # The reset hands on the messages that came behind its place, so what was told before it is known from its first
+    # moment on, whoever speaks next. Turns are left out: they are updates.
+    told_before = await _tell(client, plan.conversation, told)
     request = ResetWorkflowExecutionRequest(
         namespace=client.namespace,
         workflow_execution=WorkflowExecution(workflow_id=plan.conversation, run_id=plan.run_id),
         reason=f"forked before turn {plan.before} by {by}: {why}",
         workflow_task_finish_event_id=plan.event,
         request_id=str(uuid.uuid4()),
-        reset_reapply_exclude_types=_LEFT_BEHIND,
-        post_reset_operations=[PostResetOperation(signal_workflow=signal)],
+        reset_reapply_exclude_types=[ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE],
         identity=by,
     )
-    return (await client.workflow_service.reset_workflow_execution(request)).run_id
+    run_id = (await client.workflow_service.reset_workflow_execution(request)).run_id
+    if not told_before:
+        await _tell(client, plan.conversation, told)
+    return run_id
+
+
+async def _tell(client: Client, conversation: str, told: Forked) -> bool:
+    """Whether it runs and so can be told."""
+    try:
+        await client.get_workflow_handle(conversation).signal(FORKED, told)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True

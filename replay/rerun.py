@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
@@ -21,6 +22,7 @@ from temporalio.worker import Worker
 from dialogue.base import Value
 from dialogue.faults import InvalidRequest, ParleyFault, SettingsFault
 from dialogue.messages import ANONYMOUS, ChatMessage, DialogueStart, TenantOnly
+from dialogue.steps import ReceiveInput
 from dialogue.turn import Reply
 from replay.changes import Changes, rerun_plan
 from replay.evidence import Evidence
@@ -29,7 +31,7 @@ from replay.rerun_parts import RerunParts
 from replay.rerun_steps import AsItWasScheduled, Rerun, RerunSteps
 from replay.site import site_plugin
 from replay.story import tell
-from replay.turns import Turn
+from replay.turns import Turn, parsed
 from settings.schema import Settings
 from workflows.dialogue_workflow import DialogueWorkflow
 from workflows.names import ANSWER, DIALOGUE_WORKFLOW, INTENT, MODEL, SNAPSHOT, TENANT, VARIANT, VERDICT
@@ -85,8 +87,9 @@ class Bench:
             rerun_plan(turn.plan, changes, self._parts.models() if changes.model else {}, self._queue)
         if changes.snapshot is not None:
             await asyncio.to_thread(self._parts.knowledge().list, changes.snapshot)
-        if changes.policy is not None:
-            await self._parts.step("review_answer", changes, tenant=turn.tenant, snapshot=None)
+        # What takes long to import and to build is there before a step with a short time to live needs it.
+        for step in sorted(changes.steps - {"retrieve_knowledge"}):
+            await self._parts.step(step, changes, tenant=turn.tenant, snapshot=None)
 
 
 def _start(turn: Turn, changes: Changes) -> DialogueStart:
@@ -95,7 +98,16 @@ def _start(turn: Turn, changes: Changes) -> DialogueStart:
         each for place, each in enumerate(asked.history if asked else ()) if place not in changes.without_history
     ]
     question = ChatMessage(role="user", content=turn.said)
-    common = {"tenant": turn.tenant, "user": turn.user or ANONYMOUS, "message_id": turn.message_id or None}
+    common: dict[str, Any] = {
+        "tenant": turn.tenant,
+        "user": turn.user or ANONYMOUS,
+        "message_id": turn.message_id or None,
+    }
+    first = next(iter(turn.of("receive_input")), None)
+    came = parsed(first.input, ReceiveInput) if first else None
+    if came is not None:
+        wished = {"temperature", "seed", "max_new_tokens", "model"}
+        common |= came.model_dump(include=wished, exclude_none=True)
     if history:
         return DialogueStart.model_validate({**common, "messages": (*history, question)})
     return DialogueStart.model_validate({**common, "question": turn.said})
@@ -131,7 +143,8 @@ async def small_server(settings: Settings) -> AsyncIterator[Client]:
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=_executable(),
         dev_server_log_level="error",
-        dev_server_extra_args=[part for value in _QUICK for part in ("--dynamic-config-value", value)],
+        # without its greeting on our standard output
+        dev_server_extra_args=["--output", "none", *(p for value in _QUICK for p in ("--dynamic-config-value", value))],
         search_attributes=_ATTRIBUTES,
         plugins=[site_plugin(settings)],
     )

@@ -6,8 +6,11 @@ runs again what depends on it and nothing else, as a build does.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +25,7 @@ from temporalio.worker import (
     Interceptor,
 )
 
+from activities.heartbeats import living
 from dialogue.faults import ParleyFault
 from dialogue.messages import TurnKey
 from dialogue.plan import ModelPlan
@@ -45,6 +49,8 @@ __all__ = ["Rerun", "RerunSteps"]
 
 _NOT_COMPARED = {"turn", "caller", "message_id", "said_at", "received_at", "address", "record", "user", "masked"}
 """Of a step's input: what says where and when, and not what."""
+
+_BEAT_SECONDS = 0.5
 
 
 @dataclass
@@ -124,9 +130,12 @@ class RerunSteps:
             return recorded.result
         rerun.again.append(name)
         began = time.perf_counter()
-        request = request.model_copy(update={"turn": rerun.key})
+        request = _as_it_came(rerun, name, request)
         try:
-            result = await (await self._real(name, request))(request)
+            async with _beating():
+                real = await self._real(name, request)
+            async with living():
+                result = await real(request)
         except ParleyFault as fault:
             rerun.failures.append(fault)
             raise ApplicationError(fault.message, type=fault.type, non_retryable=not fault.retryable) from None
@@ -151,6 +160,32 @@ class RerunSteps:
             judged = ("policy", "policy_digest", "texts", "review")
             plan = plan.model_copy(update={name: getattr(received.plan, name) for name in judged})
         return received.model_copy(update={"plan": rerun_plan(plan, changes, self._models, self._queue)})
+
+
+@asynccontextmanager
+async def _beating() -> AsyncGenerator[None]:
+    """Says that this worker lives while a step's parts are built: a model may take minutes to load."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _as_it_came(rerun: Rerun, name: str, request: Any) -> Any:
+    """The request with the recorded turn's name; the first step's also with who vouched for it, and when."""
+    update: dict[str, Any] = {"turn": rerun.key}
+    first = next(iter(rerun.turn.of(name)), None)
+    came = parsed(first.input, ReceiveInput) if name == "receive_input" and first else None
+    if came is not None:
+        update |= {"caller": came.caller, "said_at": came.said_at, "user": came.user, "message_id": came.message_id}
+    return request.model_copy(update=update)
 
 
 def _recorded(turn: Turn, name: str, request: BaseModel) -> TurnStep | None:
