@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from replay.histories import Chain
     from settings.schema import Settings
 
-__all__ = ["DIFFERS", "UNCHECKED", "Files", "Run", "TurnNumber", "chain_of", "tell_problems"]
+__all__ = ["DIFFERS", "UNCHECKED", "Files", "Run", "TurnNumber", "chain_of", "quiet_logs", "tell_problems"]
 
 DIFFERS, UNCHECKED = 3, 4
 """Exit codes: what was compared is not the same; something could not be compared, or only in part."""
@@ -58,3 +58,10 @@ def tell_problems(chain: Chain) -> int:
     for problem in chain.problems:
         print_line(problem.message, error=True)
     return UNCHECKED if chain.problems else 0
+
+
+def quiet_logs() -> None:
+    """What fails in a rerun is told in one line by the command itself; the SDK would add its stack."""
+    import logging
+
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL)

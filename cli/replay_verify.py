@@ -80,11 +80,13 @@ async def _again(
     settings: Settings, stack: AsyncExitStack, turns: tuple[Turn, ...], *, tokens: bool, samples: int, quiet: bool
 ) -> tuple[list[TokenExact], list[Statistical]]:
     from cli.console import print_line
+    from cli.replay_source import quiet_logs
     from replay.evidence import evidence
     from replay.rerun import bench
     from replay.samples import sampled
     from replay.token_runs import verify_tokens
 
+    quiet_logs()
     held = await stack.enter_async_context(evidence(settings))
     generated: list[TokenExact] = []
     statistical: list[Statistical] = []

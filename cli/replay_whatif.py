@@ -39,7 +39,7 @@ async def whatif(
     """
     from cli.console import output, print_json, print_line
     from cli.replay_diff_view import diff_view
-    from cli.replay_source import DIFFERS, chain_of, tell_problems
+    from cli.replay_source import DIFFERS, chain_of, quiet_logs, tell_problems
     from dialogue.faults import InvalidRequest
     from replay.changes import Changes, given_settings
     from replay.diff import compare
@@ -52,6 +52,7 @@ async def whatif(
     if changes == Changes():
         raise InvalidRequest("change: give at least one of --model, --snapshot, --policy and --set NAME=VALUE.")
     settings = load()
+    quiet_logs()
     chain = await chain_of(settings, conversation, run, file)
     tell_problems(chain)
     recorded = turn_of(tell(chain), turn)

@@ -14,7 +14,7 @@ from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from dialogue.base import Value
 from replay.events import attributes, kind, value_of
 
-__all__ = ["CommandCheck", "Divergence", "differing", "shorten"]
+__all__ = ["NOT_THERE", "CommandCheck", "Divergence", "differing", "shorten"]
 
 _SHOWN = 120
 _OF_THE_RUN = {"run_id"}
@@ -121,7 +121,7 @@ class CommandCheck:
             for path, was, is_ in differing(value_of(before), value_of(now)):
                 if path in _OF_THE_RUN:
                     continue
-                if was is _NOT_THERE or is_ is _NOT_THERE:
+                if was is NOT_THERE or is_ is NOT_THERE:
                     self.unknown.add(f"{step}.{_ANY.sub('[]', path)}")
                 else:
                     self._add(event, step, path, shorten(was), shorten(is_))
@@ -135,7 +135,8 @@ class _NotThere:
         return "not there"
 
 
-_NOT_THERE = _NotThere()
+NOT_THERE = _NotThere()
+"""Stands for a field that one of two values does not have."""
 
 
 def differing(recorded: Any, today: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -144,7 +145,7 @@ def differing(recorded: Any, today: Any, path: str = "") -> Iterator[tuple[str, 
         was, now = cast("dict[str, Any]", recorded), cast("dict[str, Any]", today)
         for name in dict.fromkeys((*was, *now)):
             place = f"{path}.{name}" if path else name
-            yield from differing(was.get(name, _NOT_THERE), now.get(name, _NOT_THERE), place)
+            yield from differing(was.get(name, NOT_THERE), now.get(name, NOT_THERE), place)
     elif isinstance(recorded, list) and isinstance(today, list):
         first, second = cast("list[Any]", recorded), cast("list[Any]", today)
         for number in range(max(len(first), len(second))):

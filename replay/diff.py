@@ -8,14 +8,14 @@ from difflib import SequenceMatcher
 from typing import Any, Literal
 
 from dialogue.base import Value
-from replay.commands import differing
+from replay.commands import NOT_THERE, differing
 from replay.turns import Turn, TurnStep
 
 __all__ = ["FieldDiff", "StepDiff", "TurnDiff", "compare", "marked", "spans"]
 
 _OF_THE_RUN = re.compile(
     r"(?:input\.)?(?:turn\b|done\b|attempts|seconds|first_token_seconds|record$|resumed_at|audit_|returned_at|received_at|said_at"
-    r"|message_id|caller|user$|address|masked|question_digest|plan\.(?:steps|priority|other_models|texts)"
+    r"|message_id|caller|user$|address|masked|question_digest|plan\.(?:steps|priority|other_models|texts|ladder|review)"
     r"|plan\.model\.task_queue|candidates\[\d+\]\.(?!answer|reasoning$|finish_reason))"
 )
 """Fields that say where, when and how long, and not what."""
@@ -91,14 +91,9 @@ def _differing(a: TurnStep, b: TurnStep) -> Iterator[tuple[str, Any, Any]]:
             continue
         for path, was, now in differing(first, second):
             whole = f"{prefix}{path}"
-            if not _OF_THE_RUN.match(whole) and not _same(was, now):
+            one_version_alone = NOT_THERE in (was, now)
+            if not one_version_alone and not _OF_THE_RUN.match(whole):
                 yield whole, was, now
-
-
-def _same(was: Any, now: Any) -> bool:
-    """A field that one version alone writes, with nothing in it, is no difference."""
-    empty = (None, "", False, 0, [], {})
-    return (repr(was) == "not there" and now in empty) or (repr(now) == "not there" and was in empty)
 
 
 def _only(step: TurnStep, where: Literal["a", "b"]) -> StepDiff:

@@ -19,7 +19,7 @@ from replay.watching import watching_plugin
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
 
-__all__ = ["replayed"]
+__all__ = ["quiet_runtime", "replayed"]
 
 
 async def replayed(workflow_id: str, events: Sequence[HistoryEvent]) -> tuple[str, CommandCheck]:
@@ -27,15 +27,15 @@ async def replayed(workflow_id: str, events: Sequence[HistoryEvent]) -> tuple[st
     are decoded."""
     check = CommandCheck(events)
     plugins: list[SimplePlugin] = [parley_plugin(), _decoded_already(), watching_plugin(check.take)]
-    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=plugins, runtime=_quiet_runtime())
+    replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=plugins, runtime=quiet_runtime())
     history = WorkflowHistory(workflow_id, events)
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     return " ".join(str(result.replay_failure or "").split()), check
 
 
 @functools.cache
-def _quiet_runtime() -> Runtime:
-    """A difference is a result here, and not a warning of Temporal's core."""
+def quiet_runtime() -> Runtime:
+    """A difference, or a fault of a rerun, is a result here, and not a warning of Temporal's core."""
     silent = TelemetryFilter(core_level="ERROR", other_level="ERROR")
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=silent)))
 

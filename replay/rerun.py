@@ -20,13 +20,21 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from dialogue.base import Value
-from dialogue.faults import InvalidRequest, ParleyFault, SettingsFault
+from dialogue.faults import (
+    ContentMissing,
+    InvalidRequest,
+    KnowledgeMissing,
+    ModelMissing,
+    ParleyFault,
+    SettingsFault,
+)
 from dialogue.messages import ANONYMOUS, ChatMessage, DialogueStart, TenantOnly
 from dialogue.steps import ReceiveInput
 from dialogue.turn import Reply
 from replay.changes import Changes, rerun_plan
 from replay.evidence import Evidence
 from replay.histories import live
+from replay.replayer import quiet_runtime
 from replay.rerun_parts import RerunParts
 from replay.rerun_steps import AsItWasScheduled, Rerun, RerunSteps
 from replay.site import site_plugin
@@ -38,6 +46,8 @@ from workflows.names import ANSWER, DIALOGUE_WORKFLOW, INTENT, MODEL, SNAPSHOT, 
 
 __all__ = ["Bench", "RerunTurn", "bench", "small_server"]
 
+_NOT_HERE = (ModelMissing, KnowledgeMissing, ContentMissing)
+"""Faults that say nothing of the turn: what it needs is not at this site."""
 _ATTRIBUTES = (TENANT, INTENT, VARIANT, VERDICT, MODEL, SNAPSHOT)
 _QUICK = ("history.transferProcessorMaxPollRPS=5000", 'history.timerProcessorMaxTimeShift="10ms"')
 
@@ -58,8 +68,8 @@ class Bench:
         self._client, self._steps, self._parts, self._queue = client, steps, parts, queue
 
     async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
-        """The turn as it would have gone. Raises InvalidRequest for a turn or a change that cannot be run, and what
-        the change needs and is not there: ModelMissing, KnowledgeMissing, PolicyFault."""
+        """The turn as it would have gone. Raises InvalidRequest and PolicyFault for a turn or a change that cannot be
+        run, and ModelMissing, KnowledgeMissing or ContentMissing where what a step needs is not at this site."""
         await self._check(turn, changes)
         name = f"replay-{uuid.uuid4().hex}"
         rerun = self._steps.reruns[name] = Rerun(turn, changes)
@@ -75,6 +85,9 @@ class Bench:
                 await handle.terminate("the rerun is over")
         finally:
             del self._steps.reruns[name]
+        missing = next((fault for fault in rerun.failures if isinstance(fault, _NOT_HERE)), None)
+        if missing is not None:
+            raise missing
         made = tell(chain).turns[0]
         named = made.model_copy(update={"conversation": turn.conversation, "turn": turn.turn})
         told = tuple(dict.fromkeys(f"{fault.type}: {fault.message}" for fault in rerun.failures))
@@ -146,6 +159,7 @@ async def small_server(settings: Settings) -> AsyncIterator[Client]:
         # without its greeting on our standard output
         dev_server_extra_args=["--output", "none", *(p for value in _QUICK for p in ("--dynamic-config-value", value))],
         search_attributes=_ATTRIBUTES,
+        runtime=quiet_runtime(),
         plugins=[site_plugin(settings)],
     )
     async with environment:
