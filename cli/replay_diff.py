@@ -15,7 +15,7 @@ __all__ = ["diff", "named_turn"]
 
 
 async def diff(a: str, b: str, /, *, json: Json = False) -> int:
-    """Compare two turns step by step. Ends with 3 where they differ.
+    """Compare two turns step by step.
 
     Parameters
     ----------

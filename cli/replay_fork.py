@@ -25,9 +25,6 @@ async def fork(
 ) -> int:
     """Set a conversation back to before a turn, by Temporal's reset.
 
-    The turns from that one on are left behind: they stay in the audit, the conversation no longer knows of them, and
-    their numbers are not given again. Who did it and why stands in the history.
-
     Parameters
     ----------
     conversation

@@ -27,8 +27,7 @@ async def scan(
     junit: Annotated[Path | None, Parameter(help="Also write a JUnit report.")] = None,
     json: Json = False,
 ) -> int:
-    """Verify many histories, history-exact. Ends with 0 where all are the same, 3 where some differ, 4 where some could
-    not be checked.
+    """Verify many histories, history-exact.
 
     Parameters
     ----------

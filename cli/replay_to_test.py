@@ -22,10 +22,8 @@ async def to_test(
     out: Annotated[Path, Parameter(help="The folder for test and fixture.")] = Path("tests/incidents"),
     expect: Annotated[str | None, Parameter(help="The review's verdict that is right; else the recorded one.")] = None,
 ) -> None:
-    """Write a pytest test and its fixture from a turn.
-
-    The test replays the history and judges the recorded draft by the policy of temporal.yaml. The fixture holds the
-    run's texts in clear: keep it where the conversation itself may lie.
+    """Write a pytest test and its fixture from a turn: the history replays, and the policy of temporal.yaml judges the
+    recorded draft.
 
     Parameters
     ----------

@@ -37,10 +37,6 @@ async def verify(
 ) -> int:
     """Prove a recording, tier by tier.
 
-    history-exact: today's workflow code makes the recorded commands, with the recorded arguments. token-exact: the
-    recorded weights, prompt, seed and sampling give the recorded token ids. statistical: how often the recorded verdict
-    comes up. Ends with 0 where all is the same, 3 where something differs, 4 where something could not be checked.
-
     Parameters
     ----------
     conversation

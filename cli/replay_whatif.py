@@ -27,10 +27,7 @@ async def whatif(
     ] = (),
     json: Json = False,
 ) -> int:
-    """Run a turn again with something changed, and compare. Nothing is written: no audit row, no stream, no webhook.
-
-    A step runs again where its own work is changed, or where what comes in is no longer what came in then; the others
-    give what was recorded. Ends with 0 where the change changes nothing, with 3 where it does.
+    """Run a turn again with something changed, and compare.
 
     Parameters
     ----------
