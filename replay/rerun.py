@@ -42,13 +42,12 @@ from replay.story import tell
 from replay.turns import Turn, parsed
 from settings.schema import Settings
 from workflows.dialogue_workflow import DialogueWorkflow
-from workflows.names import ANSWER, DIALOGUE_WORKFLOW, INTENT, MODEL, SNAPSHOT, TENANT, VARIANT, VERDICT
+from workflows.names import ANSWER, DIALOGUE_WORKFLOW, SEARCH_ATTRIBUTES
 
 __all__ = ["Bench", "RerunTurn", "bench", "small_server"]
 
 _NOT_HERE = (ModelMissing, KnowledgeMissing, ContentMissing)
 """Faults that say nothing of the turn: what it needs is not at this site."""
-_ATTRIBUTES = (TENANT, INTENT, VARIANT, VERDICT, MODEL, SNAPSHOT)
 _QUICK = ("history.transferProcessorMaxPollRPS=5000", 'history.timerProcessorMaxTimeShift="10ms"')
 
 
@@ -156,14 +155,21 @@ async def small_server(settings: Settings) -> AsyncIterator[Client]:
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=_executable(),
         dev_server_log_level="error",
-        # without its greeting on our standard output
-        dev_server_extra_args=["--output", "none", *(p for value in _QUICK for p in ("--dynamic-config-value", value))],
-        search_attributes=_ATTRIBUTES,
+        dev_server_extra_args=_arguments(),
         runtime=quiet_runtime(),
         plugins=[site_plugin(settings)],
     )
     async with environment:
         yield environment.client
+
+
+def _arguments() -> list[str]:
+    """Quick, knowing our search attributes, and without its greeting on our standard output."""
+    given = ["--output", "none"]
+    given += [part for value in _QUICK for part in ("--dynamic-config-value", value)]
+    return given + [
+        part for name, kind in SEARCH_ATTRIBUTES.items() for part in ("--search-attribute", f"{name}={kind}")
+    ]
 
 
 def _executable() -> str:
