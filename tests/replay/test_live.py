@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -89,8 +90,6 @@ async def test_a_fork_leaves_turns_behind_and_counts_on(speaker: Speaker) -> Non
 
 async def test_a_fork_is_refused_where_no_place_lies_between_two_turns(speaker: Speaker) -> None:
     """The message came while the turn before was under way: undoing it would undo half of that one."""
-    import asyncio
-
     name = new_conversation_id()
     first = asyncio.create_task(speaker.say(name, "slow"))
     await speaker.steps.running.wait()
