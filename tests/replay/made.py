@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,26 @@ def spoiled(folder: Path, name: str, change: Callable[[list[Any]], None]) -> Pat
     path = folder / f"{name}.json"
     path.write_text(json.dumps(found))
     return path
+
+
+def edited_result(activity: str, change: Callable[[Any], None]) -> Callable[[list[Any]], None]:
+    """Edits the first result of that activity, as somebody would who wants to have it otherwise."""
+
+    def edit(events: list[Any]) -> None:
+        done = completion_of(activity, events)
+        payload = done["result"]["payloads"][0]
+        value = json.loads(base64.b64decode(payload["data"]))
+        change(value)
+        payload["data"] = base64.b64encode(json.dumps(value).encode()).decode()
+
+    return edit
+
+
+def completion_of(activity: str, events: list[Any]) -> dict[str, Any]:
+    """The attributes of the first event that completes such an activity."""
+    scheduled, completed = "activityTaskScheduledEventAttributes", "activityTaskCompletedEventAttributes"
+    named = [each["eventId"] for each in events if each.get(scheduled, {}).get("activityType") == {"name": activity}]
+    return next(e[completed] for e in events if e.get(completed, {}).get("scheduledEventId") == named[0])
 
 
 async def chain(*names: str) -> Chain:

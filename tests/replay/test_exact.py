@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from records.payloads import data_converter
 from replay.exact import HistoryExact, history_exact
 from replay.histories import from_file, history_files
 from replay.scan import of_files, scan
-from tests.replay.made import HISTORIES, spoiled
+from tests.replay.made import HISTORIES, edited_result, spoiled
 
 SCHEDULED, COMPLETED = "activityTaskScheduledEventAttributes", "activityTaskCompletedEventAttributes"
 
@@ -30,24 +29,6 @@ async def test_every_recorded_history_makes_the_same_commands_today() -> None:
     assert newer <= {"caller", "message_id", "said_at", "finish_reason", "masked", "told", "candidates"}
 
 
-def _changed(payload: dict[str, str], change: Callable[[Any], None]) -> None:
-    value = json.loads(base64.b64decode(payload["data"]))
-    change(value)
-    payload["data"] = base64.b64encode(json.dumps(value).encode()).decode()
-
-
-def _result_of(activity: str, change: Callable[[Any], None]) -> Callable[[list[Any]], None]:
-    """Edits the first result of that activity, as somebody would who wants to have it otherwise."""
-
-    def edit(events: list[Any]) -> None:
-        named = (e["eventId"] for e in events if SCHEDULED in e and e[SCHEDULED]["activityType"]["name"] == activity)
-        wanted = next(named)
-        done = next(e[COMPLETED] for e in events if COMPLETED in e and e[COMPLETED]["scheduledEventId"] == wanted)
-        _changed(done["result"]["payloads"][0], change)
-
-    return edit
-
-
 async def _exact(folder: Path, name: str, change: Callable[[list[Any]], None]) -> HistoryExact:
     return await history_exact(await from_file(spoiled(folder, name, change), data_converter))
 
@@ -55,11 +36,11 @@ async def _exact(folder: Path, name: str, change: Callable[[list[Any]], None]) -
 @pytest.mark.parametrize(
     ("change", "step", "field"),
     [
-        (_result_of("receive_input", lambda v: v.update(text="How short?")), "recognise_intent", "text"),
-        (_result_of("generate_answer", lambda v: v.update(answer="90 days")), "review_answer", "answer"),
-        (_result_of("review_answer", lambda v: v.update(answer="You have 90 days.")), "return_answer", "answer"),
-        (_result_of("return_answer", lambda v: v.update(reply="You have 90 days.")), "reply", "answer"),
-        (_result_of("recognise_intent", lambda v: v.update(intent="other")), "retrieve_knowledge", "intent"),
+        (edited_result("receive_input", lambda v: v.update(text="How short?")), "recognise_intent", "text"),
+        (edited_result("generate_answer", lambda v: v.update(answer="90 days")), "review_answer", "answer"),
+        (edited_result("review_answer", lambda v: v.update(answer="You have 90 days.")), "return_answer", "answer"),
+        (edited_result("return_answer", lambda v: v.update(reply="You have 90 days.")), "reply", "answer"),
+        (edited_result("recognise_intent", lambda v: v.update(intent="other")), "retrieve_knowledge", "intent"),
     ],
 )
 async def test_an_edited_result_is_found_where_it_is_used(tmp_path: Path, change: Any, step: str, field: str) -> None:
@@ -89,7 +70,7 @@ async def test_another_step_is_named_with_its_event(tmp_path: Path) -> None:
 
 async def test_a_route_that_changes_the_course_is_told_in_words(tmp_path: Path) -> None:
     """The recorded step that today's code does not come to."""
-    change = _result_of("recognise_intent", lambda v: v.update(route="template", reply="Hello!"))
+    change = edited_result("recognise_intent", lambda v: v.update(route="template", reply="Hello!"))
     exact = await _exact(tmp_path, "normal", change)
     assert exact.state == "differs"
     assert exact.divergence is not None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from dialogue.faults import NoSuchTurn
-from replay.histories import history_files
-from replay.story import turn_of
+from records.payloads import data_converter
+from replay.histories import Chain, RecordedRun, from_file, from_files, history_files
+from replay.story import tell, turn_of
 from replay.turns import Turn
-from tests.replay.made import HISTORIES, story
+from replay.wording import describe
+from tests.replay.made import HISTORIES, chain, completion_of, edited_result, spoiled, story
 
 
 async def test_a_turn_is_told_with_every_step() -> None:
@@ -80,6 +85,46 @@ async def test_attempts_and_rungs_are_told_apart() -> None:
     assert [(draft.activity, draft.try_number) for draft in climbed.drafts][-1] == ("quote_passages", 3)
 
 
+async def test_a_killed_worker_is_told_with_how_far_it_came(tmp_path: Path) -> None:
+    """The history itself keeps the last attempt alone; the step's own result tells those before."""
+
+    def killed(events: list[Any]) -> None:
+        lost = {
+            "number": 1,
+            "worker": "gpu@host-b",
+            "started": 1_790_000_000.0,
+            "ended": 1_790_000_003.1,
+            "tokens": 154,
+        }
+        lost["failure"] = "lost: no heartbeat after 154 tokens"
+        went_on = {"number": 2, "worker": "gpu@host-c", "started": 1_790_000_003.2, "tokens": 47, "resumed_at": 154}
+        change = edited_result("generate_answer", lambda v: v.update(attempts=[lost, went_on], resumed_at=154))
+        change(events)
+        started = completion_of("generate_answer", events)["startedEventId"]
+        events[int(started) - 1]["activityTaskStartedEventAttributes"]["attempt"] = 2
+
+    (found,) = await from_files([spoiled(tmp_path, "normal", killed)], data_converter)
+    (step,) = turn_of(tell(found), 1).of("generate_answer")
+    assert step.attempt == 2
+    assert [(each.worker, each.tokens, each.failure) for each in step.attempts] == [
+        ("gpu@host-b", 154, "lost: no heartbeat after 154 tokens"),
+        ("gpu@host-c", 47, ""),
+    ]
+    assert describe(step).startswith("resumed at token 154")
+
+
+async def test_a_turn_that_waits_for_a_person_says_so() -> None:
+    """While its run goes on and nobody has decided."""
+    found = await chain("human-resolved")
+    (run,) = found.runs
+    asked = next(
+        event for event in run.events if event.HasField("timer_started_event_attributes") and event.event_id > 9
+    )
+    cut = RecordedRun(run.workflow_id, run.events[: asked.event_id], "cut")
+    turn = turn_of(tell(Chain(run.workflow_id, (cut,))), 1)
+    assert (turn.state, turn.human is not None and turn.human.by) == ("waiting", "")
+
+
 async def test_a_cancelled_turn_says_why_and_what_ran() -> None:
     """While it ran, while it waited its turn, and with its whole workflow."""
     running = turn_of(await story("cancelled"), 1)
@@ -115,10 +160,6 @@ async def test_feedback_belongs_to_its_turn() -> None:
 
 async def test_a_history_that_goes_on_tells_what_runs() -> None:
     """Cut at each event, as a history of a running workflow would be: never an error, and the turn's state fits."""
-    from records.payloads import data_converter
-    from replay.histories import Chain, RecordedRun, from_file
-    from replay.story import tell
-
     for path in history_files([HISTORIES]):
         run = await from_file(path, data_converter)
         for length in range(1, len(run.events), 7):
