@@ -23,6 +23,9 @@ async def scan(
     since: Annotated[str | None, Parameter(help="Runs that began at or after this time (ISO 8601).")] = None,
     until: Annotated[str | None, Parameter(help="Runs that began before this time.")] = None,
     jobs: Annotated[int | None, Parameter(help="Processes; else one for each two cores.")] = None,
+    arguments: Annotated[
+        bool, Parameter(help="Whether another content of a command is a difference too, or its kind and order alone.")
+    ] = True,
     state: Annotated[Path | None, Parameter(help="Notes what is done here, and goes on from it.")] = None,
     junit: Annotated[Path | None, Parameter(help="Also write a JUnit report.")] = None,
     json: Json = False,
@@ -66,6 +69,7 @@ async def scan(
             client=client,
             namespace=settings.temporal.namespace,
             jobs=jobs or max(1, len(os.sched_getaffinity(0)) // 2),
+            arguments=arguments,
             state=state,
             told=told,
         )

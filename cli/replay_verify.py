@@ -121,6 +121,8 @@ def history_line(each: HistoryExact, name: str) -> str:
     """One line; where it differs, the first divergence below it."""
     turns = f"{each.turns} turn{'s' * (each.turns != 1)}"
     said = {"same": "same commands", "differs": "other commands", "unchecked": "could not be checked"}[each.state]
+    if each.state == "differs" and each.same_commands:
+        said = "same commands, other arguments"
     line = f"history-exact  {name}  {turns}  {each.events} events  {said}  {_MARKS[each.state]}"
     if each.divergence is not None:
         line += f"\n               {each.divergence.line()}"

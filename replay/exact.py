@@ -28,8 +28,9 @@ _EVENT = re.compile(r"HistoryEvent\(id: (\d+), (\w+)\)")
 
 
 class HistoryExact(Value):
-    """What came of one run. ``newer``: fields that one side alone has, told and not counted as a difference.
-    ``why``: the reason where it could not be checked, and the Replayer's own words where it differs."""
+    """What came of one run. ``same_commands``: Temporal's Replayer is content, whatever the commands bring. ``newer``:
+    fields that one side alone has, told and not counted as a difference. ``why``: the reason where it could not be
+    checked, and the Replayer's own words where it differs."""
 
     workflow_id: str
     run_id: str
@@ -37,14 +38,17 @@ class HistoryExact(Value):
     state: State
     events: int
     turns: int
+    same_commands: bool = False
     divergence: Divergence | None = None
     newer: tuple[str, ...] = ()
     why: str = ""
 
 
-async def history_exact(run: RecordedRun, *, code: Path | None = None) -> HistoryExact:
+async def history_exact(run: RecordedRun, *, code: Path | None = None, arguments: bool = True) -> HistoryExact:
     """Today's code, or that of the checkout ``code``. Never raises for what is wrong with the history: that is its
     result. Decoding comes first, because a missing key would look like another behaviour of the workflow.
+
+    ``arguments``: whether another content of a command is a difference. To a worker it is none: it goes on.
 
     Raises InvalidRequest for a ``code`` that is no checkout.
     """
@@ -66,11 +70,15 @@ async def history_exact(run: RecordedRun, *, code: Path | None = None) -> Histor
         said = await asyncio.to_thread(replayed_with, code, run.workflow_id, packed)
         failure, unknown = said["failure"], said["unknown"]
         found = [Divergence.model_validate(each) for each in said["found"]]
+    if not (arguments or failure):
+        found = []
     divergence = min(found, key=lambda each: each.event or 0, default=None)
     if failure and (divergence is None or _event_of(failure) is not None):
         divergence = _first(divergence, _in_words(failure, run))
     state: State = "differs" if failure or divergence else "same"
-    return HistoryExact(**told, state=state, divergence=divergence, newer=tuple(unknown), why=failure)
+    return HistoryExact(
+        **told, state=state, same_commands=not failure, divergence=divergence, newer=tuple(unknown), why=failure
+    )
 
 
 def _turns(run: RecordedRun) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import multiprocessing
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 from xml.etree import ElementTree
@@ -76,12 +77,17 @@ async def scan(
     client: Client | None = None,
     namespace: str = "default",
     jobs: int = 1,
+    arguments: bool = True,
     state: Path | None = None,
     told: Callable[[HistoryExact], None] | None = None,
 ) -> Scan:
-    """Each history once. ``jobs``: processes; 1 replays in this one. ``state``: where what is done is noted, and taken
-    from when the scan goes on. Raises InvalidRequest for a state file that is none.
+    """Each history once; ``arguments`` as :func:`~replay.exact.history_exact` has it. ``jobs``: processes; 1 replays in
+    this one. ``state``: where what is done is noted, and taken from when the scan goes on.
+
+    Raises InvalidRequest for a state file that is none.
     """
+    if not arguments:
+        found = [replace(each, key=f"{each.key}:commands") for each in found]
     known = _known(state)
     results: dict[str, HistoryExact] = {each.key: known[each.key] for each in found if each.key in known}
     taken = len(results)
@@ -96,7 +102,7 @@ async def scan(
 
         async def one(each: Found) -> None:
             async with at_once:
-                result = await _verified(each, converter, client, namespace, pool)
+                result = await _verified(each, converter, client, namespace, pool, arguments=arguments)
             results[each.key] = result
             _note(noted, each.key, result)
             if told is not None:
@@ -117,7 +123,13 @@ async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 async def _verified(
-    found: Found, converter: DataConverter, client: Client | None, namespace: str, pool: ProcessPoolExecutor | None
+    found: Found,
+    converter: DataConverter,
+    client: Client | None,
+    namespace: str,
+    pool: ProcessPoolExecutor | None,
+    *,
+    arguments: bool,
 ) -> HistoryExact:
     try:
         run = await _read(found, converter, client, namespace)
@@ -133,13 +145,14 @@ async def _verified(
             why=fault.message,
         )
     if pool is None or run.problems:
-        return await history_exact(run)
+        return await history_exact(run, arguments=arguments)
     packed = History(events=run.events).SerializeToString()
     loop = asyncio.get_running_loop()
     try:
-        done = await loop.run_in_executor(pool, _in_a_process, run.workflow_id, run.source, packed)
+        work = functools.partial(_in_a_process, run.workflow_id, run.source, packed, arguments=arguments)
+        done = await loop.run_in_executor(pool, work)
     except BrokenProcessPool:  # one was killed, for want of memory perhaps: this one goes on alone
-        return await history_exact(run)
+        return await history_exact(run, arguments=arguments)
     return HistoryExact.model_validate_json(done)
 
 
@@ -151,9 +164,9 @@ async def _read(found: Found, converter: DataConverter, client: Client | None, n
     return (await live(client, found.workflow_id, found.run_id)).runs[0]
 
 
-def _in_a_process(workflow_id: str, source: str, packed: bytes) -> str:
+def _in_a_process(workflow_id: str, source: str, packed: bytes, *, arguments: bool) -> str:
     run = RecordedRun(workflow_id, tuple(History.FromString(packed).events), source)
-    return asyncio.run(history_exact(run)).model_dump_json()
+    return asyncio.run(history_exact(run, arguments=arguments)).model_dump_json()
 
 
 def _known(state: Path | None) -> dict[str, HistoryExact]:

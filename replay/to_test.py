@@ -25,7 +25,7 @@ FIXTURE = Path(__file__).with_name("{fixture}")
 
 
 def test_turn_{turn}_of_{slug}_replays() -> None:
-    """Today's workflow code makes the recorded commands, with the recorded arguments."""
+    """Today's workflow code makes the recorded commands."""
     exact = asyncio.run(Regression.load(FIXTURE).history())
     assert exact.state == "same", exact.divergence or exact.why
 '''
