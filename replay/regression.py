@@ -51,7 +51,7 @@ class Regression:
         return cls(run, turn_of(tell(Chain(run.workflow_id, (run,))), held["turn"]))
 
     async def history(self) -> HistoryExact:
-        """Whether today's workflow code makes the recorded commands, whatever they bring: another wording is no fault."""
+        """Whether today's workflow code makes the recorded commands; another wording of theirs is no fault."""
         return await history_exact(self.run, arguments=False)
 
     async def review(self, settings: Settings) -> ReviewedAnswer:
