@@ -24,6 +24,7 @@ NAMES = (
     "turn",
     "long",
     "open",
+    "replay",
     "cancel",
     "cancel_ways",
     "gate",

@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("Talk", "cancel", "cli.cancel_command:cancel", "Cancel the turn that is being answered."),
     ("Talk", "feedback", "cli.feedback_command:feedback", "Say what you thought of an answer."),
     ("Look after", "reviews", "cli.reviews_command:app", "Decide on turns that wait for a person."),
+    ("Look after", "replay", "cli.replay_command:app", "Review an incident: find, show, verify, compare, rerun."),
     ("Look after", "kb", "cli.kb_command:app", "Add, list, search and remove documents."),
     ("Look after", "model", "cli.model_command:app", "Bring in, build, promote and roll back models."),
     ("Look after", "intents", "cli.intents_command:app", "Check an intents file."),

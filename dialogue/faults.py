@@ -53,6 +53,12 @@
     │   ├── ContentMissing        404  no content is stored under this digest
     │   ├── TokenLogFenced        409  a newer attempt owns this turn's token log
     │   └── TokenLogUnavailable   503  the log cannot be written: costs the stream only
+    ├── HistoryFault              422  a recorded history cannot be used
+    │   ├── HistoryUnreadable     422  no JSON, cut off, or no history in it
+    │   ├── HistoryBroken         422  events are missing, stand in another order or were edited
+    │   ├── HistoryForeign        422  another workflow's
+    │   ├── HistoryLocked         403  its payloads cannot be decoded: a key is missing
+    │   └── NoSuchHistory         404  Temporal has none under this id
     ├── WebhookFailed             502  a webhook's receiver did not take it: another attempt
     ├── PolicyFault               500  a policy or word list cannot be used
     └── IntentsFault              500  an intents file cannot be used
@@ -81,6 +87,11 @@ __all__ = [
     "EngineLost",
     "Forbidden",
     "GenerationTimedOut",
+    "HistoryBroken",
+    "HistoryFault",
+    "HistoryForeign",
+    "HistoryLocked",
+    "HistoryUnreadable",
     "IntentsFault",
     "InvalidRequest",
     "IssuerUnavailable",
@@ -94,6 +105,7 @@ __all__ = [
     "ModelCorrupt",
     "ModelFault",
     "ModelMissing",
+    "NoSuchHistory",
     "NoSuchReview",
     "NoSuchTurn",
     "NoSuchVersion",
@@ -344,6 +356,30 @@ class TokenLogFenced(RecordsFault):
 
 class TokenLogUnavailable(RecordsFault):
     type, title, status, retryable = "token-log-unavailable", "The token log fails", 503, True
+
+
+class HistoryFault(ParleyFault):
+    type, title, status = "history", "The history cannot be used", 422
+
+
+class HistoryUnreadable(HistoryFault):
+    type, title, status = "history-unreadable", "This holds no whole history", 422
+
+
+class HistoryBroken(HistoryFault):
+    type, title, status = "history-broken", "The history is not as it was recorded", 422
+
+
+class HistoryForeign(HistoryFault):
+    type, title, status = "history-foreign", "The history is another workflow's", 422
+
+
+class HistoryLocked(HistoryFault):
+    type, title, status = "history-locked", "The history cannot be decoded", 403
+
+
+class NoSuchHistory(HistoryFault):
+    type, title, status = "no-such-history", "No such history", 404
 
 
 class WebhookFailed(ParleyFault):

@@ -19,6 +19,7 @@ __all__ = [
     "ConversationStart",
     "DialogueStart",
     "Feedback",
+    "Forked",
     "Identifier",
     "OnBusy",
     "ResolveReview",
@@ -189,3 +190,14 @@ class Feedback(CallerInput):
     user: Identifier = ANONYMOUS
     tenant: Identifier = "default"
     comment: str = Field(default="", max_length=2000)
+
+
+class Forked(CallerInput):
+    """Told to a conversation that was reset to before a turn: ``total`` turns were numbered by then, and the numbers of
+    those that were left behind are not given again, because the audit keeps them."""
+
+    tenant: Identifier = "default"
+    before: TurnNumber
+    total: TurnNumber
+    by: Identifier
+    why: str = Field(min_length=1, max_length=2000)

@@ -28,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         CancelTurn,
         ConversationStart,
         Feedback,
+        Forked,
         ResolveReview,
         Say,
         TenantOnly,
@@ -348,6 +349,20 @@ class ConversationWorkflow:
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
             summary=f"turn {message.turn} · feedback",
         )
+
+    @workflow.signal(
+        name="forked", description="It was reset to before a turn: who did it, why, and what was numbered."
+    )
+    @one_argument
+    async def forked(self, raw: RawValue) -> None:
+        """The next turn is counted behind those that the reset left: the audit has their rows."""
+        try:
+            message = parse(raw, Forked)
+        except ApplicationError as error:
+            workflow.logger.warning("forked ignored: %s", error.message)
+            return
+        if message.tenant == self._start.tenant:
+            self._memory.total = max(self._memory.total, message.total)
 
     @workflow.signal(dynamic=True)
     async def _unknown_signal(self, name: str, _arguments: Sequence[RawValue]) -> None:

@@ -11,6 +11,7 @@ __all__ = [
     "CONVERSATION_WORKFLOW",
     "DIALOGUE_WORKFLOW",
     "FEEDBACK",
+    "FORKED",
     "INTENT",
     "MODEL",
     "REPLY",
@@ -33,6 +34,7 @@ CANCEL_TURN = "cancel_turn"
 RESOLVE_REVIEW = "resolve_review"
 CLOSE = "close"
 FEEDBACK = "feedback"
+FORKED = "forked"
 TRANSCRIPT = "transcript"
 REPLY = "reply"
 

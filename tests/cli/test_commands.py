@@ -19,6 +19,7 @@ BELOW = ["kb add", "kb list", "kb search", "kb remove", "reviews list", "reviews
 BELOW += ["model build", "model pull", "model list", "model show", "model verify", "model promote"]
 BELOW += ["model rollback", "model gc"]
 BELOW += ["keys create", "keys list", "keys revoke", "keys token"]
+BELOW += [f"replay {name}" for name in ("find", "show", "verify", "diff", "whatif", "scan", "to-test", "fork")]
 BELOW += ["intents check", "config check", "config show", "config schema"]
 
 

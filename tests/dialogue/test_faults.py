@@ -61,6 +61,12 @@ DECISIONS = {
     "content-missing": (404, False),
     "token-log-fenced": (409, False),
     "token-log-unavailable": (503, True),
+    "history": (422, False),
+    "history-unreadable": (422, False),
+    "history-broken": (422, False),
+    "history-foreign": (422, False),
+    "history-locked": (403, False),
+    "no-such-history": (404, False),
     "policy": (500, False),
     "intents": (500, False),
 }

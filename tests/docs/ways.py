@@ -37,6 +37,8 @@ WAYS = (
     Way(r"parley model (?:show|promote|rollback) .+", "here", codes=(1,)),  # the registry there is empty
     Way(r"parley keys (?:create|list|token)\b.*", "here"),
     Way(r"parley keys revoke ID", "here", codes=(2,)),  # no key has that id
+    Way(r"parley replay (?:verify|scan|to-test) .*tests/histories\b.*", "here"),
+    Way(r"parley replay diff tests/histories/\S+ tests/histories/\S+", "here", codes=(3,)),  # they do differ
     Way(r"parley doctor(?: --json)?", "here", codes=(0, 1)),  # 1: no server runs there
     Way(r"\.venv/bin/python -m settings\.explain --check", "here"),
     Way(r"\.venv/bin/python -m tests\.support\.record_histories --help", "here"),
@@ -53,6 +55,8 @@ WAYS = (
     Way(r"parley cancel CONVERSATION", "site", codes=(2,)),  # nothing runs
     Way(r"parley reviews list(?: --json)?", "site"),
     Way(r"parley reviews (?:show|resolve) CONVERSATION 1.*", "site", codes=(2,)),  # nothing waits
+    Way(r"parley replay (?:find|show|verify|scan) .+", "site"),
+    Way(r"parley replay (?:diff|whatif) CONVERSATION.+", "site", codes=(0, 3)),  # 3: they differ, as a change may
     Way(r"temporal (?:workflow|operator|task-queue) .+", "site"),
     # 1: the site's workers have no version; tests/workflows/test_versions.py runs these where they have
     Way(r"temporal worker deployment .+", "site", codes=(1,)),

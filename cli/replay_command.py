@@ -1,0 +1,45 @@
+"""``parley replay``: incident review. Each command is in a file of its own, imported when it is called."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+__all__ = ["app"]
+
+_CODES = "Ends with 0 where all is as recorded, 3 where something differs, 4 where something could not be checked."
+_FIND = "Find turns in the audit: from a complaint to the turn."
+_SHOW = """Show a conversation, or one turn with all that is recorded.
+
+Ends with 4 where the history is not whole: what can be shown is shown, and standard error says what is missing."""
+_VERIFY = f"""Prove a recording: same commands, same tokens.
+
+history-exact: the workflow code makes the recorded commands, with the recorded arguments. token-exact: the recorded
+weights, prompt, seed and sampling give the recorded token ids. statistical: how often the recorded verdict comes up.
+{_CODES}"""
+_DIFF = """Compare two turns step by step.
+
+Ends with 3 where they differ."""
+_WHATIF = """Run a turn again with something changed, and compare.
+
+Nothing is written: no audit row, no stream, no webhook. Steps that the change does not reach give what was recorded.
+Ends with 3 where something comes out otherwise."""
+_SCAN = f"""Verify many histories at once.
+
+{_CODES}"""
+_TO_TEST = """Write a regression test from a turn.
+
+Its fixture holds the run's texts in clear: keep it where the conversation itself may lie."""
+_FORK = """Set a conversation back to before a turn.
+
+The turns from that one on stay in the audit and their numbers are not given again; the conversation no longer knows of
+them. Who did it and why stands in the history."""
+
+app = App(name="replay", help="Review an incident: find, show, verify, compare and rerun recorded turns.")
+app.command("cli.replay_find:find", name="find", help=_FIND)
+app.command("cli.replay_show:show", name="show", help=_SHOW)
+app.command("cli.replay_verify:verify", name="verify", help=_VERIFY)
+app.command("cli.replay_diff:diff", name="diff", help=_DIFF)
+app.command("cli.replay_whatif:whatif", name="whatif", help=_WHATIF)
+app.command("cli.replay_scan:scan", name="scan", help=_SCAN)
+app.command("cli.replay_to_test:to_test", name="to-test", help=_TO_TEST)
+app.command("cli.replay_fork:fork", name="fork", help=_FORK)

@@ -1,0 +1,67 @@
+"""What the replay commands have in common: which conversation is meant, and what is said of its problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from replay.histories import Chain
+    from settings.schema import Settings
+
+__all__ = ["DIFFERS", "UNCHECKED", "Files", "Run", "TurnNumber", "chain_of", "quiet_logs", "tell_problems"]
+
+DIFFERS, UNCHECKED = 3, 4
+"""Exit codes: what was compared is not the same; something could not be compared, or only in part."""
+
+Files = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        name="--file",
+        negative="",
+        help="A history exported by the Web UI or `temporal workflow show --output json`; once for each run.",
+    ),
+]
+Run = Annotated[
+    str | None, Parameter(name="--run", help="This run alone; else the conversation's whole chain of runs.")
+]
+TurnNumber = Annotated[int | None, Parameter(name="--turn", help="The turn's number.")]
+
+
+async def chain_of(settings: Settings, conversation: str | None, run: str | None, files: Sequence[Path]) -> Chain:
+    """Of the server, or of the files where some are given. Raises InvalidRequest and HistoryFault."""
+    from dialogue.faults import InvalidRequest
+    from replay.histories import from_files, history_files, live
+    from replay.site import site_converter
+
+    if not files:
+        if conversation is None:
+            raise InvalidRequest("conversation: name one, or give its exported history with --file.")
+        from records.connection import connect
+
+        return await live(await connect(settings.temporal), conversation, run)
+    chains = await from_files(history_files(files), site_converter(settings), namespace=settings.temporal.namespace)
+    named = [chain for chain in chains if conversation in (None, chain.workflow_id)]
+    if len(named) != 1:
+        held = ", ".join(chain.workflow_id for chain in chains[:5])
+        raise InvalidRequest(f"conversation: the files hold {held}. Name one of them.", field="conversation")
+    return named[0]
+
+
+def tell_problems(chain: Chain) -> int:
+    """On standard error, a line each. The exit code for what is shown in spite of them."""
+    from cli.console import print_line
+
+    for problem in chain.problems:
+        print_line(problem.message, error=True)
+    return UNCHECKED if chain.problems else 0
+
+
+def quiet_logs() -> None:
+    """What fails in a rerun is told in one line by the command itself; the SDK would add its stack."""
+    import logging
+
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL)

@@ -1,0 +1,70 @@
+"""Decodes a history's payloads with the site's own converter: keys, external storage and all.
+
+A missing key must be known as such before anything is replayed: to a replay it looks like nondeterminism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.common import RawValue
+from temporalio.converter import DataConverter, WorkflowSerializationContext
+
+from dialogue.faults import HistoryLocked, ParleyFault
+from replay.events import kind, payloads_of
+
+__all__ = ["decode_events"]
+
+_CLEAR = (b"json/plain", b"json/protobuf", b"binary/null", b"binary/plain", b"binary/protobuf")
+"""Encodings that hold a value itself; anything else was not decoded."""
+
+
+async def decode_events(
+    events: Sequence[HistoryEvent], converter: DataConverter, *, namespace: str, workflow_id: str, source: str
+) -> tuple[tuple[HistoryEvent, ...], HistoryLocked | None]:
+    """The events with every payload in clear; of one that cannot be decoded the event keeps it as it is.
+
+    The fault names the first event whose payload could not be decoded, and why.
+    """
+    context = WorkflowSerializationContext(namespace=namespace, workflow_id=workflow_id)
+    converter = converter.with_context(context)
+    direct = converter.payload_codec is None and converter.external_storage is None
+    locked: HistoryLocked | None = None
+    decoded: list[HistoryEvent] = []
+    for event in events:
+        if not direct:
+            copied = HistoryEvent()
+            copied.CopyFrom(event)
+            event = copied
+        why = await _decode(list(payloads_of(event)), converter, direct=direct)
+        if why and locked is None:
+            locked = HistoryLocked(
+                f"{source}: event {event.event_id} ({kind(event)}) cannot be decoded: {why}. Give this site the key it "
+                "was encrypted with, or look from the site that has it."
+            )
+        decoded.append(event)
+    return tuple(decoded), locked
+
+
+async def _decode(payloads: list[Payload], converter: DataConverter, *, direct: bool) -> str:
+    """In place. Why one could not be decoded, else nothing."""
+    why = ""
+    for payload in payloads:
+        if not payload.metadata and not payload.data:
+            continue
+        if not direct:
+            try:
+                (raw,) = await converter.decode([payload], [RawValue])
+            except Exception as error:  # a codec raises what it likes
+                message = error.message if isinstance(error, ParleyFault) else " ".join(str(error).split())
+                why = why or message or type(error).__name__
+                continue
+            payload.CopyFrom(raw.payload)
+        encoding = payload.metadata.get("encoding", b"")
+        if encoding not in _CLEAR:
+            named = payload.metadata.get("encryption-key-id") or payload.metadata.get("key")
+            key = f" with key {named.decode(errors='replace')}" if named else ""
+            why = why or f"it is {encoding.decode(errors='replace') or 'without an encoding'}{key}"
+    return why

@@ -1,0 +1,113 @@
+"""Sets a conversation back to before a turn: Temporal's reset, told to the workflow and recorded with who and why.
+
+The turns that are left behind stay in the audit, and their numbers are not given again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import ResetReapplyExcludeType
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from dialogue.faults import HistoryForeign, InvalidRequest, NoSuchTurn
+from dialogue.messages import Forked
+from replay.events import kind
+from replay.histories import Chain, RecordedRun
+from replay.story import tell, turn_of
+from replay.turns import Story, Turn
+from workflows.names import CONVERSATION_WORKFLOW, FORKED
+
+__all__ = ["Fork", "fork", "plan_fork"]
+
+
+@dataclass(frozen=True)
+class Fork:
+    """What a fork would do. ``event``: the workflow task that is undone with all behind it; ``left`` the numbers of the
+    turns that are left behind."""
+
+    conversation: str
+    run_id: str
+    tenant: str
+    before: int
+    event: int
+    total: int
+    left: tuple[int, ...]
+
+
+def plan_fork(chain: Chain, before: int) -> Fork:
+    """Raises NoSuchTurn, HistoryForeign for a dialogue, and InvalidRequest where the turn before was under way when the
+    message came, so that no place lies between the two."""
+    story = tell(chain)
+    turn = turn_of(story, before)
+    run = chain.runs[turn.run - 1]
+    if run.workflow_type != CONVERSATION_WORKFLOW:
+        raise HistoryForeign(f"conversation: {chain.workflow_id} is one question and its answer; ask it again instead.")
+    event = _task_before(run, turn)
+    _refuse_unless_between(story, turn, event)
+    total = max(each.turn for each in story.turns)
+    left = tuple(each.turn for each in story.turns if each.turn >= before)
+    return Fork(chain.workflow_id, run.run_id, story.tenant, before, event, total, left)
+
+
+def _task_before(run: RecordedRun, turn: Turn) -> int:
+    """The workflow task in which the turn's message was accepted: it is undone."""
+    accepted = turn.events[0]
+    tasks = [event.event_id for event in run.events if kind(event) == "WORKFLOW_TASK_COMPLETED"]
+    found = [task for task in tasks if task < accepted]
+    if not found:
+        raise NoSuchTurn(f"turn: the beginning of turn {turn.turn} is not in this history.", field="turn")
+    return found[-1]
+
+
+def _refuse_unless_between(story: Story, turn: Turn, event: int) -> None:
+    for earlier in story.turns:
+        if earlier.run == turn.run and earlier.turn < turn.turn and any(each >= event for each in _own_events(earlier)):
+            raise InvalidRequest(
+                f"turn: turn {earlier.turn} was under way when the message of turn {turn.turn} came. Fork before turn "
+                f"{earlier.turn}.",
+                field="turn",
+            )
+
+
+def _own_events(turn: Turn) -> list[int]:
+    """Where its last step was scheduled, or all there is of an unfinished one."""
+    last = turn.last("return_answer")
+    return [last.event] if last is not None and last.state == "completed" else list(turn.events)
+
+
+async def fork(client: Client, plan: Fork, *, by: str, why: str) -> str:
+    """The id of the new run. ``by`` and ``why`` stand in its history: in the reset's own event and in the message to
+    the workflow. Raises ValidationError for an empty one, and RPCError."""
+    told = Forked(tenant=plan.tenant, before=plan.before, total=plan.total, by=by, why=why)
+    # The reset hands on the messages that came behind its place, so what was told before it is known from its first
+    # moment on, whoever speaks next. Turns are left out: they are updates.
+    told_before = await _tell(client, plan.conversation, told)
+    request = ResetWorkflowExecutionRequest(
+        namespace=client.namespace,
+        workflow_execution=WorkflowExecution(workflow_id=plan.conversation, run_id=plan.run_id),
+        reason=f"forked before turn {plan.before} by {by}: {why}",
+        workflow_task_finish_event_id=plan.event,
+        request_id=str(uuid.uuid4()),
+        reset_reapply_exclude_types=[ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE],
+        identity=by,
+    )
+    run_id = (await client.workflow_service.reset_workflow_execution(request)).run_id
+    if not told_before:
+        await _tell(client, plan.conversation, told)
+    return run_id
+
+
+async def _tell(client: Client, conversation: str, told: Forked) -> bool:
+    """Whether it runs and so can be told."""
+    try:
+        await client.get_workflow_handle(conversation).signal(FORKED, told)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True

@@ -1,0 +1,210 @@
+"""Where histories come from: the server, live, or files that were exported. One conversation is one chain of runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowExecution, WorkflowHistory
+from temporalio.converter import DataConverter
+from temporalio.service import RPCError, RPCStatusCode
+
+from dialogue.faults import HistoryFault, InvalidRequest, NoSuchHistory
+from replay.decoding import decode_events
+from replay.events import attributes, kind, seconds
+from replay.exported import read_exported
+from replay.integrity import check_order, check_payloads, check_type
+
+__all__ = ["Chain", "RecordedRun", "from_files", "history_files", "listed", "live"]
+
+_LONGEST_CHAIN = 10_000
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """One run. ``events`` are decoded as far as they could be; ``problems`` say what is wrong with them."""
+
+    workflow_id: str
+    events: tuple[HistoryEvent, ...]
+    source: str
+    problems: tuple[HistoryFault, ...] = field(default=())
+
+    @cached_property
+    def run_id(self) -> str:
+        """Of a run that a reset made, its own and not that of the run whose beginning it took over."""
+        if self._reset is not None:
+            return attributes(self._reset).new_run_id
+        return attributes(self.events[0]).original_execution_run_id if self.began else ""
+
+    @cached_property
+    def _reset(self) -> HistoryEvent | None:
+        """The last reset before which all was taken over from another run."""
+        failed = (event for event in reversed(self.events) if kind(event) == "WORKFLOW_TASK_FAILED")
+        return next((event for event in failed if attributes(event).new_run_id), None)
+
+    @property
+    def began(self) -> bool:
+        """Whether its first event, the start, is there."""
+        return kind(self.events[0]) == "WORKFLOW_EXECUTION_STARTED"
+
+    @property
+    def workflow_type(self) -> str:
+        return attributes(self.events[0]).workflow_type.name if self.began else ""
+
+    @property
+    def started_at(self) -> float:
+        """Seconds since the epoch; of a run that a reset made, when that was."""
+        return seconds((self._reset or self.events[0]).event_time)
+
+    @property
+    def next_run_id(self) -> str | None:
+        """The run that it continued as."""
+        last = self.events[-1]
+        return attributes(last).new_execution_run_id if kind(last).endswith("CONTINUED_AS_NEW") else None
+
+    @property
+    def before_run_id(self) -> str | None:
+        """The run that continued as this one."""
+        return attributes(self.events[0]).continued_execution_run_id or None if self.began else None
+
+    def history(self) -> WorkflowHistory:
+        """As the SDK's Replayer takes it."""
+        return WorkflowHistory(self.workflow_id, self.events)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All runs of one conversation, oldest first: continued as new, reopened, reset."""
+
+    workflow_id: str
+    runs: tuple[RecordedRun, ...]
+
+    @property
+    def problems(self) -> tuple[HistoryFault, ...]:
+        return tuple(problem for run in self.runs for problem in run.problems)
+
+
+async def live(client: Client, workflow_id: str, run_id: str | None = None) -> Chain:
+    """The chain as the server has it; with ``run_id`` that run alone.
+
+    Raises NoSuchHistory where the server has none (any more), and HistoryForeign.
+    """
+    if run_id is not None:
+        return Chain(workflow_id, (await _fetch(client, workflow_id, run_id),))
+    runs: dict[str, RecordedRun] = {}
+    newest = await _fetch(client, workflow_id, None)
+    waiting: list[str | None] = [newest.before_run_id]
+    runs[newest.run_id] = newest
+    # What was reopened or reset is no continuation: only the visibility store knows that it belongs here.
+    waiting += [run async for run in _listed_runs(client, workflow_id)]
+    for name in waiting:
+        while name and name not in runs and len(runs) < _LONGEST_CHAIN:
+            try:
+                run = await _fetch(client, workflow_id, name)
+            except NoSuchHistory:  # its retention is over
+                break
+            runs[name] = run
+            name = run.before_run_id
+    return Chain(workflow_id, tuple(sorted(runs.values(), key=lambda run: run.started_at)))
+
+
+async def _listed_runs(client: Client, workflow_id: str) -> AsyncIterator[str]:
+    quoted = workflow_id.replace("'", "''")
+    try:
+        async for found in client.list_workflows(f"WorkflowId = '{quoted}'"):
+            yield found.run_id
+    except RPCError:  # a store that cannot be asked costs the reopened runs, not the newest chain
+        return
+
+
+async def _fetch(client: Client, workflow_id: str, run_id: str | None) -> RecordedRun:
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+    try:
+        history = await handle.fetch_history()
+    except RPCError as error:
+        if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+            raise
+        which = f"run {run_id} of {workflow_id}" if run_id else workflow_id
+        raise NoSuchHistory(
+            f"workflow: Temporal has no {which} (any more). Closed runs are kept as long as temporal.retention says; "
+            "give an exported one with --file.",
+            field="workflow",
+        ) from None
+    return await _recorded(
+        workflow_id,
+        history.events,
+        f"{workflow_id}/{run_id[:8]}" if run_id else workflow_id,
+        client.data_converter,
+        client.namespace,
+    )
+
+
+async def listed(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:
+    """The runs of a search-attribute query, newest first. Raises InvalidRequest where the server refuses the query."""
+    try:
+        async for found in client.list_workflows(query):
+            yield found
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        why = " ".join(error.message.split()).rstrip(".")
+        raise InvalidRequest(
+            f"query: the server refuses it: {why}. See docs/operations.md for examples.", field="query"
+        ) from None
+
+
+def history_files(paths: Iterable[Path]) -> list[Path]:
+    """The files themselves, and the JSON files of folders, by name. Raises InvalidRequest for what is not there."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(path.glob("*.json"))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise InvalidRequest(f"file: {path}: no such file or folder.", field="file")
+    if not found:
+        raise InvalidRequest("file: there is no .json file in it.", field="file")
+    return found
+
+
+async def from_files(paths: Sequence[Path], converter: DataConverter, *, namespace: str = "default") -> list[Chain]:
+    """The conversations in these files, each with all its runs that are there, in the order of the files.
+
+    Raises HistoryUnreadable and HistoryForeign for a file of which nothing can be shown.
+    """
+    chains: dict[str, list[RecordedRun]] = {}
+    for path in paths:
+        run = await from_file(path, converter, namespace=namespace)
+        chains.setdefault(run.workflow_id, []).append(run)
+    return [Chain(name, tuple(sorted(runs, key=lambda run: run.started_at))) for name, runs in chains.items()]
+
+
+async def from_file(path: Path, converter: DataConverter, *, namespace: str = "default") -> RecordedRun:
+    """One run. Raises HistoryUnreadable and HistoryForeign."""
+    events, problems = await asyncio.to_thread(read_exported, path)
+    workflow_id = attributes(events[0]).workflow_id if kind(events[0]) == "WORKFLOW_EXECUTION_STARTED" else ""
+    return await _recorded(workflow_id or path.stem, events, str(path), converter, namespace, problems)
+
+
+async def _recorded(
+    workflow_id: str,
+    events: Sequence[HistoryEvent],
+    source: str,
+    converter: DataConverter,
+    namespace: str,
+    problems: Sequence[HistoryFault] = (),
+) -> RecordedRun:
+    foreign = check_type(events, source)
+    if foreign is not None:
+        raise foreign
+    found: list[HistoryFault | None] = [*problems, check_order(events, source)]
+    decoded, locked = await decode_events(
+        events, converter, namespace=namespace, workflow_id=workflow_id, source=source
+    )
+    found.append(locked or check_payloads(decoded, source))
+    return RecordedRun(workflow_id, decoded, source, tuple(problem for problem in found if problem is not None))

@@ -1,0 +1,311 @@
+"""Reads one run's events once, from the first to the last, and gives its turns.
+
+An event belongs to the turn that its activity's input names; where it has none, to the one in its summary
+(``turn 2 · …``); an update to the turn whose message id it brought. So events group as they were recorded, whoever
+made them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from temporalio.api.history.v1 import HistoryEvent
+
+from dialogue.messages import ConversationStart, DialogueStart
+from dialogue.plan import TurnPlan
+from dialogue.steps import ReturnAnswer, ReturnedAnswer
+from dialogue.turn import Reply
+from replay.activities import ActivityReader
+from replay.events import attributes, first_value, is_consistent, kind, seconds, value_of
+from replay.histories import RecordedRun
+from replay.turns import Feedback, HumanReview, Skipped, Turn, TurnState, TurnStep, parsed
+from workflows.names import CANCEL_TURN, DIALOGUE_WORKFLOW, RESOLVE_REVIEW, SAY
+
+__all__ = ["RunReader"]
+
+_OF_TURN = re.compile(r"^turn (\d+) · (.*)$")
+_WAITS = "waits for a person"
+
+
+@dataclass
+class _Message:
+    """A message as it was accepted."""
+
+    id: str
+    value: dict[str, Any]
+    at: float
+    event: int
+    refused: bool = False
+
+
+@dataclass
+class _Open:
+    """A turn while its events come in."""
+
+    number: int
+    message: _Message | None = None
+    human: HumanReview | None = None
+    cancelled: str = ""
+    reply: Reply | None = None
+    feedback: list[Feedback] = field(default_factory=list[Feedback])
+    events: list[int] = field(default_factory=list[int])
+
+
+class RunReader:
+    """``number`` is the run's place in its chain; ``ended`` how it ended, empty while it runs."""
+
+    def __init__(self, run: RecordedRun, number: int, *, ended: str) -> None:
+        self._run, self._number, self._ended = run, number, ended
+        self._activities = ActivityReader(number)
+        self._messages: dict[str, _Message] = {}
+        self._turns: dict[int, _Open] = {}
+        self._updates: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._timers: dict[int, int] = {}
+        self._accepted_before = 0
+        self.tenant = ""
+
+    def read(self) -> list[Turn]:
+        for event in self._run.events:
+            name = kind(event).lower()
+            if not is_consistent(event):
+                continue
+            if name.startswith("activity_task_"):
+                self._take_activity(event)
+            elif (take := getattr(self, f"_{name}", None)) is not None:
+                take(event, attributes(event))
+        return self._made()
+
+    # events ---------------------------------------------------------------------------------------
+
+    def _take_activity(self, event: HistoryEvent) -> None:
+        opened = self._activities.take(event)
+        number = opened.turn
+        if number is not None:
+            self._turn(number).events.append(event.event_id)
+        if opened.activity == "keep_feedback" and kind(event) == "ACTIVITY_TASK_SCHEDULED":
+            given: Any = value_of(attributes(event).input.payloads[-1])
+            if isinstance(given, dict) and number is not None:
+                told = cast("dict[str, Any]", given)
+                self._turn(number).feedback.append(
+                    Feedback(
+                        at=seconds(event.event_time),
+                        user=str(told.get("user", "")),
+                        score=int(told.get("score", 0)),
+                        comment=str(told.get("comment", "")),
+                    )
+                )
+
+    def _workflow_execution_started(self, event: HistoryEvent, inside: Any) -> None:
+        given = first_value(inside.input)
+        at = seconds(event.event_time)
+        if inside.workflow_type.name == DIALOGUE_WORKFLOW:
+            start = parsed(given, DialogueStart)
+            if start is not None:
+                self.tenant = start.tenant
+                text = start.question if start.question is not None else start.messages[-1].content
+                value = {"text": text, "user": start.user, "tenant": start.tenant}
+                name = start.message_id or "question"
+                self._messages[name] = _Message(name, value, at, event.event_id)
+            return
+        start = parsed(given, ConversationStart)
+        if start is not None:
+            self.tenant = start.tenant
+            self._accepted_before = int((start.carried or {}).get("total", 0))
+
+    def _workflow_execution_update_accepted(self, event: HistoryEvent, inside: Any) -> None:
+        request = inside.accepted_request
+        given = first_value(request.input.args)
+        value = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+        self._updates[event.event_id] = (request.input.name, value)
+        if request.input.name == SAY:
+            name = str(value.get("message_id") or inside.protocol_instance_id)
+            self._messages.setdefault(name, _Message(name, value, seconds(event.event_time), event.event_id))
+        elif request.input.name == RESOLVE_REVIEW and value.get("turn"):
+            self._resolve(int(value["turn"]), value, event)
+        elif request.input.name == CANCEL_TURN:
+            self._cancel(value, event)
+
+    def _resolve(self, number: int, value: dict[str, Any], event: HistoryEvent) -> None:
+        turn = self._turn(number)
+        turn.events.append(event.event_id)
+        asked = turn.human or HumanReview(asked=seconds(event.event_time))
+        decided = {name: str(value.get(name) or "") for name in ("by", "decision", "note")}
+        turn.human = asked.model_copy(
+            update={**decided, "decided": seconds(event.event_time), "answer": value.get("answer")}
+        )
+
+    def _cancel(self, value: dict[str, Any], event: HistoryEvent) -> None:
+        why = str(value.get("reason") or "cancelled by the caller")
+        numbers = [int(value["turn"])] if value.get("turn") else list(self._turns)[-1:]
+        for number in numbers:
+            self._turn(number).cancelled = why
+            self._turn(number).events.append(event.event_id)
+
+    def _workflow_execution_update_completed(self, event: HistoryEvent, inside: Any) -> None:
+        name, value = self._updates.get(inside.accepted_event_id, ("", {}))
+        if name == SAY and inside.outcome.HasField("failure"):
+            message = self._messages.get(str(value.get("message_id") or inside.meta.update_id))
+            if message is not None:
+                message.refused = True
+        self._reply(first_value(inside.outcome.success), event)
+
+    def _workflow_execution_completed(self, event: HistoryEvent, inside: Any) -> None:
+        self._reply(first_value(inside.result), event)
+
+    def _reply(self, value: Any, event: HistoryEvent) -> None:
+        reply = parsed(value, Reply)
+        if reply is None:
+            return
+        turn = self._turn(reply.turn)
+        turn.events.append(event.event_id)
+        if turn.reply is None or turn.reply.state != "done":
+            turn.reply = reply
+
+    def _timer_started(self, event: HistoryEvent, inside: Any) -> None:
+        named = _OF_TURN.match(str(value_of(event.user_metadata.summary) or ""))
+        if named is None or named[2] != _WAITS:
+            return
+        number = int(named[1])
+        self._timers[event.event_id] = number
+        self._turn(number).human = HumanReview(asked=seconds(event.event_time))
+        self._turn(number).events.append(event.event_id)
+
+    def _timer_fired(self, event: HistoryEvent, inside: Any) -> None:
+        number = self._timers.get(inside.started_event_id)
+        turn = self._turn(number) if number is not None else None
+        if turn is not None and turn.human is not None:
+            turn.human = turn.human.model_copy(update={"timed_out": True, "decided": seconds(event.event_time)})
+            turn.events.append(event.event_id)
+
+    def _timer_canceled(self, event: HistoryEvent, inside: Any) -> None:
+        if inside.started_event_id in self._timers:
+            self._turn(self._timers[inside.started_event_id]).events.append(event.event_id)
+
+    # turns ----------------------------------------------------------------------------------------
+
+    def _turn(self, number: int) -> _Open:
+        return self._turns.setdefault(number, _Open(number))
+
+    def _made(self) -> list[Turn]:
+        self._match_messages()
+        return [self._make(self._turns[number]) for number in sorted(self._turns)]
+
+    def _match_messages(self) -> None:
+        """Each turn its message: by the id that its steps name, and what is left in the order of arrival."""
+        left = {name: message for name, message in self._messages.items() if not message.refused}
+        for number, turn in self._turns.items():
+            named = self._activities.message_id(number) or (turn.reply.message_id if turn.reply else "")
+            turn.message = left.pop(named, None)
+        without = [turn for _, turn in sorted(self._turns.items()) if turn.message is None and self._steps(turn.number)]
+        for turn, name in zip(without, list(left), strict=False):
+            turn.message = left.pop(name)
+        answered_before = {
+            name
+            for event, (kind_, value) in self._updates.items()
+            if kind_ == SAY and (name := str(value.get("message_id", ""))) in left and self._is_repetition(event)
+        }
+        number = max([self._accepted_before, *self._turns], default=0)
+        for name, message in left.items():
+            if name not in answered_before:
+                number += 1
+                self._turn(number).message = message
+
+    def _is_repetition(self, accepted: int) -> bool:
+        """Whether the update was answered with a turn that is older than this run's."""
+        for event in self._run.events:
+            inside = attributes(event)
+            if kind(event) == "WORKFLOW_EXECUTION_UPDATE_COMPLETED" and inside.accepted_event_id == accepted:
+                return True
+        return False
+
+    def _steps(self, number: int) -> tuple[TurnStep, ...]:
+        return self._activities.steps(number)
+
+    def _make(self, turn: _Open) -> Turn:
+        steps, message, reply = self._steps(turn.number), turn.message, turn.reply
+        returning = next((step for step in reversed(steps) if step.activity == "return_answer"), None)
+        given = parsed(returning.input, ReturnAnswer) if returning else None
+        returned = parsed(returning.result, ReturnedAnswer) if returning and returning.result else None
+        first = next((step.result for step in steps if step.activity == "receive_input" and step.result), None)
+        received = cast("dict[str, Any]", first) if isinstance(first, dict) else {}
+        at = message.at if message else steps[0].scheduled if steps else self._run.started_at
+        made = {
+            "conversation": self._run.workflow_id,
+            "turn": turn.number,
+            "tenant": self.tenant,
+            "run": self._number,
+            "run_id": self._run.run_id,
+            "message_id": message.id if message else "",
+            "user": str(message.value.get("user", "")) if message else "",
+            "said": str(message.value.get("text", "")) if message else "",
+            "question": str(received.get("text", "")),
+            "language": str(received.get("language", "")),
+            "findings": received.get("findings", ()),
+            "received": at,
+            "steps": steps,
+            "human": turn.human,
+            "cancelled": turn.cancelled,
+            "feedback": turn.feedback,
+            "events": sorted({*turn.events, *([message.event] if message else [])}),
+            "state": self._state(turn, steps, returned is not None),
+            **_plan(received),
+            **_outcome(given, returned),
+        }
+        if reply is not None:
+            made |= _of_reply(reply, done=given is not None)
+        return Turn.model_validate(made)
+
+    def _state(self, turn: _Open, steps: tuple[TurnStep, ...], returned: bool) -> TurnState:
+        if returned or (turn.reply is not None and turn.reply.state == "done"):
+            return "done"
+        if self._ended:
+            return "lost"
+        if turn.human is not None and turn.human.decided is None:
+            return "waiting"
+        return "running" if steps else "queued"
+
+
+def _plan(received: dict[str, Any]) -> dict[str, Any]:
+    return {"plan": parsed(received.get("plan"), TurnPlan)}
+
+
+def _outcome(given: ReturnAnswer | None, returned: ReturnedAnswer | None) -> dict[str, Any]:
+    """How it ended, as the last step was told; that step is scheduled whatever became of the turn."""
+    made: dict[str, Any] = {}
+    if given is not None:
+        same = (
+            "verdict", "note", "intent", "confidence", "model", "model_digest", "snapshot", "policy_digest", "record",
+            "usage", "citations", "user",
+        )  # fmt: skip
+        made = {name: getattr(given, name) for name in same}
+        made |= {"question": given.question, "language": given.language, "answer": given.answer or ""}
+    if returned is not None:
+        made |= {
+            "answer": returned.reply,
+            "audit_id": returned.audit_id,
+            "audit_hash": returned.audit_hash,
+            "answered": returned.returned_at,
+        }
+    return made
+
+
+def _of_reply(reply: Reply, *, done: bool) -> dict[str, Any]:
+    """What the reply alone tells: the steps that were skipped; and all else where the last step was never begun."""
+    skipped = tuple(
+        Skipped(step=each.step, why=each.result.removeprefix("skipped: ")) for each in reply.steps if each.skipped
+    )
+    if done:
+        return {"skipped": skipped}
+    return {
+        "skipped": skipped,
+        "verdict": reply.verdict,
+        "note": reply.note,
+        "answer": reply.answer,
+        "intent": reply.intent,
+        "confidence": reply.confidence,
+        "snapshot": reply.snapshot,
+        "model": reply.model,
+        "model_digest": reply.model_digest,
+    }

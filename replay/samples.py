@@ -1,0 +1,80 @@
+"""The tier *statistical*: the steps from the generation on, run N times with other seeds: how often does the recorded
+verdict come up?"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable
+
+from pydantic import Field
+
+from dialogue.base import Value
+from replay.changes import Changes
+from replay.exact import State
+from replay.rerun import Bench
+from replay.turns import Turn
+
+__all__ = ["Statistical", "sampled"]
+
+_SEEDS_APART = 1_000_003
+"""More than the ladder and its candidates draw from one seed."""
+
+
+class Statistical(Value):
+    """``verdicts``: how often each came up. ``low`` and ``high`` bound the share of the recorded one (Wilson, 95%)."""
+
+    turn: int
+    state: State
+    recorded: str
+    samples: int = 0
+    hits: int = 0
+    verdicts: dict[str, int] = Field(default_factory=dict)
+    low: float = 0.0
+    high: float = 1.0
+    why: str = ""
+
+
+async def sampled(
+    bench: Bench, turn: Turn, samples: int, *, at_once: int = 4, told: Callable[[], None] | None = None
+) -> Statistical:
+    """``same`` where the recorded verdict came up at all. Raises what :meth:`Bench.run` raises."""
+    if turn.plan is None or turn.asked is None:
+        why = "no model was asked in this turn: it comes out the same every time"
+        return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=why)
+    if turn.plan.generation.temperature == 0:
+        why = "it was sampled at temperature 0: every sample is the same one"
+        return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=why)
+    seed, turns_at_once = turn.plan.generation.seed, asyncio.Semaphore(at_once)
+
+    async def one(number: int) -> str:
+        async with turns_at_once:
+            again = await bench.run(turn, Changes().with_seed(seed + number * _SEEDS_APART))
+        if told is not None:
+            told()
+        return again.turn.verdict
+
+    verdicts = Counter(await asyncio.gather(*(one(number) for number in range(1, samples + 1))))
+    hits = verdicts[turn.verdict]
+    low, high = wilson(hits, samples)
+    return Statistical(
+        turn=turn.turn,
+        state="same" if hits else "differs",
+        recorded=turn.verdict,
+        samples=samples,
+        hits=hits,
+        verdicts=dict(verdicts.most_common()),
+        low=low,
+        high=high,
+    )
+
+
+def wilson(hits: int, samples: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval of Wilson for a share, which is right for few samples and for shares near 0 and 1."""
+    if not samples:
+        return 0.0, 1.0
+    share, squared = hits / samples, z * z
+    middle = (share + squared / (2 * samples)) / (1 + squared / samples)
+    half = z / (1 + squared / samples) * math.sqrt(share * (1 - share) / samples + squared / (4 * samples * samples))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,107 @@
+"""Histories that the server itself holds: chains of runs, and a conversation set back to before a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from dialogue.faults import InvalidRequest, NoSuchHistory, NoSuchTurn
+from dialogue.messages import Say
+from dialogue.turn import Reply
+from gateway.conversations import Conversations, new_conversation_id
+from replay.exact import history_exact
+from replay.fork import fork, plan_fork
+from replay.histories import Chain, listed, live
+from replay.story import tell, turn_of
+from tests.support.scripted_steps import ScriptedSteps, scripted_worker
+
+
+class Speaker:
+    """Says things to scripted steps."""
+
+    def __init__(self, client: Client, steps: ScriptedSteps) -> None:
+        self.client, self.steps = client, steps
+        self.core = Conversations(client, task_queue=steps.queue, web_ui="http://127.0.0.1:8233")
+
+    async def say(self, conversation: str, *texts: str, start: dict[str, object] | None = None) -> Reply:
+        reply: object = None
+        for text in texts:
+            say = Say(message_id=f"m-{uuid.uuid4().hex[:8]}", text=text)
+            reply = await self.core.say(conversation, say, fresh=True, start=start or {})
+        assert isinstance(reply, Reply)
+        return reply
+
+
+@pytest.fixture
+async def speaker(temporal: WorkflowEnvironment) -> AsyncIterator[Speaker]:
+    steps = ScriptedSteps(f"replay-{uuid.uuid4().hex[:8]}")
+    async with scripted_worker(temporal.client, steps):
+        yield Speaker(temporal.client, steps)
+
+
+async def test_a_live_chain_is_one_story_and_a_run_can_be_named(speaker: Speaker) -> None:
+    """Across continue-as-new, followed back from the newest run; a run that is not there is said so."""
+    name = new_conversation_id()
+    await speaker.say(name, "How long?", "And in a shop?", "And for gifts?", start={"turns_per_run": 1})
+    chain = await live(speaker.client, name)
+    assert len(chain.runs) >= 3
+    assert [turn.said for turn in tell(chain).turns] == ["How long?", "And in a shop?", "And for gifts?"]
+    alone = await live(speaker.client, name, chain.runs[1].run_id)
+    assert [turn.turn for turn in tell(alone).turns if turn.steps] == [2]
+    with pytest.raises(NoSuchHistory, match=r"Temporal has no conv-0 \(any more\)"):
+        await live(speaker.client, "conv-0")
+    with pytest.raises(NoSuchHistory):
+        await live(speaker.client, name, "no-such-run")
+
+
+async def test_a_query_that_the_server_refuses_is_one_line(speaker: Speaker) -> None:
+    """With the server's own reason."""
+    with pytest.raises(InvalidRequest, match="query: the server refuses it"):
+        _ = [each async for each in listed(speaker.client, "Verdikt = 'block'")]
+
+
+async def test_a_fork_leaves_turns_behind_and_counts_on(speaker: Speaker) -> None:
+    """The conversation forgets them, the audit keeps them; who did it and why stands in the history, which replays."""
+    name = new_conversation_id()
+    await speaker.say(name, "How long?", "And in a shop?", "block this")
+    plan = plan_fork(await live(speaker.client, name), 2)
+    assert (plan.before, plan.total, plan.left) == (2, 3, (2, 3))
+    run_id = await fork(speaker.client, plan, by="ann", why="a wrong document")
+    reply = await speaker.say(name, "And for gifts?")
+    assert (reply.turn, reply.run_id) == (4, run_id)
+    assert sorted(turn for conversation, turn in speaker.steps.rows if conversation == name) == [1, 2, 3, 4]
+    history = speaker.steps.called("generate_answer")[-1].history
+    assert [message.content for message in history if message.role == "user"] == ["How long?"]
+    chain = await live(speaker.client, name)
+    story = tell(chain)
+    assert story.runs[-1].forked == "forked before turn 2 by ann: a wrong document"
+    assert story.runs[-1].run_id == run_id
+    assert [(turn.turn, turn.run) for turn in story.turns] == [(1, 2), (2, 1), (3, 1), (4, 2)]
+    exact = await history_exact(chain.runs[-1])
+    assert exact.state == "same", exact.divergence or exact.why
+    reset = next(e for e in chain.runs[-1].events if e.HasField("workflow_task_failed_event_attributes"))
+    assert "by ann" in str(reset.workflow_task_failed_event_attributes.failure)
+
+
+async def test_a_fork_is_refused_where_no_place_lies_between_two_turns(speaker: Speaker) -> None:
+    """The message came while the turn before was under way: undoing it would undo half of that one."""
+    name = new_conversation_id()
+    first = asyncio.create_task(speaker.say(name, "slow"))
+    await speaker.steps.running.wait()
+    second = asyncio.create_task(speaker.say(name, "How long?"))
+    while len(tell(await live(speaker.client, name)).turns) < 2:  # noqa: ASYNC110 (a history has no event)
+        await asyncio.sleep(0.02)
+    speaker.steps.release.set()
+    await asyncio.gather(first, second)
+    chain = await live(speaker.client, name)
+    with pytest.raises(InvalidRequest, match="Fork before turn 1"):
+        plan_fork(chain, 2)
+    assert plan_fork(chain, 1).left == (1, 2)
+    with pytest.raises(NoSuchTurn):
+        plan_fork(chain, 9)
+    assert turn_of(tell(Chain(name, chain.runs)), 1).verdict == "pass"

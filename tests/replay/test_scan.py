@@ -1,0 +1,70 @@
+"""Many histories at once: in processes, resumable, with reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from dialogue.faults import InvalidRequest
+from records.payloads import data_converter
+from replay.exact import HistoryExact
+from replay.scan import junit, of_files, scan
+from tests.replay.made import recorded, spoiled
+
+
+async def test_a_scan_goes_on_where_it_ended(tmp_path: Path) -> None:
+    """What the state file knows is not replayed again, also where its last line was cut; what is new is."""
+    state, told = tmp_path / "state.jsonl", list[HistoryExact]()
+    first = await scan(of_files(recorded("normal", "cancelled")), data_converter, state=state, told=told.append)
+    assert (first.known, len(told)) == (0, 2)
+    state.write_text(state.read_text() + '{"key": "cut')
+    again = await scan(
+        of_files(recorded("normal", "cancelled", "refused")), data_converter, state=state, told=told.append
+    )
+    assert (again.known, len(told), len(again.results)) == (2, 3, 3)
+    assert again.counts == {"same": 3, "differs": 0, "unchecked": 0}
+
+
+async def test_a_file_that_changed_is_done_again(tmp_path: Path) -> None:
+    """Its name alone does not say what it holds."""
+    state = tmp_path / "state.jsonl"
+    path = spoiled(tmp_path, "normal", lambda events: None)
+    await scan(of_files([path]), data_converter, state=state)
+    spoiled(tmp_path, "normal", lambda events: events.pop(8))
+    again = await scan(of_files([path]), data_converter, state=state)
+    assert (again.known, again.counts["differs"]) == (0, 1)
+
+
+async def test_processes_give_the_same_results(tmp_path: Path) -> None:
+    """A broken file and one that is none are results, and stop no other."""
+    nonsense = tmp_path / "nonsense.json"
+    nonsense.write_text("{}")
+    paths = [*recorded("normal", "refused"), spoiled(tmp_path, "blocked", lambda events: events.pop(8)), nonsense]
+    alone = await scan(of_files(paths), data_converter)
+    together = await scan(of_files(paths), data_converter, jobs=2)
+    assert together.results == alone.results
+    assert alone.counts == {"same": 2, "differs": 1, "unchecked": 1}
+    suite = ElementTree.fromstring(junit(alone))  # noqa: S314 (our own)
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "1")
+    (failure,) = suite.iter("failure")
+    assert "event 9 is missing" in (failure.get("message") or "")
+
+
+async def test_a_state_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    """With its line; nothing is written into it."""
+    state = tmp_path / "notes.txt"
+    state.write_text("one\ntwo\n")
+    with pytest.raises(InvalidRequest, match=r"notes\.txt:1: it is no state file"):
+        await scan(of_files(recorded("normal")), data_converter, state=state)
+    assert state.read_text() == "one\ntwo\n"
+
+
+async def test_each_line_of_the_state_is_json(tmp_path: Path) -> None:
+    """So that other programs can follow it while it grows."""
+    state = tmp_path / "state.jsonl"
+    await scan(of_files(recorded("normal")), data_converter, state=state)
+    (line,) = state.read_text().splitlines()
+    assert json.loads(line)["result"]["state"] == "same"

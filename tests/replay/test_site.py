@@ -1,0 +1,160 @@
+"""Incident review on a real site: real model, real index, real audit, and nothing written by looking at it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from dialogue.faults import InvalidRequest, KnowledgeMissing
+from records.tables import contents, interaction_logs
+from replay.changes import Changes
+from replay.diff import compare
+from replay.evidence import Evidence, evidence
+from replay.histories import live
+from replay.rerun import Bench, bench
+from replay.samples import sampled
+from replay.shown import audit_of, prompt_of
+from replay.story import tell, turn_of
+from replay.token_runs import verify_tokens
+from replay.turns import Turn
+from tests.support.site import Site
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site"), pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+async def held(demo_site: Site) -> AsyncIterator[Evidence]:
+    async with evidence(demo_site.settings) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+async def turn(demo_site: Site) -> Turn:
+    """The second of the demo conversation: found, generated and reviewed."""
+    return turn_of(tell(await live(demo_site.client, demo_site.conversation)), 2)
+
+
+@pytest.fixture(scope="module")
+async def reruns(held: Evidence) -> AsyncIterator[Bench]:
+    """On a server of its own, as the command has it."""
+    async with bench(held) as made:
+        yield made
+
+
+async def _rows(held: Evidence) -> tuple[int, int]:
+    async with held.database.connect() as connection:
+        rows = await connection.scalar(select(func.count()).select_from(interaction_logs))
+        kept = await connection.scalar(select(func.count()).select_from(contents))
+    return rows or 0, kept or 0
+
+
+async def test_the_exact_prompt_and_the_row_are_shown(held: Evidence, turn: Turn) -> None:
+    """The prompt with its special tokens, out of the try's record; the row's hash is the history's receipt."""
+    prompt = await prompt_of(held, turn)
+    assert "<|im_start|>" in prompt
+    assert turn.question in prompt
+    assert turn.passages[0].text.strip()[:40] in prompt
+    shown = await audit_of(held, turn)
+    assert shown.row is not None
+    assert (shown.matches, shown.row.output_text) == (True, turn.answer)
+    forged = turn.model_copy(update={"audit_hash": "0" * 64})
+    assert (await audit_of(held, forged)).matches is False
+
+
+async def test_the_recorded_generation_gives_the_same_tokens(held: Evidence, turn: Turn) -> None:
+    """On an engine started as the site's worker starts it, with nothing that could not be promised."""
+    told: list[tuple[str, ...]] = []
+    (exact,) = await verify_tokens(held, [turn], lambda _turn, _try, why: told.append(why))
+    assert exact.state == "same", exact
+    assert exact.tokens == turn.usage.completion_tokens
+    assert told == [()]
+
+
+async def test_a_rerun_changes_what_depends_on_the_change_and_writes_nothing(
+    held: Evidence, turn: Turn, reruns: Bench
+) -> None:
+    """Another seed and temperature: generation and what follows; the steps before give what was recorded."""
+    before = await _rows(held)
+    same = await reruns.run(turn, Changes(settings={"generation.max_seconds": 500.0}))
+    assert same.again == ()
+    assert compare(turn, same.turn).same
+    changes = Changes(settings={"generation.temperature": 1.5, "generation.seed": 4})
+    other = await reruns.run(turn, changes)
+    assert other.again[0] == "generate_answer"
+    assert set(other.again) <= {"generate_answer", "quote_passages", "review_answer", "return_answer"}
+    found = compare(turn, other.turn)
+    assert ("input.temperature", 0.2, 1.5) in {
+        (f.path, f.a, f.b) for step in found.steps if step.activity == "generate_answer" for f in step.fields
+    }
+    assert other.turn.turn == turn.turn
+    assert await _rows(held) == before
+
+
+async def test_another_policy_judges_again_without_the_model(
+    held: Evidence, turn: Turn, reruns: Bench, tmp_path: Path
+) -> None:
+    """Where the message reads the same under it, only input and review run again, and the verdict is the new one's."""
+    said = next(word for word in re.findall(r"[a-z]{4,}", turn.answer) if word not in turn.question.lower())
+    (tmp_path / "words.txt").write_text(f"{said}\t3\ttest\n")
+    policy = tmp_path / "strict.yaml"
+    policy.write_text(json.dumps({"words": [str(tmp_path / "words.txt")]}))
+    again = await reruns.run(turn, Changes(policy=str(policy)))
+    assert "generate_answer" not in again.again
+    assert {"receive_input", "review_answer"} <= set(again.again)
+    assert again.turn.verdict == "block"
+
+
+async def test_what_a_change_needs_and_is_not_there_is_said(turn: Turn, reruns: Bench) -> None:
+    """Before anything is run."""
+    with pytest.raises(KnowledgeMissing):
+        await reruns.run(turn, Changes(snapshot="0" * 64))
+    with pytest.raises(InvalidRequest, match="this site has no gpt-9"):
+        await reruns.run(turn, Changes(model="gpt-9"))
+    with pytest.raises(InvalidRequest, match="neither a file nor one of default"):
+        await reruns.run(turn, Changes(policy="nobody.yaml"))
+    with pytest.raises(InvalidRequest, match=r"generation\.temperature"):
+        await reruns.run(turn, Changes(settings={"generation.temperature": 9}))
+
+
+async def test_the_recorded_snapshot_is_searched_again(turn: Turn, reruns: Bench) -> None:
+    """Fewer passages of the same snapshot; the best is still the first."""
+    again = await reruns.run(turn, Changes(settings={"knowledge.passages": 1}))
+    assert again.again[0] == "retrieve_knowledge"
+    assert again.turn.snapshot == turn.snapshot
+    assert [each.id for each in again.turn.passages] == [turn.passages[0].id]
+
+
+async def test_samples_say_how_often_the_recorded_verdict_comes(turn: Turn, reruns: Bench) -> None:
+    """Each with another seed; of a turn without a model nothing is sampled."""
+    found = await sampled(reruns, turn, 2)
+    assert (found.samples, sum(found.verdicts.values())) == (2, 2)
+    assert found.low <= found.hits / 2 <= found.high
+    greeting = turn.model_copy(update={"steps": turn.steps[:2]})
+    assert (await sampled(reruns, greeting, 2)).state == "unchecked"
+
+
+async def test_the_commands_find_and_show_on_a_site(demo_site: Site) -> None:
+    """As typed: from a word of the complaint to the turn, its prompt and its row."""
+
+    async def parley(*arguments: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli.main", "replay", *arguments,
+            cwd=demo_site.repository, env=demo_site.environment,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        return out.decode()
+
+    found = json.loads(await parley("find", "--text", "send back SHOES", "--verdict", "pass", "--json"))
+    assert demo_site.conversation in {each["conversation"] for each in found}
+    shown = await parley("show", demo_site.conversation, "--turn", "2", "--prompt", "--audit")
+    assert "is the receipt's" in shown
+    assert "same commands  ✓" in await parley("verify", demo_site.conversation)

@@ -1,0 +1,175 @@
+"""Events become turns: what each history of the recorded shapes tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialogue.faults import NoSuchTurn
+from records.payloads import data_converter
+from replay.histories import Chain, RecordedRun, from_file, from_files, history_files
+from replay.story import tell, turn_of
+from replay.turns import Turn
+from replay.wording import describe
+from tests.replay.made import HISTORIES, chain, completion_of, edited_result, spoiled, story
+
+
+async def test_a_turn_is_told_with_every_step() -> None:
+    """Input, result, place and time of each of the six, and how the turn ended."""
+    turn = turn_of(await story("normal"), 1)
+    assert [step.step for step in turn.steps] == [
+        "receive_input", "recognise_intent", "retrieve_knowledge", "generate_answer", "review_answer", "return_answer",
+    ]  # fmt: skip
+    assert (turn.said, turn.verdict, turn.intent, turn.state) == ("How long?", "pass", "return_item", "done")
+    assert turn.answer.startswith("You have 30 days [1].")
+    assert turn.message_id.startswith("m-")
+    assert turn.plan is not None
+    assert turn.passages[0].document == "en/returns.md"
+    for step in turn.steps:
+        assert step.state == "completed"
+        assert step.input["turn"]["turn"] == 1
+        assert isinstance(step.result, dict)
+        assert step.queue_seconds is not None
+        assert 0 <= step.queue_seconds < 5
+        assert step.run_seconds is not None
+        assert turn.received <= step.scheduled
+    assert turn.audit_id == 1
+    assert turn.answered is not None
+
+
+async def test_a_chain_of_runs_is_one_story() -> None:
+    """Turns go on counting over continue-as-new, and a message repeated later is told where it was answered."""
+    told = await story("continued-as-new.1", "continued-as-new.2")
+    assert [(turn.turn, turn.run) for turn in told.turns] == [(1, 1), (2, 1), (3, 2)]
+    assert [run.ended for run in told.runs] == ["continued as new", "completed"]
+    assert all(turn.said and len(turn.steps) == 6 for turn in told.turns)
+
+
+async def test_the_later_run_alone_tells_its_own_turn() -> None:
+    """A file of one run of many: its turn keeps its number."""
+    told = await story("continued-as-new.2")
+    assert [(turn.turn, turn.said) for turn in told.turns if turn.steps] == [(3, "And for gifts?")]
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "decision", "timed_out"),
+    [
+        ("human-approved", "ann", "approve", False),
+        ("human-resolved", "ann", "edit", False),
+        ("human-rejected", "ann", "reject", False),
+        ("human-timed-out", "", "", True),
+        ("dialogue-resolved", "ann", "approve", False),
+    ],
+)
+async def test_who_resolved_a_review_is_told(name: str, by: str, decision: str, timed_out: bool) -> None:
+    """Or that nobody did in time, and how long it waited."""
+    turn = turn_of(await story(name), 1)
+    assert turn.human is not None
+    assert (turn.human.by, turn.human.decision, turn.human.timed_out) == (by, decision, timed_out)
+    assert turn.human.decided is not None
+    assert turn.human.decided > turn.human.asked
+    assert turn.verdict == "human"
+
+
+async def test_attempts_and_rungs_are_told_apart() -> None:
+    """An attempt is the machinery's, a rung the ladder's."""
+    attempted = turn_of(await story("attempted-again"), 1)
+    step = attempted.steps[0]
+    assert step.attempt == 3
+    assert "records-unavailable: the database is away" in step.attempts[0].failure
+    assert not attempted.rungs
+    climbed = turn_of(await story("rung-timed-out-to-quote"), 1)
+    assert climbed.rungs == ("timed out → max new tokens 20", "timed out → quote the passages")
+    assert [(draft.activity, draft.try_number) for draft in climbed.drafts][-1] == ("quote_passages", 3)
+
+
+async def test_a_killed_worker_is_told_with_how_far_it_came(tmp_path: Path) -> None:
+    """The history itself keeps the last attempt alone; the step's own result tells those before."""
+
+    def killed(events: list[Any]) -> None:
+        lost = {
+            "number": 1,
+            "worker": "gpu@host-b",
+            "started": 1_790_000_000.0,
+            "ended": 1_790_000_003.1,
+            "tokens": 154,
+        }
+        lost["failure"] = "lost: no heartbeat after 154 tokens"
+        went_on = {"number": 2, "worker": "gpu@host-c", "started": 1_790_000_003.2, "tokens": 47, "resumed_at": 154}
+        change = edited_result("generate_answer", lambda v: v.update(attempts=[lost, went_on], resumed_at=154))
+        change(events)
+        started = completion_of("generate_answer", events)["startedEventId"]
+        events[int(started) - 1]["activityTaskStartedEventAttributes"]["attempt"] = 2
+
+    (found,) = await from_files([spoiled(tmp_path, "normal", killed)], data_converter)
+    (step,) = turn_of(tell(found), 1).of("generate_answer")
+    assert step.attempt == 2
+    assert [(each.worker, each.tokens, each.failure) for each in step.attempts] == [
+        ("gpu@host-b", 154, "lost: no heartbeat after 154 tokens"),
+        ("gpu@host-c", 47, ""),
+    ]
+    assert describe(step).startswith("resumed at token 154")
+
+
+async def test_a_turn_that_waits_for_a_person_says_so() -> None:
+    """While its run goes on and nobody has decided."""
+    found = await chain("human-resolved")
+    (run,) = found.runs
+    asked = next(
+        event for event in run.events if event.HasField("timer_started_event_attributes") and event.event_id > 9
+    )
+    cut = RecordedRun(run.workflow_id, run.events[: asked.event_id], "cut")
+    turn = turn_of(tell(Chain(run.workflow_id, (cut,))), 1)
+    assert (turn.state, turn.human is not None and turn.human.by) == ("waiting", "")
+
+
+async def test_a_cancelled_turn_says_why_and_what_ran() -> None:
+    """While it ran, while it waited its turn, and with its whole workflow."""
+    running = turn_of(await story("cancelled"), 1)
+    assert (running.verdict, running.cancelled) == ("cancelled", "the reader left")
+    assert any(step.state == "cancelled" for step in running.steps)
+    queued = turn_of(await story("cancelled-while-queued"), 2)
+    assert (queued.verdict, queued.said) == ("cancelled", "How long?")
+    assert [step.step for step in queued.steps] == ["return_answer"]
+    whole = turn_of(await story("workflow-cancelled"), 1)
+    assert (whole.verdict, whole.note) == ("cancelled", "the workflow was cancelled")
+
+
+async def test_a_failed_turn_says_which_step_and_why() -> None:
+    """The failure of the step itself, in its own words."""
+    turn = turn_of(await story("failed"), 1)
+    failed = next(step for step in turn.steps if step.state == "failed")
+    assert failed.step == "generate_answer"
+    assert failed.failure.startswith("model-corrupt: ")
+    assert turn.verdict == "failed"
+
+
+async def test_steps_that_were_not_needed_say_why() -> None:
+    """As the reply told them."""
+    turn = turn_of(await story("refused"), 1)
+    assert {each.step: each.why for each in turn.skipped}["recognise_intent"] == "refused by policy"
+
+
+async def test_feedback_belongs_to_its_turn() -> None:
+    """Whoever gave it."""
+    (given,) = turn_of(await story("feedback"), 1).feedback
+    assert (given.score, given.comment) == (1, "good")
+
+
+async def test_a_history_that_goes_on_tells_what_runs() -> None:
+    """Cut at each event, as a history of a running workflow would be: never an error, and the turn's state fits."""
+    for path in history_files([HISTORIES]):
+        run = await from_file(path, data_converter)
+        for length in range(1, len(run.events), 7):
+            cut = RecordedRun(run.workflow_id, run.events[:length], "cut")
+            for turn in tell(Chain(run.workflow_id, (cut,))).turns:
+                assert turn.state in ("queued", "running", "waiting", "done"), (path.stem, length, turn)
+                assert isinstance(turn, Turn)
+
+
+async def test_a_turn_that_is_not_there() -> None:
+    """The message names those that are."""
+    with pytest.raises(NoSuchTurn, match="has no turn 9 here; it has 1, 2"):
+        turn_of(await story("normal"), 9)

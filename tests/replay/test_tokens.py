@@ -1,0 +1,109 @@
+"""The tier token-exact, on a real engine: the same ids, or the first that differs; and what cannot be promised."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+
+import pytest
+
+from dialogue.faults import ContentMissing
+from model_runtime.protocol import GenerationRequest, Sampling
+from model_runtime.slot_engine import SlotEngine
+from replay.tokens import promise, token_exact
+from replay.try_record import TryRecord
+from tests.model_runtime.conftest import TinyR1, tiny_r1
+
+__all__ = ["tiny_r1"]
+
+
+@pytest.fixture(scope="module")
+async def engine(tiny_r1: TinyR1) -> AsyncIterator[SlotEngine]:
+    engine = SlotEngine(tiny_r1.folders["int8"], rows=2, widths=(128, 256), threads=1)
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+async def _made(engine: SlotEngine, tiny: TinyR1, *, resumed_at: int = 0, most: int = 40) -> TryRecord:
+    """A try as ``generate_answer`` records it, as if another attempt had made the first ``resumed_at`` tokens."""
+    sampling = Sampling(temperature=0.8, top_p=0.95, seed=7, max_new_tokens=most, watch=False)
+    prompt = tiny.tokenizer.encode("How long may I return shoes?")
+    ids: list[int] = []
+    async for event in engine.submit(GenerationRequest("made", prompt, (), sampling)):
+        ids += event.token_ids
+        finish = event.finish
+    candidate = {"output_ids": ids, "sampling": asdict(sampling), "resumed_at": resumed_at, "finish": finish}
+    return TryRecord.model_validate(
+        {
+            "prompt_ids": prompt,
+            "prompt_digest": hashlib.sha256(json.dumps(list(prompt)).encode()).hexdigest(),
+            "engine": asdict(await engine.describe()),
+            "candidates": [candidate],
+            "resume_points": [0, resumed_at] if resumed_at else [0],
+        }
+    )
+
+
+@pytest.mark.parametrize("resumed_at", [0, 9])
+async def test_the_same_engine_gives_the_same_tokens(engine: SlotEngine, tiny_r1: TinyR1, resumed_at: int) -> None:
+    """Also where a second attempt took over the tokens of the first; and that was promised beforehand."""
+    record = await _made(engine, tiny_r1, resumed_at=resumed_at)
+    (exact,) = await token_exact(engine, tiny_r1.tokenizer, record, turn=1, try_number=1)
+    assert (exact.state, exact.same, exact.unpromised) == ("same", exact.tokens, ())
+    assert exact.tokens > 10
+
+
+async def test_the_first_difference_is_told_with_both_continuations(engine: SlotEngine, tiny_r1: TinyR1) -> None:
+    """At its index, as text."""
+    record = await _made(engine, tiny_r1)
+    (candidate,) = record.candidates
+    other = next(id_ for id_ in range(40, 60) if id_ != candidate.output_ids[12])
+    ids = (*candidate.output_ids[:12], other, *candidate.output_ids[13:])
+    forged = record.model_copy(update={"candidates": (candidate.model_copy(update={"output_ids": ids}),)})
+    (exact,) = await token_exact(engine, tiny_r1.tokenizer, forged, turn=1, try_number=1)
+    assert (exact.state, exact.same) == ("differs", 12)
+    assert exact.recorded != exact.today
+    assert exact.recorded.split("⟦")[0] == exact.today.split("⟦")[0]
+
+
+async def test_an_answer_that_the_reader_stopped_is_compared_up_to_there(engine: SlotEngine, tiny_r1: TinyR1) -> None:
+    """What was cancelled, or drifted into another language, goes on when nobody stops it; that is no difference."""
+    record = await _made(engine, tiny_r1)
+    (candidate,) = record.candidates
+    cut = candidate.model_copy(update={"output_ids": candidate.output_ids[:15], "finish": "wrong_language"})
+    stopped = record.model_copy(update={"candidates": (cut,)})
+    (exact,) = await token_exact(engine, tiny_r1.tokenizer, stopped, turn=1, try_number=1)
+    assert (exact.state, exact.same) == ("same", 15)
+
+
+async def test_a_changed_prompt_is_not_run(engine: SlotEngine, tiny_r1: TinyR1) -> None:
+    """Its digest says that it is another."""
+    record = await _made(engine, tiny_r1)
+    changed = record.model_copy(update={"prompt_ids": record.prompt_ids[1:]})
+    (exact,) = await token_exact(engine, tiny_r1.tokenizer, changed, turn=1, try_number=1)
+    assert (exact.state, "was changed" in exact.why) == ("unchecked", True)
+
+
+async def test_what_cannot_be_promised_is_named(engine: SlotEngine, tiny_r1: TinyR1) -> None:
+    """Other weights, hardware, shapes, library versions, and servers that others run."""
+    record, today = await _made(engine, tiny_r1), await engine.describe()
+    assert promise(record, today) == ()
+    other = dataclasses.replace(today, device="cuda:0", dtype="bfloat16", engine_digest="0" * 64)
+    (reason,) = promise(record, other)
+    assert "device cpu → cuda:0" in reason
+    (reason,) = promise(record, dataclasses.replace(today, engine_digest="0" * 64))
+    assert "versions of the libraries" in reason
+    (reason,) = promise(record, dataclasses.replace(today, model_digest="0" * 64))
+    assert "the weights are others" in reason
+    reasons = promise(record, dataclasses.replace(today, mode="remote", token_ids="text"))
+    assert len(reasons) == 2
+
+
+def test_what_is_no_try_record_is_said_to_be_none() -> None:
+    """A digest may name anything."""
+    with pytest.raises(ContentMissing, match="is no try record"):
+        TryRecord.of("d", b"[]")
