@@ -33,13 +33,14 @@ ROWS = 4
 class Subject:
     """An engine that runs, and what it promises beyond the protocol: ``resumes_alike`` that an answer taken up
     elsewhere has the tokens it would have had, ``any_company`` that it has them whoever shares the batch, ``logprobs``
-    that it tells how likely each token was."""
+    that it tells how likely each token was. ``outruns``: the tiny model may be at its end before a cancel arrives."""
 
     engine: Engine
     tokenizer: Tokenizer
     resumes_alike: bool = True
     any_company: bool = True
     logprobs: bool = True
+    outruns: bool = False
 
     def ask(self, id_: str, text: str = "abc what", *, prefix: tuple[int, ...] = (), **sampling: object):
         settings = Sampling(**{"max_new_tokens": 16, "watch": False, **sampling})  # type: ignore[arg-type]
@@ -117,7 +118,8 @@ async def _llama_server(folder: Path) -> AsyncIterator[Subject]:
         engine = OpenAIEngine(folder, base_url=url, rows=ROWS, widths=(64, LONGEST))
         await engine.start()
         assert (await engine.describe()).token_ids == "text"
-        yield Subject(engine, Tokenizer.load(folder), resumes_alike=False, any_company=False, logprobs=False)
+        promised = {"resumes_alike": False, "any_company": False, "logprobs": False, "outruns": True}
+        yield Subject(engine, Tokenizer.load(folder), **promised)
         await engine.close()
 
 
@@ -309,11 +311,11 @@ async def test_cancelling_ends_an_answer_with_its_own_finish(subject: Subject) -
     async for event in streams[0]:
         assert event.start == offset
         offset += len(event.token_ids)
-    assert event.finish == "cancelled"
+    assert event.finish == "cancelled" or (subject.outruns and event.finish == "length")
     for stream in streams[1:]:
         await stream.aclose()  # type: ignore[attr-defined]
     await until(subject.is_idle)
-    assert (await subject.engine.stats())["cancelled"] >= 2
+    assert (await subject.engine.stats())["cancelled"] >= 1 + (event.finish == "cancelled")
 
 
 async def _waits(subject: Subject) -> bool:
