@@ -10,8 +10,6 @@ weights behind a server's name are those they were.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dialogue.faults import EngineLost, ModelFault
+from model_runtime.engine_identity import with_digest
 from model_runtime.model_store import ModelManifest
 from model_runtime.openai_client import CompletionsClient, Piece, Served
 from model_runtime.protocol import EngineDescription, Sampling
@@ -123,12 +122,12 @@ class OpenAIEngine(StreamedEngine):
 
     def _described(self, manifest: ModelManifest, served: Served, address: str) -> EngineDescription:
         longest = min(self._longest, manifest.context, served.context or manifest.context)
-        decisive = [1, manifest.digest, served.server, served.version, served.id, served.root, longest, self._with_ids]
-        return EngineDescription(
+        told = {"server": served.server, "version": served.version, "id": served.id, "root": served.root}
+        description = EngineDescription(
             engine="openai",
             model=manifest.name,
             model_digest=manifest.digest,
-            engine_digest=hashlib.sha256(json.dumps(decisive).encode()).hexdigest(),
+            engine_digest="",
             mode="remote",
             rows=self._rows,
             widths=(longest,),
@@ -143,7 +142,9 @@ class OpenAIEngine(StreamedEngine):
             vocabulary=self._vocabulary,
             weight_bytes=0,
             token_ids="drawn" if self._with_ids else "text",
+            options={**told, "token_ids": self._with_ids},
         )
+        return with_digest(description)
 
     async def _draw(self, answer: Answer) -> AsyncGenerator[Drawn, None]:
         body = self._body(answer.ids, answer.request.sampling, position=len(answer.made), room=answer.room)

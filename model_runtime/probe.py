@@ -25,7 +25,7 @@ import torch
 from model_runtime.cache import Place, Pool
 from model_runtime.decoder import Decoder
 
-__all__ = ["extents_equal", "kept_extents_equal"]
+__all__ = ["extents_equal", "kept_extents_equal", "processor"]
 
 
 def kept_extents_equal(
@@ -81,12 +81,22 @@ def _one_layer_pool(decoder: Decoder, rows: int, width: int, generator: torch.Ge
 # what is kept
 
 
+def processor() -> str:
+    """Its architecture and name."""
+    name = _told_of_processor().get("model name", "").removeprefix(": ") or platform.processor()
+    return f"{platform.machine()} {name}".strip()
+
+
 def _processor() -> list[str]:
     """Its name and what it can do, by which kernels are chosen."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.is_file() else [platform.processor()]
-    told = dict(line.split("\t", 1) for line in reversed(lines) if "\t" in line)
+    told = _told_of_processor()
     return [platform.machine(), told.get("model name", ""), told.get("flags", "")]
+
+
+def _told_of_processor() -> dict[str, str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.is_file() else []
+    return dict(line.split("\t", 1) for line in reversed(lines) if "\t" in line)
 
 
 def _own_code() -> str:

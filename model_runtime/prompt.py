@@ -79,7 +79,7 @@ def build_prompt(
     turns, then lowest passages; never the question or the instructions (system messages of ``history`` are
     instructions: they join the system prompt, or for R1 the user's message). ``max_passages`` (and, for a model that
     does not reason, ``PLAIN_PASSAGES``) bounds what is shown at all, which is no cut. ``today`` (any readable
-    date) is given to R1, as its authors do. Template tokens in all texts given are defused.
+    date) is given to R1 with its passages, as its authors do. Template tokens in all texts given are defused.
 
     Raises :class:`~dialogue.faults.PromptTooLong` when the bare question does not fit, and when passages were
     found of which not even the best fits: to say that nothing was found would be a lie.
@@ -171,17 +171,23 @@ def _render_plain(
 
 
 def _render_r1(tokenizer: Tokenizer, parts: _Parts, history: Sequence[ChatMessage], passages: Sequence[Passage]) -> str:
-    texts, content = reasoning_texts(parts.language), parts.question
+    texts, rules, content = reasoning_texts(parts.language), "", parts.question
     if passages:
-        window = "\n".join(
-            f"[webpage {number} begin]{_heading(passage)}\n{passage.text.strip()}[webpage {number} end]"
-            for number, passage in enumerate((_defused(passage, _MARKS) for passage in passages), 1)
-        )
-        today = texts.today.format(date=parts.today) if parts.today else ""
-        content = texts.passages.format(passages=window, today=today, question=parts.question)
+        rules, content = texts.rules, _search_answer(texts.search_answer, parts, passages)
     elif parts.retrieved:
         content = texts.nothing.format(question=parts.question)
-    content = "\n\n".join(filter(None, (parts.instructions, content)))
+    content = "\n\n".join(filter(None, (parts.instructions, rules, content)))
     text = tokenizer.apply_chat_template(_messages(history, content))
     # some checkpoints' templates begin the reasoning themselves, older ones do not
     return text if text.endswith(_THINK) else text.removesuffix(_THINK.strip()) + _THINK
+
+
+def _search_answer(template: str, parts: _Parts, passages: Sequence[Passage]) -> str:
+    """The authors' template, without its line of today where the day is not known."""
+    if parts.today is None:
+        template = "".join(line for line in template.splitlines(keepends=True) if "{cur_date}" not in line)
+    results = "\n".join(
+        f"[webpage {number} begin]{_heading(passage)}\n{passage.text.strip()}[webpage {number} end]"
+        for number, passage in enumerate((_defused(passage, _MARKS) for passage in passages), 1)
+    )
+    return template.format(search_results=results, cur_date=parts.today, question=parts.question)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 __all__ = [
@@ -83,10 +83,11 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class EngineDescription:
-    """What exactly computes. ``engine_digest`` covers all that may change a token: weights, quantization, kernels'
-    library version, mode, rows, widths, dtype, device and threads; of a server that others run (``remote``), what it
-    says of itself. ``token_ids`` of kind ``text`` were made from the text that such a server gave, by the tokenizer
-    here: they read the same, and need not be those that were drawn."""
+    """What exactly computes. ``engine_digest`` covers all that may change a token (``engine_identity``): weights,
+    quantization, kernels (libraries and what they run on), mode, rows, widths, dtype, device and threads; of a server
+    that others run (``remote``), what it says of itself. ``options`` hold what an engine of one kind has besides.
+    ``token_ids`` of kind ``text`` were made from the text that such a server gave, by the tokenizer here: they read the
+    same, and need not be those that were drawn."""
 
     engine: str
     model: str
@@ -106,6 +107,8 @@ class EngineDescription:
     vocabulary: int
     weight_bytes: int
     token_ids: Literal["drawn", "text"] = "drawn"  # noqa: S105 tokens, no password
+    kernels: str = ""
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Engine(Protocol):

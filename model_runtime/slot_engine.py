@@ -9,9 +9,8 @@ step's own shapes, a batch of them at a time. Both hold to the last bit on one e
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -25,9 +24,10 @@ from dialogue.faults import EngineLost, OutOfMemory, ParleyFault
 from model_runtime.admission import admit
 from model_runtime.batch import PREFILL_CHUNK, Batch, Sequence
 from model_runtime.cache import Cache
+from model_runtime.engine_identity import with_digest
 from model_runtime.loading import Loaded, load
 from model_runtime.memory import step_bytes
-from model_runtime.probe import kept_extents_equal
+from model_runtime.probe import kept_extents_equal, processor
 from model_runtime.protocol import Capacity, EngineDescription, GenerationRequest, TokenEvent
 from model_runtime.repetition import ParagraphWatch
 from model_runtime.row_limit import RowLimit
@@ -37,6 +37,11 @@ __all__ = ["MAX_WAITING", "SlotEngine"]
 
 MAX_WAITING = 64
 """Requests that may wait for a row. The pool above admits only what has room, so this is a backstop."""
+
+_ARITHMETIC = 2
+"""Of this code: whoever changes a sum or its order takes another number."""
+_KEPT_ENVIRONMENT = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
+"""By these, libraries choose other kernels than the processor has."""
 
 _log = logging.getLogger(__name__)
 _Item = TokenEvent | ParleyFault
@@ -118,18 +123,16 @@ class SlotEngine:
     def _kernels(self) -> str:
         if self._device.type == "cuda":
             return f"torch {torch.__version__} {torch.cuda.get_device_name(self._device)}"
-        return f"torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+        return f"torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()} {processor()}"
 
     def _described(self, loaded: Loaded, equal: bool) -> EngineDescription:
         manifest, threads = loaded.manifest, torch.get_num_threads()
-        # the manifest's digest covers the method, and by it what is computed in; the first number is that of this
-        # code's arithmetic, which is eager: another one gets another number
-        decisive = [2, manifest.digest, self._kernels(), threads, self._rows, self._widths, equal, str(self._device)]
-        return EngineDescription(
+        kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+        description = EngineDescription(
             engine="transformers",
             model=manifest.name,
             model_digest=manifest.digest,
-            engine_digest=hashlib.sha256(json.dumps(decisive).encode()).hexdigest(),
+            engine_digest="",
             mode="eager",
             rows=self._rows,
             widths=self._widths,
@@ -143,7 +146,10 @@ class SlotEngine:
             eos_token_ids=loaded.eos_token_ids,
             vocabulary=loaded.decoder.shape.vocabulary,
             weight_bytes=loaded.weight_bytes,
+            kernels=self._kernels(),
+            options={"arithmetic": _ARITHMETIC, "fewer_rows_alike": equal, **kept},
         )
+        return with_digest(description)
 
     # the protocol
 

@@ -8,7 +8,6 @@ in ``streamed_engine``; tensor parallelism, prefix caching and speculative decod
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -20,24 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dialogue.faults import EngineLost, ModelFault
+from model_runtime.engine_identity import with_digest
 from model_runtime.protocol import EngineDescription
 from model_runtime.streamed_answer import Answer
 from model_runtime.streamed_engine import Drawn, StreamedEngine, seed_at
+from model_runtime.vllm_arguments import engine_arguments, refuse_unusable
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM  # pyright: ignore[reportMissingImports]
 
 __all__ = ["VllmEngine"]
 
-_OURS = {
-    "model": "model.source",
-    "tokenizer": "model.source",
-    "served_model_name": "model.name",
-    "max_model_len": "model.widths",
-    "max_num_seqs": "model.rows",
-    "generation_config": "generation",
-    "trust_remote_code": "nothing: code of a checkpoint is never run",
-}
 _KEPT_ENVIRONMENT = ("VLLM_BATCH_INVARIANT", "VLLM_ATTENTION_BACKEND", "VLLM_USE_FLASHINFER_SAMPLER")
 
 
@@ -77,20 +69,11 @@ class VllmEngine(StreamedEngine):
         from vllm.engine.arg_utils import AsyncEngineArgs  # pyright: ignore[reportMissingImports]
         from vllm.v1.engine.async_llm import AsyncLLM  # pyright: ignore[reportMissingImports]
 
-        _refuse_unusable(self._arguments, {field.name for field in dataclasses.fields(AsyncEngineArgs)})
+        refuse_unusable(self._arguments, {field.name for field in dataclasses.fields(AsyncEngineArgs)})
         imported = time.monotonic()
-        given = {
-            "model": str(self._folder),
-            "max_model_len": longest,
-            "max_num_seqs": self._rows,
-            "dtype": "bfloat16",
-            # sampling is what the request says: nothing of generation_config.json is put under it
-            "generation_config": "vllm",
-            "disable_log_stats": True,
-            "enable_log_requests": False,
-        }
+        arguments = engine_arguments(self._folder, rows=self._rows, longest=longest, given=self._arguments)
         try:
-            self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**{**given, **self._arguments}))
+            self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except Exception as error:
             raise ModelFault(f"vLLM does not start: {_one_line(error)}; see the engine's log") from error
         await self._warm_up()
@@ -177,13 +160,11 @@ class VllmEngine(StreamedEngine):
         on_cpu = self._device == "cpu"
         where = torch.backends.cpu.get_cpu_capability() if on_cpu else torch.cuda.get_device_name()
         kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-        decisive = [1, manifest.digest, f"vllm {version}", f"torch {torch.__version__}", where, self._rows, longest]
-        decisive += [self._threads, self._arguments, kept]
-        return EngineDescription(
+        description = EngineDescription(
             engine="vllm",
             model=manifest.name,
             model_digest=manifest.digest,
-            engine_digest=hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
+            engine_digest="",
             mode="eager" if self._arguments.get("enforce_eager") else "compiled",
             rows=self._rows,
             widths=(longest,),
@@ -197,19 +178,10 @@ class VllmEngine(StreamedEngine):
             eos_token_ids=self._eos,
             vocabulary=self._vocabulary,
             weight_bytes=sum(r.bytes for name, r in manifest.files.items() if name.endswith(".safetensors")),
+            kernels=f"vllm {version} torch {torch.__version__} {where}",
+            options={**self._arguments, **kept},
         )
-
-
-def _refuse_unusable(arguments: dict[str, Any], known: set[str]) -> None:
-    """Raises :class:`ModelFault` naming the first that vLLM does not know, or that a setting of ours gives."""
-    for name in arguments:
-        if name in _OURS:
-            raise ModelFault(f"model.vllm.{name} is given by {_OURS[name]}: leave it out", field=f"model.vllm.{name}")
-        if name not in known:
-            raise ModelFault(
-                f"model.vllm.{name} is no argument of this vLLM's AsyncEngineArgs: see `vllm serve --help`",
-                field=f"model.vllm.{name}",
-            )
+        return with_digest(description)
 
 
 def _one_line(error: BaseException) -> str:

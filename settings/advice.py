@@ -21,6 +21,8 @@ R1_SAMPLING = {"temperature": 0.6, "top_p": 0.95}
 TEMPERATURES = (0.5, 0.7)
 LEAST_TOP_P = 0.9
 LEAST_TOKENS = 1024
+LEAST_WIDTH = 2048
+"""The official prompt alone takes some 500 tokens, and the answer's share is at most half of a row."""
 
 
 def with_r1_sampling(given: Any) -> Any:
@@ -42,6 +44,12 @@ def advice(settings: Settings) -> Iterator[Problem]:
     yield from _temperature(("generation", "temperature"), generation.temperature)
     if generation.top_p < LEAST_TOP_P:
         yield Problem(("generation", "top_p"), f"{generation.top_p:g} is far from the 0.95 that R1's authors advise")
+    if settings.model.widths[-1] < LEAST_WIDTH:
+        yield Problem(
+            ("model", "widths"),
+            f"{settings.model.widths[-1]} is little for R1's prompt with passages, its reasoning and its answer; "
+            f"let the widest be {LEAST_WIDTH} or more",
+        )
     if generation.max_new_tokens < LEAST_TOKENS:
         yield Problem(
             ("generation", "max_new_tokens"),

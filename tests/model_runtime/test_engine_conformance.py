@@ -21,6 +21,7 @@ from model_runtime.slot_engine import SlotEngine
 from model_runtime.tokenizer import Tokenizer
 from tests.model_runtime.conftest import collect, until
 from tests.support.completions_server import Behaviour, completions_server
+from tests.support.llama_server import llama_server
 from tests.support.tiny_model import tiny_model
 from tests.support.vllm_server import vllm_python, vllm_server
 
@@ -32,13 +33,14 @@ ROWS = 4
 class Subject:
     """An engine that runs, and what it promises beyond the protocol: ``resumes_alike`` that an answer taken up
     elsewhere has the tokens it would have had, ``any_company`` that it has them whoever shares the batch, ``logprobs``
-    that it tells how likely each token was."""
+    that it tells how likely each token was. ``outruns``: the tiny model may be at its end before a cancel arrives."""
 
     engine: Engine
     tokenizer: Tokenizer
     resumes_alike: bool = True
     any_company: bool = True
     logprobs: bool = True
+    outruns: bool = False
 
     def ask(self, id_: str, text: str = "abc what", *, prefix: tuple[int, ...] = (), **sampling: object):
         settings = Sampling(**{"max_new_tokens": 16, "watch": False, **sampling})  # type: ignore[arg-type]
@@ -111,6 +113,16 @@ async def _vllm_server(folder: Path) -> AsyncIterator[Subject]:
         await engine.close()
 
 
+async def _llama_server(folder: Path) -> AsyncIterator[Subject]:
+    with llama_server(folder.parent / "checkpoint", longest=LONGEST, rows=ROWS) as url:
+        engine = OpenAIEngine(folder, base_url=url, rows=ROWS, widths=(64, LONGEST))
+        await engine.start()
+        assert (await engine.describe()).token_ids == "text"
+        promised = {"resumes_alike": False, "any_company": False, "logprobs": False, "outruns": True}
+        yield Subject(engine, Tokenizer.load(folder), **promised)
+        await engine.close()
+
+
 _ENGINES: dict[str, Callable[[Path], AsyncIterator[Subject]]] = {
     "slot": _slot,
     "slot-fp32": _slot_of("fp32"),
@@ -121,8 +133,10 @@ _ENGINES: dict[str, Callable[[Path], AsyncIterator[Subject]]] = {
     "openai-text": _openai_text,
     "vllm": _vllm,
     "vllm-server": _vllm_server,
+    "llama-server": _llama_server,
 }
-_PARAMS = [pytest.param(name, marks=[pytest.mark.full] if "vllm" in name else []) for name in _ENGINES]
+_OF_OTHERS = ("vllm", "vllm-server", "llama-server")
+_PARAMS = [pytest.param(name, marks=[pytest.mark.full] if name in _OF_OTHERS else []) for name in _ENGINES]
 
 
 @pytest.fixture(scope="module", params=_PARAMS)
@@ -160,6 +174,13 @@ async def test_a_stop_token_ends_an_answer_and_is_not_part_of_it(subject: Subjec
     stop = whole[5]
     stopped, finish = await collect(subject.engine, subject.ask("s2", stop_token_ids=(stop,)))
     assert (stopped, finish) == (whole[: whole.index(stop)], "stop")
+
+
+async def test_a_stop_that_never_comes_changes_nothing(subject: Subject) -> None:
+    """The answer has its length and its tokens, as if none had been asked for."""
+    whole, _ = await collect(subject.engine, subject.ask("n1"))
+    never = tuple(sorted(set(range(5, 128)) - set(whole)))
+    assert await collect(subject.engine, subject.ask("n2", stop_token_ids=never)) == (whole, "length")
 
 
 async def test_the_same_seed_gives_the_same_answer(subject: Subject) -> None:
@@ -290,11 +311,11 @@ async def test_cancelling_ends_an_answer_with_its_own_finish(subject: Subject) -
     async for event in streams[0]:
         assert event.start == offset
         offset += len(event.token_ids)
-    assert event.finish == "cancelled"
+    assert event.finish == "cancelled" or (subject.outruns and event.finish == "length")
     for stream in streams[1:]:
         await stream.aclose()  # type: ignore[attr-defined]
     await until(subject.is_idle)
-    assert (await subject.engine.stats())["cancelled"] >= 2
+    assert (await subject.engine.stats())["cancelled"] >= 1 + (event.finish == "cancelled")
 
 
 async def _waits(subject: Subject) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from dialogue.faults import PromptTooLong
 from dialogue.messages import ChatMessage
 from dialogue.steps import Passage
+from model_runtime.official_prompts import SEARCH_ANSWER
 from model_runtime.prompt import Prompt, build_prompt
+from model_runtime.prompt_texts import reasoning_texts
 from model_runtime.tokenizer import Tokenizer
 
 R1_TEMPLATE = (
@@ -80,10 +83,15 @@ def test_r1_is_prompted_as_its_authors_advise(r1_tokenizer: Tokenizer) -> None:
     assert prompt.text.startswith(
         "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜>Hello!<｜end▁of▁sentence｜><｜User｜>Be kind."
     )
-    assert "[webpage 1 begin]Returns - Online orders\nRule 30" in prompt.text
-    assert "[webpage 2 end]" in prompt.text
-    assert "[citation:X]" in prompt.text
-    assert "Today is 24 November 2026." in prompt.text
+    official = SEARCH_ANSWER["en"].format(
+        search_results="[webpage 1 begin]Returns - Online orders\nRule 30: shoes can be sent back within 30 days."
+        "[webpage 1 end]\n[webpage 2 begin]Returns - Online orders\nRule 14: shoes can be sent back within 14 days."
+        "[webpage 2 end]",
+        cur_date="24 November 2026",
+        question="How long?",
+    )
+    assert f"\n\n{reasoning_texts('en').rules}\n\n{official}<｜Assistant｜><think>\n" in prompt.text
+    assert "- Today is 24 November 2026.\n" in prompt.text
     assert prompt.text.endswith("How long?<｜Assistant｜><think>\n")
     assert prompt.shown == ("p30", "p14")
 
@@ -95,6 +103,28 @@ def test_r1_is_spoken_to_in_chinese(r1_tokenizer: Tokenizer) -> None:
     )
     assert "# 用户消息为：\n多久可以退货？<｜Assistant｜><think>\n" in prompt.text
     assert "[citation:X]" in prompt.text
+
+
+def test_the_official_templates_stand_as_they_were_published() -> None:
+    """Word for word the README of deepseek-ai/DeepSeek-R1; digests of what stands between the quotes there."""
+    digests = {language: hashlib.sha256(text.encode()).hexdigest()[:16] for language, text in SEARCH_ANSWER.items()}
+    assert digests == {"en": "0626f1984a3ff4d9", "zh": "26520ec2010163d6"}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_unknown_day_is_not_told(r1_tokenizer: Tokenizer, language: str) -> None:
+    """The official template loses its line of today, and nothing else."""
+    given_: dict[str, Any] = {"reasoning": "r1", "language": language, "passages": [passage(1)], "context": 4096}
+    known, unknown = build(r1_tokenizer, **given_, today="2026-11-24"), build(r1_tokenizer, **given_)
+    lost = set(known.text.splitlines()) - set(unknown.text.splitlines())
+    assert lost == {{"en": "- Today is 2026-11-24.", "zh": "- 今天是2026-11-24。"}[language]}
+
+
+def test_a_passage_may_hold_braces(r1_tokenizer: Tokenizer) -> None:
+    """What looks like a field of the template is text: nothing of one's own is filled in."""
+    prompt = build(r1_tokenizer, reasoning="r1", passages=[passage(1, "{question} {cur_date} {0}")], question="{x}?")
+    assert "{question} {cur_date} {0}[webpage 1 end]" in prompt.text
+    assert "# The user's message is:\n{x}?" in prompt.text
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -109,7 +139,7 @@ def test_nothing_found_is_said(r1_tokenizer: Tokenizer, language: str, reasoning
     assert "How long?" in plain.text
 
 
-@given(turns=st.integers(0, 6), passages=st.integers(1, 6), context=st.integers(250, 1500))
+@given(turns=st.integers(0, 6), passages=st.integers(1, 6), context=st.integers(500, 1750))
 def test_what_does_not_fit_is_cut_in_order(r1_tokenizer: Tokenizer, turns: int, passages: int, context: int) -> None:
     """Oldest turns go first, then the lowest passages; question and instructions stay; the cut is recorded."""
     shown = [passage(n + 1) for n in range(passages)]
@@ -118,7 +148,7 @@ def test_what_does_not_fit_is_cut_in_order(r1_tokenizer: Tokenizer, turns: int, 
             r1_tokenizer, reasoning="r1", passages=shown, history=history(turns), context=context, max_new_tokens=50
         )
     except PromptTooLong:
-        assert context < 500
+        assert context < 800
         return
     assert len(prompt.ids) + 50 <= context
     assert "# The user's message is:\nHow long?" in prompt.text

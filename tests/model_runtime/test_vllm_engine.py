@@ -4,6 +4,7 @@ protocol by the suite of all engines (``test_engine_conformance``)."""
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -17,10 +18,26 @@ from model_runtime.engine_client import ProcessEngine
 from model_runtime.model_store import verify
 from model_runtime.prepare import prepare_model, standing
 from model_runtime.protocol import GenerationRequest, Sampling
+from model_runtime.vllm_arguments import engine_arguments, refuse_unusable
 from model_runtime.vllm_engine import VllmEngine
+from settings.load import load
 from tests.model_runtime.conftest import collect, until
 from tests.support.tiny_model import tiny_model
 from tests.support.vllm_server import vllm_python
+
+GIVEN = """
+model:
+  engine: vllm
+  quantization: checkpoint
+  source: models/tiny
+  rows: 64
+  widths: [4096]
+  vllm:
+    tensor_parallel_size: 4
+    enable_prefix_caching: false
+    dtype: float16
+    speculative_config: {method: ngram, num_speculative_tokens: 3, prompt_lookup_max: 4}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +74,42 @@ def test_a_gguf_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ModelFault, match="take bf16"):
         prepare_model(str(tmp_path / "a.gguf"), name="g", method="checkpoint", folder=tmp_path / "models")
     assert not (tmp_path / "models" / "g-checkpoint").exists()
+
+
+def test_what_a_site_gives_reaches_vllm_as_it_stands(tmp_path: Path) -> None:
+    """From temporal.yaml: tensor parallelism, prefix caching, speculative decoding, beside what our settings say."""
+    (tmp_path / "temporal.yaml").write_text(GIVEN, "utf-8")
+    model = load(tmp_path / "temporal.yaml", {}).model
+    given = json.loads(json.dumps(model.vllm))  # as it goes to the engine's process
+    folder = tmp_path / "model"
+    arguments = engine_arguments(folder, rows=model.rows, longest=model.widths[-1], given=given)
+    assert arguments | {"tensor_parallel_size": 4, "enable_prefix_caching": False} == arguments
+    assert arguments["speculative_config"] == {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 4}
+    assert (arguments["model"], arguments["max_num_seqs"], arguments["max_model_len"]) == (str(folder), 64, 4096)
+    assert (arguments["dtype"], arguments["generation_config"]) == ("float16", "vllm")
+
+
+def test_without_arguments_vllm_has_its_own_ways(tmp_path: Path) -> None:
+    """Nothing is said of parallelism, caching or speculation where the site says nothing."""
+    arguments = engine_arguments(tmp_path, rows=8, longest=1024, given={})
+    assert not {"tensor_parallel_size", "enable_prefix_caching", "speculative_config"} & set(arguments)
+    assert arguments["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("max_num_seqs", "is given by model.rows"),
+        ("model", "is given by model.source"),
+        ("trust_remote_code", "is given by nothing: code of a checkpoint is never run"),
+        ("tensor_paralel_size", "is no argument of this vLLM"),
+    ],
+)
+def test_an_argument_that_cannot_be_given_is_refused(name: str, told: str) -> None:
+    """One line names it, and who gives it."""
+    with pytest.raises(ModelFault, match=rf"^model\.vllm\.{name} {told}") as caught:
+        refuse_unusable({"tensor_parallel_size": 2, name: 1}, {"tensor_parallel_size", "max_num_seqs", "model"})
+    assert caught.value.field == f"model.vllm.{name}"
 
 
 async def test_an_interpreter_without_vllm_is_named(folder: Path, tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ def test_what_is_not_advised_is_told(tmp_path: Path, said: str, setting: str) ->
     assert not list(advice(read(tmp_path, R1.replace("r1", "none") + lines)))
 
 
+def test_rows_too_narrow_for_its_prompt_are_told(tmp_path: Path) -> None:
+    """The official template and the answer's half of the row leave nothing for passages."""
+    short = GOOD.replace("max_new_tokens: 2048", "max_new_tokens: 1024")
+    assert [problem.setting for problem in advice(read(tmp_path, short.replace("4096", "1536")))] == ["model.widths"]
+    assert not list(advice(read(tmp_path, short.replace("4096", "2048"))))
+
+
 @pytest.mark.parametrize(
     "said", ["", "  temperature: 0.5\n", "  temperature: 0.7\n", "  top_p: 1.0\n", "  top_p: 0.9\n"]
 )

@@ -36,13 +36,13 @@ CONFIG = {
 _TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
 
 
-def tiny_model(folder: Path) -> Path:
-    """Its checkpoint in ``folder``: safetensors, config, tokenizer and template."""
+def tiny_model(folder: Path, *, seed: int = 1) -> Path:
+    """Its checkpoint in ``folder``: safetensors, config, tokenizer and template; ``seed`` decides the weights."""
     import torch
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     weights = {
         name: torch.randn(size, generator=generator) * 0.1 for name, size in tensor_sizes(len(VOCABULARY)).items()
     }
