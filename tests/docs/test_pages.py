@@ -63,6 +63,15 @@ def test_chinese_pages_follow_their_english_ones(page: Path, english: Path) -> N
     assert [depth.match(one)[0] for one in headings(page)] == [depth.match(one)[0] for one in headings(english)]  # type: ignore[index]
 
 
+@pytest.mark.parametrize(("page", "english"), PAIRS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_readers_stay_in_their_language(page: Path, english: Path) -> None:
+    """Each page of a pair leads to the other, and a Chinese one leads to no English page that exists in Chinese."""
+    led_to = {(page.parent / urlsplit(unquote(link)).path).resolve() for link in links(page)}
+    assert page in {(english.parent / urlsplit(unquote(link)).path).resolve() for link in links(english)}
+    assert english in led_to
+    assert not led_to & ({one for _, one in PAIRS} - {english})
+
+
 def test_both_languages_have_the_main_pages() -> None:
     """What a newcomer, an operator and an investigator read exists in Chinese too."""
     names = {page.relative_to(ROOT).as_posix() for page, _ in PAIRS}
