@@ -11,9 +11,12 @@ from temporalio import activity
 from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
 from dialogue.faults import BadInput, UnknownTenant
+from dialogue.messages import text_digest
 from dialogue.plan import TextKind
+from dialogue.receipt import Receipt, passages_digest
 from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
-from records.audit import AuditLog, AuditRow
+from records.audit import AuditLog, AuditReceipt, AuditRow
+from records.signing import Signer
 
 __all__ = ["ReturnAnswerStep", "final_data"]
 
@@ -28,7 +31,12 @@ _TEXT_OF: dict[Verdict, TextKind] = {
 
 
 class ReturnAnswerStep:
-    def __init__(self, planner: TurnPlanner, audit: AuditLog, events: StreamEvents) -> None:
+    """``signer`` None: replies have no receipt."""
+
+    def __init__(
+        self, planner: TurnPlanner, audit: AuditLog, events: StreamEvents, signer: Signer | None = None
+    ) -> None:
+        self._signer = signer
         self._planner = planner
         self._audit = audit
         self._events = events
@@ -41,9 +49,13 @@ class ReturnAnswerStep:
             request = request.model_copy(update={"question": await asyncio.to_thread(self._masked, request)})
         returned_at = time.time()
         info = activity.info()
-        receipt = await self._audit.append(_row(request, reply, returned_at, info.workflow_run_id or ""))
-        await self._events.publish(request.turn, "final", final_data(request, reply, info), key="final")
-        return ReturnedAnswer(reply=reply, audit_id=receipt.id, audit_hash=receipt.hash, returned_at=returned_at)
+        kept = await self._audit.append(_row(request, reply, returned_at, info.workflow_run_id or ""))
+        receipt = self._signer.receipt(_receipt(request, reply, kept)) if self._signer else None
+        final = final_data(request, reply, info, receipt)
+        await self._events.publish(request.turn, "final", final, key="final")
+        return ReturnedAnswer(
+            reply=reply, audit_id=kept.id, audit_hash=kept.hash, returned_at=returned_at, receipt=receipt
+        )
 
     def _masked(self, request: ReturnAnswer) -> str:
         """A question that the first step never saw is masked here; one that cannot be is not kept."""
@@ -80,7 +92,9 @@ _TOLD = {
 }
 
 
-def final_data(request: ReturnAnswer, reply: str, info: activity.Info) -> dict[str, Any]:
+def final_data(
+    request: ReturnAnswer, reply: str, info: activity.Info, receipt: Receipt | None = None
+) -> dict[str, Any]:
     """The reply as a stream's readers get it: what whoever waited for the answer itself is told too."""
     return {
         **request.model_dump(mode="json", include=_TOLD),
@@ -92,7 +106,26 @@ def final_data(request: ReturnAnswer, reply: str, info: activity.Info) -> dict[s
         "usage": {**request.usage.model_dump(), "total_tokens": request.usage.total_tokens},
         "workflow_id": info.workflow_id,
         "run_id": info.workflow_run_id,
+        "receipt": receipt.model_dump(mode="json") if receipt else None,
     }
+
+
+def _receipt(request: ReturnAnswer, reply: str, kept: AuditReceipt) -> Receipt:
+    """Its moment is the message's, so that every attempt signs the same."""
+    return Receipt(
+        tenant=request.turn.tenant,
+        conversation=request.turn.conversation,
+        turn=request.turn.turn,
+        question=request.question_digest,
+        answer=text_digest(reply),
+        passages=passages_digest(request.citations),
+        model=request.model_digest,
+        snapshot=request.snapshot,
+        policy=request.policy_digest,
+        audit_id=kept.id,
+        audit_hash=kept.hash,
+        received_at=request.received_at,
+    )
 
 
 def _row(request: ReturnAnswer, reply: str, returned_at: float, run_id: str) -> AuditRow:

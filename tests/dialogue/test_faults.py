@@ -61,6 +61,12 @@ DECISIONS = {
     "content-missing": (404, False),
     "token-log-fenced": (409, False),
     "token-log-unavailable": (503, True),
+    "protection": (500, False),
+    "key-missing": (410, False),
+    "keys-unavailable": (503, True),
+    "seal-broken": (500, False),
+    "plain-refused": (422, False),
+    "receipt-invalid": (422, False),
     "policy": (500, False),
     "intents": (500, False),
 }
