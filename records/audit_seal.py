@@ -47,7 +47,7 @@ class TextSeal:
         return (await self._opened(columns, (_COMMENT,), _feedback_place(columns)))[0]
 
     async def _sealed(
-        self, columns: Mapping[str, Any], names: tuple[str, ...], where: tuple[object, ...]
+        self, columns: Mapping[str, Any], names: tuple[str, ...], where: tuple[str, ...]
     ) -> dict[str, Any]:
         if self._keys is None:
             return {**columns, "data_key": None}
@@ -56,7 +56,7 @@ class TextSeal:
         return {**columns, **texts, "data_key": key.id}
 
     async def _opened(
-        self, columns: Mapping[Any, Any], names: tuple[str, ...], where: tuple[object, ...]
+        self, columns: Mapping[Any, Any], names: tuple[str, ...], where: tuple[str, ...]
     ) -> tuple[dict[str, Any], bool]:
         stored = dict(columns)
         id_ = stored.get("data_key")
@@ -72,12 +72,12 @@ class TextSeal:
         return {**stored, **{name: _opened(key, stored[name], place(*where, name)) for name in held}}, False
 
 
-def _row_place(columns: Mapping[Any, Any]) -> tuple[object, ...]:
-    return ("audit", columns["tenant"], columns["conversation"], columns["turn"])
+def _row_place(columns: Mapping[Any, Any]) -> tuple[str, ...]:
+    return ("audit", columns["tenant"], columns["conversation"], str(columns["turn"]))
 
 
-def _feedback_place(columns: Mapping[Any, Any]) -> tuple[object, ...]:
-    return ("feedback", columns["tenant"], columns["conversation"], columns["turn"], columns["user_id"])
+def _feedback_place(columns: Mapping[Any, Any]) -> tuple[str, ...]:
+    return ("feedback", columns["tenant"], columns["conversation"], str(columns["turn"]), columns["user_id"])
 
 
 def _sealed(key: DataKey, value: Any, where: bytes) -> str:

@@ -280,5 +280,5 @@ class DataKeys:
         return tuple((await connection.execute(query)).scalars())
 
 
-def _current_of(tenant: str, user: str) -> Select[tuple[str]]:
+def _current_of(tenant: str, user: str) -> Select[str]:
     return select(keys.id).where(keys.tenant == tenant, keys.user_id == user)

@@ -152,7 +152,7 @@ class AmazonKeys(_Service):
 
         if not isinstance(error, ClientError):
             return False
-        code = error.response.get("Error", {}).get("Code", "")
+        code = error.response["Error"].get("Code", "")
         return code in {
             "NotFoundException", "InvalidCiphertextException", "IncorrectKeyException", "AccessDeniedException",
             "DisabledException", "KMSInvalidStateException",
@@ -164,8 +164,11 @@ class GoogleKeys(_Service):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        from google.api_core.exceptions import GoogleAPICallError, RetryError
-        from google.cloud import kms  # type: ignore[attr-defined]
+        from google.api_core.exceptions import (  # pyright: ignore[reportMissingImports] - an extra
+            GoogleAPICallError,
+            RetryError,
+        )
+        from google.cloud import kms  # pyright: ignore
 
         self.failures = (GoogleAPICallError, RetryError)
         self._kms: Any = kms.KeyManagementServiceClient()
@@ -204,7 +207,12 @@ class GoogleKeys(_Service):
         return True
 
     def is_missing(self, error: Exception) -> bool:
-        from google.api_core.exceptions import FailedPrecondition, Forbidden, InvalidArgument, NotFound
+        from google.api_core.exceptions import (  # pyright: ignore[reportMissingImports] - an extra
+            FailedPrecondition,
+            Forbidden,
+            InvalidArgument,
+            NotFound,
+        )
 
         return isinstance(error, NotFound | Forbidden | InvalidArgument | FailedPrecondition)
 
