@@ -11,12 +11,11 @@ from temporalio import activity
 from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
 from dialogue.faults import BadInput, UnknownTenant
-from dialogue.messages import text_digest
 from dialogue.plan import TextKind
-from dialogue.receipt import Receipt, passages_digest
+from dialogue.receipt import Receipt
 from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
-from records.audit import AuditLog, AuditReceipt, AuditRow
-from records.signing import Signer
+from records.audit import AuditLog, AuditRow
+from records.signing import Signer, receipt_of
 
 __all__ = ["ReturnAnswerStep", "final_data"]
 
@@ -49,8 +48,9 @@ class ReturnAnswerStep:
             request = request.model_copy(update={"question": await asyncio.to_thread(self._masked, request)})
         returned_at = time.time()
         info = activity.info()
-        kept = await self._audit.append(_row(request, reply, returned_at, info.workflow_run_id or ""))
-        receipt = self._signer.receipt(_receipt(request, reply, kept)) if self._signer else None
+        row = _row(request, reply, returned_at, info.workflow_run_id or "")
+        kept = await self._audit.append(row)
+        receipt = receipt_of(row, kept.id, kept.hash, self._signer) if self._signer else None
         final = final_data(request, reply, info, receipt)
         await self._events.publish(request.turn, "final", final, key="final")
         return ReturnedAnswer(
@@ -108,24 +108,6 @@ def final_data(
         "run_id": info.workflow_run_id,
         "receipt": receipt.model_dump(mode="json") if receipt else None,
     }
-
-
-def _receipt(request: ReturnAnswer, reply: str, kept: AuditReceipt) -> Receipt:
-    """Its moment is the message's, so that every attempt signs the same."""
-    return Receipt(
-        tenant=request.turn.tenant,
-        conversation=request.turn.conversation,
-        turn=request.turn.turn,
-        question=request.question_digest,
-        answer=text_digest(reply),
-        passages=passages_digest(request.citations),
-        model=request.model_digest,
-        snapshot=request.snapshot,
-        policy=request.policy_digest,
-        audit_id=kept.id,
-        audit_hash=kept.hash,
-        received_at=request.received_at,
-    )
 
 
 def _row(request: ReturnAnswer, reply: str, returned_at: float, run_id: str) -> AuditRow:

@@ -134,6 +134,7 @@ class DataKeys:
             for id_ in ids:
                 gone = {"wrapped": None, "user_id": None, "destroyed": datetime.now(UTC)}
                 await connection.execute(data_keys.update().where(keys.id == id_).values(gone))
+        await self._leave_the_log()
         for id_ in ids:
             self._opened.drop(id_)
         self._of_user.drop((tenant, user))
@@ -172,6 +173,13 @@ class DataKeys:
     async def rotate(self) -> bool:
         """A new key for each tenant; :meth:`rewrap` brings the data keys under it. False: the provider makes none."""
         return await self._provider.rotate(await self.tenants())
+
+    async def _leave_the_log(self) -> None:
+        """SQLite's write-ahead log holds the page as it was; others that read meanwhile may hold it up until later."""
+        if self._engine.dialect.name == "sqlite":
+            async with self._engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                await (await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()  # type: ignore[union-attr]
 
     async def _current(self, tenant: str, user: str) -> str:
         id_ = self._of_user.get((tenant, user))

@@ -25,12 +25,13 @@ from cryptography.hazmat.primitives.serialization import (
 
 from dialogue.faults import ReceiptInvalid, SettingsFault
 from dialogue.messages import text_digest
-from dialogue.receipt import Receipt
+from dialogue.receipt import Receipt, passages_digest
+from records.audit_rows import AuditRow
 from records.private_file import write_private_once
 from settings.layout import Layout
 from settings.schema import Settings
 
-__all__ = ["Signer", "Verifier", "check_receipt"]
+__all__ = ["Signer", "Verifier", "check_receipt", "receipt_of"]
 
 _SETTING = "encryption.signing_key"
 _BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", re.DOTALL)
@@ -107,6 +108,26 @@ class Signer(Verifier):
         """The same, signed."""
         named = receipt.model_copy(update={"key": self.id})
         return named.model_copy(update={"signature": self.sign(named.signed_bytes())})
+
+
+def receipt_of(row: AuditRow, id_: int, hash_: str, signer: Signer) -> Receipt:
+    """Of an answer and the row that the audit has of it; made again it is the same."""
+    return signer.receipt(
+        Receipt(
+            tenant=row.tenant,
+            conversation=row.conversation,
+            turn=row.turn,
+            question=row.input_digest,
+            answer=text_digest(row.output_text),
+            passages=passages_digest(row.citations),
+            model=row.model_digest,
+            snapshot=row.snapshot,
+            policy=row.policy_digest,
+            audit_id=id_,
+            audit_hash=hash_,
+            received_at=row.timestamp,
+        )
+    )
 
 
 def check_receipt(receipt: Receipt, keys: Verifier, *, question: str | None = None, answer: str | None = None) -> None:

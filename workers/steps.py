@@ -43,7 +43,7 @@ async def activities_for(
         from activities.deliver_webhook import DeliverWebhookStep
         from activities.recall_conversation import RecallConversationStep
 
-        recall = RecallConversationStep(parts.audit)
+        recall = RecallConversationStep(parts.audit, parts.signer)
         found += [recall.recall_conversation, recall.keep_feedback]
         found.append(DeliverWebhookStep(parts.settings).deliver_webhook)
     if engines is not None:

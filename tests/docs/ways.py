@@ -37,6 +37,12 @@ WAYS = (
     Way(r"parley model (?:show|promote|rollback) .+", "here", codes=(1,)),  # the registry there is empty
     Way(r"parley keys (?:create|list|token)\b.*", "here"),
     Way(r"parley keys revoke ID", "here", codes=(2,)),  # no key has that id
+    Way(r"parley keys rotate(?: --rewrap-only)?", "here", codes=(2,)),  # nothing is encrypted there
+    Way(r"parley audit verify(?: --tenant \S+)?(?: --json)?", "here"),
+    Way(r"parley audit export .+", "here"),
+    Way(r"parley audit forget \S+ --tenant default(?: --yes)?", "here", codes=(2,)),  # nothing is encrypted there
+    Way(r"parley audit receipt key", "here"),
+    Way(r"parley audit receipt verify reply\.json .+", "here", codes=(1,)),  # there is no such file
     Way(r"parley doctor(?: --json)?", "here", codes=(0, 1)),  # 1: no server runs there
     Way(r"\.venv/bin/python -m settings\.explain --check", "here"),
     Way(r"\.venv/bin/python -m tests\.support\.record_histories --help", "here"),

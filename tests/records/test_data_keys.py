@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.faults import KeyMissing, SealBroken, SettingsFault
 from records.data_keys import NOBODY, DataKeys
-from records.database import reading
+from records.database import connect_database, migrate, reading
 from records.tables import data_keys
 from records.tenant_keys import EnvironmentKeys, LocalKeys, Wrapped, open_key_provider
 from settings.schema import EncryptionSettings, Settings
@@ -111,6 +111,25 @@ async def test_forgetting_destroys_all_of_a_users_keys_and_no_others(keys: DataK
         row = (await connection.execute(select(data_keys).where(data_keys.c.id == gone.id))).one()
     assert row.wrapped is None
     assert row.destroyed is not None
+
+
+async def test_a_destroyed_key_leaves_sqlites_file(tmp_path: Path, provider: LocalKeys) -> None:
+    """Not even in a page that is free, or in the write-ahead log."""
+    path = tmp_path / "records.db"
+    await migrate(f"sqlite+aiosqlite:///{path}")
+    engine = connect_database(f"sqlite+aiosqlite:///{path}")
+    keys = DataKeys(engine, provider)
+    for number in range(30):
+        await keys.of_user("acme", f"u-{number}")
+    async with reading(engine) as connection:
+        wrapped = (
+            await connection.execute(select(data_keys.c.wrapped).where(data_keys.c.user_id == "u-7"))
+        ).scalar_one()
+    files = [path, path.with_name("records.db-wal")]
+    assert any(wrapped in file.read_bytes() for file in files)
+    await keys.destroy("acme", "u-7")
+    assert not any(wrapped in file.read_bytes() for file in files)
+    await engine.dispose()
 
 
 async def test_a_process_that_remembers_a_destroyed_key_asks_again(keys: DataKeys, provider: LocalKeys) -> None:
