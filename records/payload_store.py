@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,19 @@ class LocalPayloads(StorageDriver):
     ) -> list[Payload]:
         """Raises ContentMissing for what is not there, or not as it was stored."""
         return [await asyncio.to_thread(self._retrieve, claim.claim_data.get("sha256", "")) for claim in claims]
+
+    async def trim(self, older_than: float) -> int:
+        """Removes payloads that were stored more than so many seconds ago, in whatever history they are named; returns
+        how many. In a bucket its own lifecycle rules do that."""
+        return await asyncio.to_thread(self._trim, time.time() - older_than)
+
+    def _trim(self, before: float) -> int:
+        removed = 0
+        for path in self._folder.glob("??/*"):
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
 
     def _path(self, digest: str) -> Path:
         return self._folder / digest[:2] / digest
