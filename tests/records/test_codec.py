@@ -250,8 +250,10 @@ async def test_a_payload_opens_in_its_workflow_alone(keys: DataKeys) -> None:
     )  # fmt: skip
     for reader in (codec, codec.with_context(of("w-1")), codec.with_context(activity)):
         assert await reader.decode([sealed]) == [PAYLOAD]
-    with pytest.raises(SealBroken, match="w-2: holds a payload that was sealed for w-1"):
-        await codec.with_context(of("w-2")).decode([sealed])
+    assert await codec.with_context(of("w-1-2026-11-29T04:00:00Z")).decode([sealed]) == [PAYLOAD]  # by a Schedule
+    for other in ("w-2", "w-10", "w-1-2", "x", ""):
+        with pytest.raises(SealBroken, match=f"{other}: holds a payload that was sealed for w-1"):
+            await EncryptionCodec(keys, workflow_id=other).decode([sealed])
 
 
 async def test_a_payload_that_was_tampered_with_is_refused(keys: DataKeys) -> None:
