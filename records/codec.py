@@ -95,8 +95,9 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
 
 def _belongs(sealed_for: str, workflow_id: str) -> bool:
     """A Temporal Schedule starts workflows under the id of its action with the time behind it."""
-    behind = workflow_id.removeprefix(sealed_for)
-    return not behind or (behind != workflow_id and _OF_A_SCHEDULE.fullmatch(behind) is not None)
+    if workflow_id == sealed_for:
+        return True
+    return workflow_id.startswith(sealed_for) and bool(_OF_A_SCHEDULE.fullmatch(workflow_id, len(sealed_for)))
 
 
 def is_sealed(payload: Payload) -> bool:
