@@ -233,7 +233,7 @@ class GenerateAnswerStep:
             "resume_points": [attempt.resumed_at for attempt in (*state.before, state.now)],
         }
         try:
-            return await self._contents.put("try", record)
+            return await self._contents.put("try", record, workflow=request.turn.conversation)
         except RecordsFault as fault:
             log.warning("try record lost", fault=fault.type, reason=fault.message)
             return ""

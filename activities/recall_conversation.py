@@ -7,7 +7,8 @@ from temporalio import activity
 from dialogue.messages import Feedback
 from dialogue.steps import RecallConversation
 from dialogue.turn import CarriedId, Recalled, Reply, TurnSummary, newest_within
-from records.audit import AuditLog, AuditRow
+from records.audit import AuditLog, AuditRow, KeptRow
+from records.signing import Signer, receipt_of
 
 __all__ = ["RecallConversationStep"]
 
@@ -15,8 +16,11 @@ REMEMBERED = 50
 
 
 class RecallConversationStep:
-    def __init__(self, audit: AuditLog) -> None:
+    """``signer`` None: replies have no receipt."""
+
+    def __init__(self, audit: AuditLog, signer: Signer | None = None) -> None:
         self._audit = audit
+        self._signer = signer
 
     @activity.defn(name="recall_conversation")
     async def recall_conversation(self, request: RecallConversation) -> Recalled:
@@ -25,16 +29,21 @@ class RecallConversationStep:
         if request.turn is not None:
             rows = await self._audit.turns(request.conversation, request.tenant, before=request.turn + 1, limit=1)
             found = [row for row in rows if row.turn == request.turn]
-            return Recalled(reply=_reply(found[0]) if found else None)
+            return Recalled(reply=self._reply(found[0]) if found else None)
         rows = await self._audit.turns(request.conversation, request.tenant, limit=REMEMBERED)
         if not rows and await self._audit.is_foreign(request.conversation, request.tenant):
             return Recalled(foreign=True)
-        turns = [_summary(row) for row in rows]
+        turns = [_summary(row) for row in rows if not row.forgotten]
         return Recalled(
             turns=tuple(newest_within(turns)),
             ids=tuple(CarriedId(message_id=t.message_id, text_digest=t.text_digest, turn=t.turn) for t in turns),
             total=max((row.turn for row in rows), default=0),
         )
+
+    def _reply(self, row: KeptRow) -> Reply:
+        signer = None if row.forgotten else self._signer
+        receipt = receipt_of(row, row.id, row.hash, signer) if signer else None
+        return _reply(row).model_copy(update={"receipt": receipt})
 
     @activity.defn(name="keep_feedback")
     async def keep_feedback(self, conversation: str, feedback: Feedback) -> None:

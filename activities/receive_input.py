@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from temporalio import activity
 
@@ -14,6 +15,9 @@ from dialogue.steps import ReceivedInput, ReceiveInput
 from model_runtime.tokenizer import Tokenizer
 from policy.policy import InputCheck
 from records.caller_tokens import CallerTokens
+
+if TYPE_CHECKING:
+    from records.data_keys import DataKeys
 
 __all__ = ["ReceiveInputStep"]
 
@@ -27,11 +31,13 @@ class ReceiveInputStep:
         tokenizers: Mapping[str, Tokenizer],
         events: StreamEvents,
         callers: CallerTokens | None = None,
+        keys: DataKeys | None = None,
     ) -> None:
         self._planner = planner
         self._tokenizers = tokenizers
         self._events = events
         self._callers = callers or CallerTokens()
+        self._keys = keys
 
     @activity.defn(name="receive_input")
     async def receive_input(self, request: ReceiveInput) -> ReceivedInput:
@@ -39,6 +45,8 @@ class ReceiveInputStep:
         said_at = time.time() if request.said_at is None else request.said_at
         self._callers.verify(request.caller, request.turn.tenant, request.user, at=said_at)
         plan = self._planner.plan(request)
+        if self._keys is not None:  # who came through an SDK said it to nobody before
+            await self._keys.bind(request.turn.conversation, request.turn.tenant, request.user)
         await self._events.accepted(request.turn, request.message_id, request.text)
         tokenizer = self._tokenizers[plan.model.digest]
         check = await asyncio.to_thread(self._check, request, tokenizer)

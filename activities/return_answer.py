@@ -12,8 +12,10 @@ from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
 from dialogue.faults import BadInput, UnknownTenant
 from dialogue.plan import TextKind
+from dialogue.receipt import Receipt
 from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
 from records.audit import AuditLog, AuditRow
+from records.signing import Signer, receipt_of
 
 __all__ = ["ReturnAnswerStep", "final_data"]
 
@@ -28,7 +30,12 @@ _TEXT_OF: dict[Verdict, TextKind] = {
 
 
 class ReturnAnswerStep:
-    def __init__(self, planner: TurnPlanner, audit: AuditLog, events: StreamEvents) -> None:
+    """``signer`` None: replies have no receipt."""
+
+    def __init__(
+        self, planner: TurnPlanner, audit: AuditLog, events: StreamEvents, signer: Signer | None = None
+    ) -> None:
+        self._signer = signer
         self._planner = planner
         self._audit = audit
         self._events = events
@@ -41,9 +48,14 @@ class ReturnAnswerStep:
             request = request.model_copy(update={"question": await asyncio.to_thread(self._masked, request)})
         returned_at = time.time()
         info = activity.info()
-        receipt = await self._audit.append(_row(request, reply, returned_at, info.workflow_run_id or ""))
-        await self._events.publish(request.turn, "final", final_data(request, reply, info), key="final")
-        return ReturnedAnswer(reply=reply, audit_id=receipt.id, audit_hash=receipt.hash, returned_at=returned_at)
+        row = _row(request, reply, returned_at, info.workflow_run_id or "")
+        kept = await self._audit.append(row)
+        receipt = receipt_of(row, kept.id, kept.hash, self._signer) if self._signer else None
+        final = final_data(request, reply, info, receipt)
+        await self._events.publish(request.turn, "final", final, key="final")
+        return ReturnedAnswer(
+            reply=reply, audit_id=kept.id, audit_hash=kept.hash, returned_at=returned_at, receipt=receipt
+        )
 
     def _masked(self, request: ReturnAnswer) -> str:
         """A question that the first step never saw is masked here; one that cannot be is not kept."""
@@ -80,7 +92,9 @@ _TOLD = {
 }
 
 
-def final_data(request: ReturnAnswer, reply: str, info: activity.Info) -> dict[str, Any]:
+def final_data(
+    request: ReturnAnswer, reply: str, info: activity.Info, receipt: Receipt | None = None
+) -> dict[str, Any]:
     """The reply as a stream's readers get it: what whoever waited for the answer itself is told too."""
     return {
         **request.model_dump(mode="json", include=_TOLD),
@@ -92,6 +106,7 @@ def final_data(request: ReturnAnswer, reply: str, info: activity.Info) -> dict[s
         "usage": {**request.usage.model_dump(), "total_tokens": request.usage.total_tokens},
         "workflow_id": info.workflow_id,
         "run_id": info.workflow_run_id,
+        "receipt": receipt.model_dump(mode="json") if receipt else None,
     }
 
 

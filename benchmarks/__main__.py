@@ -29,6 +29,7 @@ NAMES = (
     "cancel_ways",
     "gate",
     "rpc_bytes",
+    "protection",
 )
 ALONE = ("gpu", "peers", "load", "streams")  # by name: a device of its own; servers of others; minutes of all cores
 

@@ -27,6 +27,7 @@ from dialogue.plan import ModelPlan, TurnPlan
 from dialogue.steps import ReceiveInput
 from gateway.conversations import Conversations
 from policy.policy import Policy
+from records.data_keys import DataKeys
 from records.plugin import parley_plugin
 from settings.load import load
 from tests.support.scripted_steps import ScriptedSteps
@@ -35,7 +36,7 @@ from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
 from workflows.names import INTENT, MODEL, SNAPSHOT, TENANT, VARIANT, VERDICT
 
-__all__ = ["CACHED", "QUESTION", "ROOT", "Living", "Shape", "file_server", "planned_steps", "serving"]
+__all__ = ["CACHED", "QUESTION", "ROOT", "Living", "Shape", "file_server", "planned_steps", "serving", "turn_shape"]
 
 ROOT = Path(__file__).resolve().parent.parent
 # As `parley up` starts it: the file database's own defaults wait for the disk at every commit.
@@ -87,8 +88,8 @@ async def serving(client: Client) -> AsyncGenerator[dict[str, Shape]]:
         shapes = [
             await _least(client, stack, "floor", FloorWorkflow),
             await _least(client, stack, "bare", BareStepsWorkflow),
-            await _turn(ours, stack, "turn", pools=1),
-            await _turn(ours, stack, "pools", pools=2),
+            await turn_shape(ours, stack, "turn"),
+            await turn_shape(ours, stack, "pools", pools=2),
         ]
         yield {shape.name: shape for shape in shapes}
 
@@ -113,10 +114,20 @@ async def _least(
     return Shape(name, speak, close)
 
 
-async def _turn(client: Client, stack: AsyncExitStack, name: str, *, pools: int) -> Shape:
-    """With two pools generation is served by a worker of its own, as in the embedded profile."""
+async def turn_shape(
+    client: Client,
+    stack: AsyncExitStack,
+    name: str,
+    *,
+    pools: int = 1,
+    keys: DataKeys | None = None,
+    reasoning: str = "",
+) -> Shape:
+    """With two pools generation is served by a worker of its own, as in the embedded profile. ``keys``: those of the
+    client's protection; ``reasoning``: what the model thinks in every turn."""
     queue = f"benchmark-{name}"
     steps = planned_steps(queue, gpu=queue if pools == 1 else f"{queue}-gpu")
+    steps.reasoning = reasoning
     generate = [steps.generate_answer]
     beside = [each for each in steps.activities() if each.__name__ != "generate_answer"]
     workers = [
@@ -134,7 +145,7 @@ async def _turn(client: Client, stack: AsyncExitStack, name: str, *, pools: int)
         workers.append(Worker(client, task_queue=f"{queue}-gpu", activities=generate, interceptors=[Living()]))
     for worker in workers:
         await stack.enter_async_context(worker)
-    conversations = Conversations(client, task_queue=queue, web_ui="http://127.0.0.1:8233")
+    conversations = Conversations(client, task_queue=queue, web_ui="http://127.0.0.1:8233", keys=keys)
 
     async def speak(conversation: str, number: int) -> object:
         return await conversations.say(conversation, Say(message_id=f"m{number}", text=QUESTION), fresh=number == 1)

@@ -30,6 +30,7 @@ from gateway.serve import make_server, server_options
 from gateway.turn_streams import open_streams
 from records.token_log import DEFAULT_MAX_STREAM_BYTES
 from records.token_log_file import TokenLogFile
+from records.token_log_rules import pack_ids, piece_events, to_json
 from settings.layout import Layout
 from settings.load import load
 from settings.ports import free_port
@@ -134,9 +135,9 @@ class Writer:
             stream = key_of(conversation, tenant).stream
             accepted = {"conversation": conversation, "turn": 1, "message_id": "m-1"}
             pointer = {"turn": 1, "tenant": tenant, "text_digest": text_digest(QUESTION)}
-            self._file.publish(message_stream(conversation, "m-1"), "accepted", pointer, None)
-            self._file.publish(stream, "accepted", accepted, None)
-            self._file.publish(stream, "step", {"step": "generate_answer", "attempt": 1}, None)
+            self._file.publish(message_stream(conversation, "m-1"), "accepted", to_json(pointer), None)
+            self._file.publish(stream, "accepted", to_json(accepted), None)
+            self._file.publish(stream, "step", to_json({"step": "generate_answer", "attempt": 1}), None)
             self._file.open_attempt(stream, 1, 0, 1)
         return {"begun": len(places)}
 
@@ -156,7 +157,9 @@ class Writer:
                 time.sleep(ahead)
             late = max(late, -ahead)
             stream = key_of(*places[number]).stream
-            self._file.append_tokens(stream, 1, 0, 1, index, [index], [("token", texts[number][index])], True)
+            text = texts[number][index]
+            shown = list(piece_events([("token", text)]))
+            self._file.append_tokens(stream, 1, 0, 1, index, 1, (pack_ids([index]), text.encode()), shown)
             following = (at + 1 / per_second, number, index + 1)
             if index + 1 < len(texts[number]):
                 heapq.heapreplace(due, following)
@@ -169,8 +172,8 @@ class Writer:
         del final["trace_url"]
         for place in places:
             stream = key_of(*place).stream
-            self._file.publish(stream, "step", {"step": "review_answer", "attempt": 1}, None)
-            self._file.publish(stream, "final", final, None)
+            self._file.publish(stream, "step", to_json({"step": "review_answer", "attempt": 1}), None)
+            self._file.publish(stream, "final", to_json(final), None)
         return {"ended": len(places)}
 
 

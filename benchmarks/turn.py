@@ -26,7 +26,7 @@ from benchmarks.figures import percentile, spread
 from benchmarks.shapes import Shape, file_server, serving
 from settings.ports import free_port
 
-__all__ = ["run", "table"]
+__all__ = ["Load", "Measured", "measure", "run", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +78,19 @@ async def run(*, quick: bool = False) -> dict[str, Any]:
 
 async def _rows(client: Client, shapes: Mapping[str, Shape], loads: Sequence[Load], runs: int) -> list[dict[str, Any]]:
     for shape in shapes.values():
-        await _measure(client, shape, Load(2, 2))  # warm: caches, connections, imports
+        await measure(client, shape, Load(2, 2))  # warm: caches, connections, imports
     rows: list[dict[str, Any]] = []
     for load in loads:
         measured: dict[str, list[Measured]] = {name: [] for name in shapes}
         for _ in range(runs):
             for name, shape in shapes.items():
-                measured[name].append(await _measure(client, shape, load))
+                measured[name].append(await measure(client, shape, load))
         rows += [_row(name, load, each, measured["floor"]) for name, each in measured.items()]
     return rows
 
 
-async def _measure(client: Client, shape: Shape, load: Load) -> Measured:
+async def measure(client: Client, shape: Shape, load: Load) -> Measured:
+    """One run of one shape: a first turn of each conversation, and then the load."""
     names = [f"benchmark-{uuid.uuid4().hex}" for _ in range(load.conversations)]
     times: list[float] = []
 

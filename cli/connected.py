@@ -8,9 +8,10 @@ from dialogue.faults import UnknownTenant
 
 if TYPE_CHECKING:
     from gateway.conversations import Conversations
+    from records.protection import Protection
     from settings.schema import Settings
 
-__all__ = ["caller_token", "conversations", "known_tenant"]
+__all__ = ["caller_token", "conversations", "known_tenant", "protection_of"]
 
 
 async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conversations:
@@ -18,8 +19,23 @@ async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conve
     from gateway.conversations import Conversations
     from records.connection import connect
 
-    client = await connect(settings.temporal, wait_seconds=wait_seconds)
-    return Conversations(client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui)
+    protection = protection_of(settings)
+    client = await connect(settings.temporal, wait_seconds=wait_seconds, protection=protection)
+    return Conversations(
+        client,
+        task_queue=settings.queue_serving("workflows"),
+        web_ui=settings.temporal.web_ui,
+        keys=protection.keys if protection else None,
+    )
+
+
+def protection_of(settings: Settings) -> Protection | None:
+    """None where nothing is encrypted; then nothing is imported for it either. Raises SettingsFault."""
+    if settings.encryption.provider == "none":
+        return None
+    from records.protection import open_protection
+
+    return open_protection(settings)
 
 
 def known_tenant(settings: Settings, tenant: str) -> str:

@@ -328,6 +328,28 @@ async def token_log(site: Site) -> list[Line]:
     return [Line("token log", ok=True, found=f"{where} answers")]
 
 
+async def encryption(site: Site) -> list[Line]:
+    """Whether the holder of the tenants' keys wraps and unwraps; a key file is not made by asking."""
+    from records.seal import new_key
+    from records.tenant_keys import open_key_provider
+
+    given = site.settings.encryption
+    if given.provider == "none":
+        return [Line("encryption", ok=True, found="off: histories and records are stored in clear")]
+    if given.provider == "local" and given.key_file is None and not site.layout.site_keys.exists():
+        return [Line("encryption", ok=False, found=f"there is no {site.layout.site_keys}", do=START)]
+    try:
+        provider = await in_thread(open_key_provider, site.settings)
+        assert provider is not None  # noqa: S101 it is not `none`
+        key = new_key()
+        wrapped = await provider.wrap("default", key)
+        same = await provider.unwrap("default", wrapped) == key
+    except ParleyFault as fault:
+        return [line_of("encryption", fault)]
+    what = "wraps and unwraps" if same else "gives back another key than it was given"
+    return [Line("encryption", ok=same, found=f"{given.provider} {what} (key {wrapped.by})")]
+
+
 async def space(site: Site) -> list[Line]:
     """Free disk below ``data`` and free memory."""
     import shutil
@@ -360,5 +382,6 @@ CHECKS: tuple[Check, ...] = (
     Check("knowledge", knowledge, seconds=60),
     Check("records", records),
     Check("token log", token_log),
+    Check("encryption", encryption),
     Check("space", space),
 )

@@ -52,7 +52,13 @@
     │   ├── RecordsConflict       409  another content under the same conversation and turn
     │   ├── ContentMissing        404  no content is stored under this digest
     │   ├── TokenLogFenced        409  a newer attempt owns this turn's token log
-    │   └── TokenLogUnavailable   503  the log cannot be written: costs the stream only
+    │   ├── TokenLogUnavailable   503  the log cannot be written: costs the stream only
+    │   └── ProtectionFault       what is encrypted and signed
+    │       ├── KeyMissing        410  the key of this text was destroyed, or was never here
+    │       ├── KeysUnavailable   503  the key service cannot be asked: another attempt
+    │       ├── SealBroken        500  a ciphertext was changed, cut or moved
+    │       ├── PlainRefused      422  a payload in clear where the site takes none
+    │       └── ReceiptInvalid    422  a receipt that this key did not sign
     ├── HistoryFault              422  a recorded history cannot be used
     │   ├── HistoryUnreadable     422  no JSON, cut off, or no history in it
     │   ├── HistoryBroken         422  events are missing, stand in another order or were edited
@@ -95,6 +101,8 @@ __all__ = [
     "IntentsFault",
     "InvalidRequest",
     "IssuerUnavailable",
+    "KeyMissing",
+    "KeysUnavailable",
     "KnowledgeCorrupt",
     "KnowledgeFault",
     "KnowledgeMissing",
@@ -112,15 +120,19 @@ __all__ = [
     "NothingToCancel",
     "OutOfMemory",
     "ParleyFault",
+    "PlainRefused",
     "PolicyFault",
     "PromotionRefused",
     "PromptTooLong",
+    "ProtectionFault",
+    "ReceiptInvalid",
     "RecordsConflict",
     "RecordsFault",
     "RecordsUnavailable",
     "RegistryConflict",
     "RegistryFault",
     "RegistryUnavailable",
+    "SealBroken",
     "SettingsFault",
     "TokenLogFenced",
     "TokenLogUnavailable",
@@ -380,6 +392,30 @@ class HistoryLocked(HistoryFault):
 
 class NoSuchHistory(HistoryFault):
     type, title, status = "no-such-history", "No such history", 404
+
+
+class ProtectionFault(RecordsFault):
+    type, title, status = "protection", "What is protected cannot be used", 500
+
+
+class KeyMissing(ProtectionFault):
+    type, title, status = "key-missing", "The key of this text is not here", 410
+
+
+class KeysUnavailable(ProtectionFault):
+    type, title, status, retryable = "keys-unavailable", "The keys cannot be asked for", 503, True
+
+
+class SealBroken(ProtectionFault):
+    type, title, status = "seal-broken", "A ciphertext is not as it was written", 500
+
+
+class PlainRefused(ProtectionFault):
+    type, title, status = "plain-refused", "A payload is not encrypted", 422
+
+
+class ReceiptInvalid(ProtectionFault):
+    type, title, status = "receipt-invalid", "The receipt does not hold", 422
 
 
 class WebhookFailed(ParleyFault):

@@ -9,6 +9,7 @@ from pydantic import Field
 from dialogue.base import Value
 from dialogue.messages import ChatMessage, TurnKey
 from dialogue.plan import Poor, TurnPlan
+from dialogue.receipt import Receipt
 
 __all__ = [
     "Action",
@@ -369,6 +370,7 @@ class ReturnedAnswer(StepResult):
     audit_id: int
     audit_hash: str
     returned_at: float
+    receipt: Receipt | None = None
 
 
 # beside the six ------------------------------------------------------------------------------------

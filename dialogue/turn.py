@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dialogue.base import Value
 from dialogue.plan import StepName
+from dialogue.receipt import Receipt
 from dialogue.steps import Citation, Finding, Usage, Verdict
 
 __all__ = [
@@ -73,6 +74,7 @@ class Reply(Value):
     run_id: str
     received_at: float
     answered_at: float | None = None
+    receipt: Receipt | None = Field(default=None, description="of a reply that is done; histories before it have none")
 
 
 class DeliverWebhook(Value):

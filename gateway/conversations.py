@@ -10,8 +10,9 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from temporalio.api.errordetails.v1 import QueryFailedFailure
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -30,6 +31,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from ulid import ULID
@@ -55,6 +57,9 @@ from dialogue.messages import (
 )
 from dialogue.turn import Reply, Transcript
 from workflows import names
+
+if TYPE_CHECKING:
+    from records.data_keys import DataKeys
 
 __all__ = [
     "DIALOGUE_PREFIX",
@@ -132,17 +137,33 @@ def _fault_of(error: WorkflowUpdateFailedError | WorkflowFailureError) -> Parley
     return ParleyFault(str(error.cause or error))
 
 
-def _fault_of_query(error: WorkflowQueryFailedError, conversation: str) -> ParleyFault:
+async def _fault_of_query(client: Client, error: WorkflowQueryFailedError, conversation: str) -> ParleyFault:
     """A failed query has no type, only its message: so the words themselves are compared."""
-    unknown = unknown_conversation(conversation)
-    another_workflow = error.message.startswith("Query handler for")
-    return unknown if another_workflow or error.message == unknown.message else ParleyFault(error.message)
+    unknown, message = unknown_conversation(conversation), await _query_failure(client, error, conversation)
+    another_workflow = message.startswith("Query handler for")
+    return unknown if another_workflow or message == unknown.message else ParleyFault(message)
+
+
+async def _query_failure(client: Client, error: WorkflowQueryFailedError, conversation: str) -> str:
+    """Why a query failed. Where failures are encrypted the message says only that; the SDK leaves the rest in the
+    details of the call."""
+    call = error.__context__
+    if isinstance(call, RPCError) and client.data_converter.payload_codec is not None:
+        for detail in call.grpc_status.details:
+            found = QueryFailedFailure()
+            if detail.Unpack(found) and found.HasField("failure"):
+                context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=conversation)
+                why = await client.data_converter.with_context(context).decode_failure(found.failure)
+                return getattr(why, "message", str(why))
+    return error.message
 
 
 class Conversations:
-    """``client`` is connected with the plugin; ``task_queue`` is that of the pool which serves workflows."""
+    """``client`` is connected with the plugin; ``task_queue`` is that of the pool which serves workflows. ``keys``: of
+    the protection that the client has."""
 
-    def __init__(self, client: Client, *, task_queue: str, web_ui: str) -> None:
+    def __init__(self, client: Client, *, task_queue: str, web_ui: str, keys: DataKeys | None = None) -> None:
+        self._keys = keys
         self.client = client
         self.task_queue = task_queue
         self._web_ui = web_ui.rstrip("/")
@@ -206,6 +227,7 @@ class Conversations:
                 static_summary=f"tenant {message.tenant} · opened by {opened_by}",
             )
 
+        await self._bind(conversation, message.tenant, message.user)
         loop = asyncio.get_running_loop()
         ends = None if wait_seconds is None else loop.time() + wait_seconds
         try:
@@ -222,6 +244,11 @@ class Conversations:
         if reply is not None:
             return await self._checked(reply, message)
         return Pending(conversation, message.message_id, conversation, handle.workflow_run_id)
+
+    async def _bind(self, workflow_id: str, tenant: str, user: str) -> None:
+        """Before anything of this user is sent there, so that it is sealed with what is theirs."""
+        if self._keys is not None:
+            await self._keys.bind(workflow_id, tenant, user)
 
     async def _checked(self, reply: Reply, message: Say) -> Reply:
         """Temporal answers a known update id with its first result, whatever is said now: so the text is held
@@ -300,6 +327,7 @@ class Conversations:
         if size > MAX_PAYLOAD_BYTES:
             raise MessageTooLong(f"messages: have {size} bytes together. Send at most {MAX_PAYLOAD_BYTES}.")
         workflow_id = dialogue or new_dialogue_id()
+        await self._bind(workflow_id, question.tenant, question.user)
         try:
             return await self.client.start_workflow(
                 names.DIALOGUE_WORKFLOW,
@@ -424,7 +452,7 @@ class Conversations:
         try:
             return await handle.query(name, argument, result_type=kind)
         except WorkflowQueryFailedError as error:
-            raise _fault_of_query(error, conversation) from error
+            raise await _fault_of_query(self.client, error, conversation) from error
         except RPCError as error:
             raise _lost(error, conversation) from error
 

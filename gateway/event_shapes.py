@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from dialogue.base import Value
 from dialogue.plan import StepName
+from dialogue.receipt import Receipt
 from dialogue.steps import Citation, Verdict
 from dialogue.turn import TurnState
 from gateway.wire import ChatUsage
@@ -84,6 +85,7 @@ class FinalAnswer(Value):
     run_id: str | None
     usage: ChatUsage
     trace_url: str
+    receipt: Receipt | None = Field(default=None, description="proves later what was answered")
 
 
 class StreamProblem(Value):

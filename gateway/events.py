@@ -49,6 +49,7 @@ def final_event(id_: int, reply: Reply, trace_url: str) -> TurnEvent:
         "snapshot",
         "workflow_id",
         "run_id",
+        "receipt",
     }
     data = reply.model_dump(mode="json", include=told_of_it)
     return TurnEvent(id_, "final", {**data, "usage": usage_of(reply.usage).model_dump(), "trace_url": trace_url})

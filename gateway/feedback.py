@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
@@ -49,10 +50,12 @@ async def _audit(settings: Settings) -> AsyncIterator[AuditLog]:
     """Opened for this one call: it is rarely needed, and a connection that idles for days is none that works."""
     from records.audit import AuditLog
     from records.database import connect_database
+    from records.protection import open_protection
 
     database = connect_database(Layout.of(settings).database_url(settings.records.database))
     try:
-        yield AuditLog(database)
+        protection = await asyncio.to_thread(open_protection, settings, database)
+        yield AuditLog(database, protection.keys if protection else None)
     finally:
         await database.dispose()
 

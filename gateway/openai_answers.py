@@ -37,6 +37,7 @@ _PARLEY = (
     "workflow_id",
     "run_id",
     "trace_url",
+    "receipt",
 )
 
 

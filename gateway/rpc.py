@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Iterator
+import json
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -188,7 +189,7 @@ class _Dialogues:
             if isinstance(answered, Pending):
                 return _filled(wire.SayResponse(), {"pending": {**dataclasses.asdict(answered), "trace_url": url}})
             steps = answered.model_dump(mode="json", include={"steps"})
-            return _filled(wire.SayResponse(), {"reply": {**final_event(0, answered, url).data, **steps}})
+            return _filled(wire.SayResponse(), {"reply": {**_answer(final_event(0, answered, url).data), **steps}})
 
     async def say_streamed(self, sent: wire.SayRequest, context: Context) -> AsyncGenerator[wire.Event, None]:
         with _faults_told(context):
@@ -303,7 +304,15 @@ def _note(**what: Any) -> None:
 
 
 def _event(event: TurnEvent) -> wire.Event:
-    return _filled(wire.Event(), {"id": event.id, event.kind: event.data})
+    data = _answer(event.data) if event.kind == "final" else event.data
+    return _filled(wire.Event(), {"id": event.id, event.kind: data})
+
+
+def _answer(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A final event's data with its receipt as the text that was signed over: a message of its own would be written
+    otherwise in JSON."""
+    receipt = data.get("receipt")
+    return {**data, "receipt": None if receipt is None else json.dumps(receipt)}
 
 
 def _filled(message: Sent, value: dict[str, Any]) -> Sent:

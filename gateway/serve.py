@@ -38,6 +38,7 @@ from gateway.tls import tls_options
 from gateway.turn_streams import open_streams
 from records.caller_tokens import CallerTokens
 from records.connection import connect
+from records.protection import open_protection
 from settings.ports import check_free, free_port
 from settings.schema import GatewaySettings, Settings
 
@@ -67,19 +68,22 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
     check_free(host, settings.gateway.port, "gateway.port")
     metrics_port = free_port()
     telemetry = TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}"))
+    protection = await asyncio.to_thread(open_protection, settings)
+    keys = protection.keys if protection else None
     client = await connect(
         settings.temporal,
+        protection=protection,
         runtime=Runtime(telemetry=telemetry),
         identity=f"gateway-{os.getpid()}@{socket.gethostname()}",
         wait_seconds=wait_seconds,
     )
     conversations = Conversations(
-        client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui
+        client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui, keys=keys
     )
     stopping = asyncio.Event()
     port = settings.gateway.port or free_port(host)
     async with (
-        open_streams(settings, conversations.trace_url) as streams,
+        open_streams(settings, conversations.trace_url, keys) as streams,
         Access.open(settings) as access,
         aclosing(Limits.open(settings)) as limits,
     ):

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,6 +26,9 @@ from records.open_token_log import open_token_log
 from records.token_log import StreamEvent, TokenLog
 from settings.layout import Layout
 from settings.schema import Settings, TenantSettings
+
+if TYPE_CHECKING:
+    from records.data_keys import DataKeys
 
 __all__ = ["Place", "TurnStreams", "open_streams"]
 
@@ -136,12 +140,14 @@ class TurnStreams:
 
 
 @contextlib.asynccontextmanager
-async def open_streams(settings: Settings, trace_url: Callable[[str, str | None], str]) -> AsyncIterator[TurnStreams]:
+async def open_streams(
+    settings: Settings, trace_url: Callable[[str, str | None], str], keys: DataKeys | None = None
+) -> AsyncIterator[TurnStreams]:
     """Those of a site, as ``temporal.yaml`` has it. Raises PolicyFault and TokenLogUnavailable."""
     gated = {tenant.policy for tenant in settings.tenants.values() if tenant.stream == "gated"}
     root = settings.resolve(Path())
     policies = {name: await asyncio.to_thread(Policy.build, settings.policies[name], root) for name in gated}
-    token_log = open_token_log(settings.records, Layout.of(settings))
+    token_log = open_token_log(settings.records, Layout.of(settings), keys)
     try:
         yield TurnStreams(token_log, policies, trace_url)
     finally:

@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 
 from dialogue.base import CallerInput, Value
 from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TurnNumber, Webhook
+from dialogue.receipt import Receipt
 from dialogue.steps import Citation, Finding, Verdict
 from dialogue.turn import StepRecord, TurnState
 
@@ -121,6 +122,7 @@ class ChatReply(Value):
     snapshot: str | None
     usage: ChatUsage
     steps: tuple[StepRecord, ...]
+    receipt: Receipt | None = Field(description="proves later what was answered; none while a person has to decide")
 
 
 class ChatPending(Value):

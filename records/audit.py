@@ -12,10 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialogue.faults import RecordsConflict, RecordsUnavailable
 from records.audit_chain import GENESIS, ChainCheck, Head, row_hash
+from records.audit_checkpoints import EVERY, CheckpointCheck, keep_checkpoint
 from records.audit_rows import AuditReceipt, AuditRow, ConversationSummary, KeptFeedback, KeptRow, Problem
+from records.audit_seal import SEALED, TextSeal
+from records.audit_words import AuditWords
+from records.data_keys import DataKeys
 from records.database import reading, writing
+from records.signing import Signer
 from records.statements import insert
-from records.tables import audit_heads, feedback, interaction_logs
+from records.tables import audit_checkpoints, audit_heads, feedback, interaction_logs
 
 __all__ = ["AuditLog", "AuditReceipt", "AuditRow", "ConversationSummary", "KeptFeedback", "KeptRow", "Problem"]
 
@@ -26,10 +31,24 @@ _OF_THE_ATTEMPT = frozenset({"latency_ms", "run_id"})
 
 
 class AuditLog:
-    """Every method may raise RecordsUnavailable."""
+    """Every method may raise RecordsUnavailable, and KeysUnavailable where texts are sealed.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    ``keys`` seal the texts; ``words`` makes rows findable by what they say; ``signer`` signs checkpoints. Without them
+    that is not done; what is sealed reads as forgotten.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        keys: DataKeys | None = None,
+        *,
+        words: AuditWords | None = None,
+        signer: Signer | None = None,
+    ) -> None:
         self._engine = engine
+        self._seal = TextSeal(keys)
+        self._words = words
+        self._signer = signer
 
     async def append(self, row: AuditRow) -> AuditReceipt:
         """Writes the row once, however often attempted, by however many processes at once.
@@ -38,11 +57,19 @@ class AuditLog:
         say which attempt wrote the row; they are kept of the first and not compared.
         """
         columns = row.to_columns()
+        sealed = await self._seal.row(columns)
+        marks = await self._marks(row)
         try:
             async with writing(self._engine) as connection:
                 head = await _locked_head(connection, row.tenant)
                 kept = await _kept(connection, row)
-                return _same(columns, kept) if kept else await _append(connection, columns, head)
+                if kept is None:
+                    receipt, position = await _append(connection, sealed, head)
+                    if self._words is not None:
+                        await self._words.index(connection, row.tenant, receipt.id, marks)
+                    if self._signer is not None and position % EVERY == 0:
+                        await keep_checkpoint(connection, self._signer, row.tenant, position, receipt.hash)
+                    return receipt
         except IntegrityError as error:
             # Another tenant's append of this conversation and turn, under another head, was first.
             async with reading(self._engine) as connection:
@@ -52,20 +79,45 @@ class AuditLog:
                     f"audit_heads: the chain of tenant {row.tenant} cannot go on from its head: {error.orig}. "
                     "Look with `AuditLog.verify`, and restore the tables."
                 ) from error
-            return _same(columns, kept)
+        return _same(columns, *await self._seal.opened_row(kept))
+
+    async def _marks(self, row: AuditRow) -> list[bytes]:
+        return [] if self._words is None else await self._words.marks(row.tenant, [row.input_text, row.output_text])
 
     async def verify(self, tenant: str | None = None) -> list[Problem]:
         """Reads the chain of one tenant, or of all, and names every row that is not as it was written."""
         rows = select(interaction_logs).order_by(logs.tenant, logs.position).execution_options(yield_per=500)
-        heads = select(audit_heads)
+        heads, signed = select(audit_heads), select(audit_checkpoints)
         if tenant is not None:
             rows, heads = rows.where(logs.tenant == tenant), heads.where(audit_heads.c.tenant == tenant)
+            signed = signed.where(audit_checkpoints.c.tenant == tenant)
+        checks: dict[str, tuple[ChainCheck, CheckpointCheck]] = {}
+
+        def check_of(name: str, end: Head | None = None) -> tuple[ChainCheck, CheckpointCheck]:
+            return checks.setdefault(name, (ChainCheck(name, end), CheckpointCheck(name, self._signer)))
+
         async with reading(self._engine) as connection:
-            ends = {head.tenant: Head(head.position, head.hash) for head in await connection.execute(heads)}
-            checks = {name: ChainCheck(name, end) for name, end in ends.items()}
+            for head in await connection.execute(heads):
+                check_of(head.tenant, Head(head.position, head.hash))
+            for kept in (await connection.execute(signed)).mappings():
+                check_of(kept["tenant"])[1].checkpoints[kept["position"]] = kept
             async for row in (await connection.stream(rows)).mappings():
-                checks.setdefault(row["tenant"], ChainCheck(row["tenant"], None)).take(row)
-        return [problem for name in sorted(checks) for problem in checks[name].finish()]
+                for check in check_of(row["tenant"]):
+                    check.take(row)
+        return [problem for name in sorted(checks) for check in checks[name] for problem in check.finish()]
+
+    async def rows(self, tenant: str, *, user: str | None = None, after: int = 0, limit: int = 500) -> list[KeptRow]:
+        """A tenant's rows above the position ``after``, in the order of the chain."""
+        query = select(interaction_logs).where(logs.tenant == tenant, logs.position > after)
+        if user is not None:
+            query = query.where(logs.user_id == user)
+        return await self._rows(query.order_by(logs.position).limit(limit))
+
+    async def tenants(self) -> list[str]:
+        """Those that have a chain."""
+        async with reading(self._engine) as connection:
+            found = await connection.execute(select(audit_heads.c.tenant).order_by(audit_heads.c.tenant))
+            return list(found.scalars())
 
     async def turns(
         self, conversation: str, tenant: str, *, limit: int = 50, before: int | None = None
@@ -122,12 +174,13 @@ class AuditLog:
     ) -> None:
         """One opinion per conversation, turn and user: the last one wins. Another tenant's is left as it is."""
         given = KeptFeedback(conversation, turn, tenant, user, score, comment, datetime.now(UTC).timestamp())
+        sealed = await self._seal.feedback(given.to_columns())
         async with writing(self._engine) as connection:
-            statement = insert(connection, feedback).values(given.to_columns())
+            statement = insert(connection, feedback).values(sealed)
             new = statement.excluded
             statement = statement.on_conflict_do_update(
                 index_elements=[feedback.c.conversation, feedback.c.turn, feedback.c.user_id],
-                set_={"score": new.score, "comment": new.comment, "timestamp": new.timestamp},
+                set_={name: new[name] for name in ("score", "comment", "timestamp", "data_key")},
                 where=feedback.c.tenant == new.tenant,
             )
             await connection.execute(statement)
@@ -136,12 +189,14 @@ class AuditLog:
         """All that was said of a conversation's answers, by turn and user."""
         query = select(feedback).where(feedback.c.conversation == conversation, feedback.c.tenant == tenant)
         async with reading(self._engine) as connection:
-            found = (await connection.execute(query.order_by(feedback.c.turn, feedback.c.user_id))).mappings()
-            return [KeptFeedback.of_columns(row) for row in found]
+            found = (await connection.execute(query.order_by(feedback.c.turn, feedback.c.user_id))).mappings().all()
+        return [KeptFeedback.of_columns(await self._seal.opened_feedback(row)) for row in found]
 
     async def _rows(self, query: Select[Any]) -> list[KeptRow]:
         async with reading(self._engine) as connection:
-            return [KeptRow.of_columns(row) for row in (await connection.execute(query)).mappings()]
+            found = (await connection.execute(query)).mappings().all()
+        opened = [await self._seal.opened_row(row) for row in found]
+        return [KeptRow.of_columns(row, forgotten=gone) for row, gone in opened]
 
 
 async def _locked_head(connection: AsyncConnection, tenant: str) -> Head:
@@ -158,7 +213,7 @@ async def _kept(connection: AsyncConnection, row: AuditRow) -> Mapping[Any, Any]
     return (await connection.execute(query)).mappings().one_or_none()
 
 
-async def _append(connection: AsyncConnection, columns: dict[str, Any], head: Head) -> AuditReceipt:
+async def _append(connection: AsyncConnection, columns: dict[str, Any], head: Head) -> tuple[AuditReceipt, int]:
     id_, position = await _next_id(connection), head.position + 1
     columns = {**columns, "id": id_, "position": position, "previous_hash": head.hash}
     hash_ = row_hash(columns)
@@ -168,7 +223,7 @@ async def _append(connection: AsyncConnection, columns: dict[str, Any], head: He
         .where(audit_heads.c.tenant == columns["tenant"])
         .values(last_id=id_, position=position, hash=hash_)
     )
-    return AuditReceipt(id_, hash_, created=True)
+    return AuditReceipt(id_, hash_, created=True), position
 
 
 async def _next_id(connection: AsyncConnection) -> int:
@@ -182,9 +237,10 @@ async def _next_id(connection: AsyncConnection) -> int:
     return drawn.scalar_one()
 
 
-def _same(columns: Mapping[str, Any], kept: Mapping[Any, Any]) -> AuditReceipt:
+def _same(columns: Mapping[str, Any], kept: Mapping[Any, Any], forgotten: bool) -> AuditReceipt:
     """The first receipt. Raises RecordsConflict, naming the columns that differ (never their values)."""
-    differing = [name for name, value in columns.items() if name not in _OF_THE_ATTEMPT and kept[name] != value]
+    unknown = {*_OF_THE_ATTEMPT, *(SEALED if forgotten else ())}
+    differing = [name for name, value in columns.items() if name not in unknown and kept[name] != value]
     if differing:
         raise RecordsConflict(
             f"turn {columns['turn']} of conversation {columns['conversation']} was recorded with another "

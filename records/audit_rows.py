@@ -52,16 +52,20 @@ class AuditRow(Value):
 
 
 class KeptRow(AuditRow):
-    """A row as it stands in the audit. ``position`` counts 1, 2, 3 … within the tenant's chain."""
+    """A row as it stands in the audit. ``position`` counts 1, 2, 3 … within the tenant's chain. Of a user who was
+    ``forgotten`` the texts are empty; ``data_key`` is the key that they were sealed with."""
 
     id: int
     position: int
     previous_hash: str
     hash: str
+    data_key: str | None = None
+    forgotten: bool = False
 
     @classmethod
-    def of_columns(cls, columns: Mapping[Any, Any]) -> Self:
-        return cls.model_validate({**columns, "timestamp": columns["timestamp"].timestamp()})
+    def of_columns(cls, columns: Mapping[Any, Any], *, forgotten: bool = False) -> Self:
+        more = {"timestamp": columns["timestamp"].timestamp(), "forgotten": forgotten}
+        return cls.model_validate({**columns, **more})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ class KeptFeedback:
 
     @classmethod
     def of_columns(cls, columns: Mapping[Any, Any]) -> Self:
-        rest = {name: value for name, value in columns.items() if name not in ("user_id", "timestamp")}
+        rest = {name: value for name, value in columns.items() if name not in ("user_id", "timestamp", "data_key")}
         return cls(**rest, user=columns["user_id"], timestamp=columns["timestamp"].timestamp())
 
 

@@ -6,14 +6,13 @@ for one tenant and one user. It travels with the message and is looked at once, 
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from dialogue.faults import CallerRefused, InvalidRequest, SettingsFault
+from records.private_file import write_private_once
 from settings.layout import Layout
 from settings.schema import Settings
 
@@ -49,8 +48,8 @@ class CallerTokens:
             return cls()
         given = settings.access.signing_key
         path = settings.resolve(given) if given else Layout.of(settings).caller_key
-        if given is None and not path.exists():
-            _make(path)
+        if given is None:
+            write_private_once(path, secrets.token_urlsafe(48) + "\n")
         return cls(_read(path), demanded=demanded)
 
     def sign(self, tenant: str, user: str, *, seconds: int = SECONDS) -> str | None:
@@ -101,21 +100,6 @@ class CallerTokens:
 
 def _refused(what: str) -> CallerRefused:
     return CallerRefused(f"caller: the token {what}.", field="caller")
-
-
-def _make(path: Path) -> None:
-    """Of several processes that do so at once, all read the same one afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, written = tempfile.mkstemp(dir=path.parent)  # readable by its owner alone
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
-        try:
-            os.link(written, path)
-        except FileExistsError:
-            return
-    finally:
-        Path(written).unlink()
 
 
 def _read(path: Path) -> tuple[bytes, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -15,6 +16,9 @@ from temporalio.worker import Interceptor
 from dialogue.faults import SettingsFault
 from records.plugin import parley_plugin
 from settings.schema import TemporalSettings
+
+if TYPE_CHECKING:
+    from records.protection import Protection
 
 __all__ = ["connect"]
 
@@ -58,11 +62,13 @@ async def connect(
     runtime: Runtime | None = None,
     identity: str | None = None,
     wait_seconds: float = 0,
+    protection: Protection | None = None,
 ) -> Client:
-    """A client. Waits up to ``wait_seconds`` for a server that is still starting, and until that knows the namespace.
+    """A client; one that reads and writes what is encrypted needs ``protection``.
 
-    Raises ``ConnectionError`` with one clear line when nothing answers, or nothing that has the namespace, and
-    SettingsFault for a key or certificate that cannot be read.
+    Waits up to ``wait_seconds`` for a server that is still starting, and until that knows the namespace. Raises
+    ``ConnectionError`` with one clear line when nothing answers, or nothing that has the namespace, and SettingsFault
+    for a key or certificate that cannot be read.
     """
     tls = settings.tls
     config: TLSConfig | bool = False
@@ -83,7 +89,7 @@ async def connect(
                 namespace=settings.namespace,
                 tls=config,
                 api_key=key,
-                plugins=[parley_plugin(interceptors=interceptors)],
+                plugins=[parley_plugin(interceptors=interceptors, protection=protection)],
                 runtime=runtime,
                 identity=identity,
             )

@@ -13,8 +13,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import ContentMissing
+from dialogue.faults import ContentMissing, KeyMissing
+from records.data_keys import DataKeys
 from records.database import reading, writing
+from records.seal import place, seal, unseal
 from records.statements import insert
 from records.tables import contents
 
@@ -22,28 +24,46 @@ __all__ = ["ContentStore"]
 
 
 class ContentStore:
-    """Every method may raise RecordsUnavailable."""
+    """Every method may raise RecordsUnavailable, and KeysUnavailable where contents are sealed (with ``keys``)."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, keys: DataKeys | None = None) -> None:
         self._engine = engine
+        self._keys = keys
 
-    async def put(self, kind: str, body: bytes | Mapping[str, Any]) -> str:
+    async def put(self, kind: str, body: bytes | Mapping[str, Any], *, workflow: str | None = None) -> str:
         """Keeps the bytes, or the mapping as canonical JSON, under the SHA-256 of them, which is returned.
 
-        Putting the same again changes nothing, its first ``kind`` included.
+        Putting the same again changes nothing, its first ``kind`` included. What is of a ``workflow`` is sealed under
+        its data key, where there are keys, and goes with that; what is the site's own is not.
         """
         digest, packed = await asyncio.to_thread(_pack, body)
-        row = {"digest": digest, "kind": kind, "body": packed, "timestamp": datetime.now(UTC)}
+        row = {"digest": digest, "kind": kind, "body": packed, "timestamp": datetime.now(UTC), "data_key": None}
+        if self._keys is not None and workflow is not None:
+            key = await self._keys.of_workflow(workflow)
+            row |= {"body": seal(key, packed, place("content", digest)), "data_key": key.id}
         async with writing(self._engine) as connection:
-            await connection.execute(insert(connection, contents).values(row).on_conflict_do_nothing())
+            statement = insert(connection, contents).values(row)
+            again = {name: statement.excluded[name] for name in ("body", "data_key")}
+            # Sealed, the last one counts: the key of the first may be gone.
+            statement = statement.on_conflict_do_update(
+                index_elements=[contents.c.digest], set_=again, where=contents.c.data_key.is_not(None)
+            )
+            await connection.execute(statement)
         return digest
 
     async def get(self, digest: str) -> bytes:
-        """Raises ContentMissing when nothing, or something damaged, is stored under the digest."""
+        """Raises ContentMissing when nothing, or something damaged, is stored under the digest, and KeyMissing where
+        it was of a user who was forgotten."""
+        query = select(contents.c.body, contents.c.data_key).where(contents.c.digest == digest)
         async with reading(self._engine) as connection:
-            packed = await connection.scalar(select(contents.c.body).where(contents.c.digest == digest))
-        if packed is None:
+            found = (await connection.execute(query)).one_or_none()
+        if found is None:
             raise ContentMissing(f"digest: no content is stored under {digest}. Was it made at another site?")
+        packed = found.body
+        if found.data_key is not None:
+            if self._keys is None:
+                raise KeyMissing(f"digest: {digest} is encrypted. Name the provider in encryption.provider.")
+            packed = unseal(await self._keys.by_id(found.data_key), packed, place("content", digest))
         return await asyncio.to_thread(_unpack, digest, packed)
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, event, inspect, make_url, text
+from sqlalchemy import URL, NullPool, event, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -50,17 +50,18 @@ _POSTGRESQL_WAYS_OUT = {
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def connect_database(url: str, *, wait_seconds: float | None = None) -> AsyncEngine:
+def connect_database(url: str, *, wait_seconds: float | None = None, pooled: bool = True) -> AsyncEngine:
     """An engine for ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://user@host/name``. Connects when used.
 
-    ``wait_seconds`` (by default ``BUSY_SECONDS``) bounds the wait for a connection, and that for a lock. Raises
+    ``wait_seconds`` (by default ``BUSY_SECONDS``) bounds the wait for a connection, and that for a lock. Not
+    ``pooled``: each transaction has a connection of its own, so that the engine need not be disposed of. Raises
     RecordsUnavailable for a URL that names no such database.
     """
     try:
         parsed, wait = make_url(url), BUSY_SECONDS if wait_seconds is None else wait_seconds
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(parsed, wait)
-        return _postgresql_engine(parsed, wait)
+            return _sqlite_engine(parsed, wait, pooled)
+        return _postgresql_engine(parsed, wait, pooled)
     except (ArgumentError, NoSuchModuleError, SQLAlchemyError) as error:
         raise RecordsUnavailable(
             f"records.database: not a URL of a database ({_reason(error)}). "
@@ -72,10 +73,13 @@ def connect_database(url: str, *, wait_seconds: float | None = None) -> AsyncEng
         ) from error
 
 
-def _postgresql_engine(url: URL, wait_seconds: float) -> AsyncEngine:
-    engine = create_async_engine(
-        url, pool_pre_ping=True, pool_timeout=wait_seconds, connect_args={"timeout": wait_seconds}
-    )
+def _pool(wait_seconds: float, pooled: bool) -> dict[str, Any]:
+    return {"pool_timeout": wait_seconds} if pooled else {"poolclass": NullPool}
+
+
+def _postgresql_engine(url: URL, wait_seconds: float, pooled: bool) -> AsyncEngine:
+    pool = _pool(wait_seconds, pooled)
+    engine = create_async_engine(url, pool_pre_ping=pooled, connect_args={"timeout": wait_seconds}, **pool)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
@@ -87,10 +91,10 @@ def _postgresql_engine(url: URL, wait_seconds: float) -> AsyncEngine:
     return engine
 
 
-def _sqlite_engine(url: URL, wait_seconds: float) -> AsyncEngine:
+def _sqlite_engine(url: URL, wait_seconds: float, pooled: bool) -> AsyncEngine:
     if url.database in (None, "", ":memory:"):
         raise RecordsUnavailable("records.database: SQLite in memory keeps nothing. Use sqlite+aiosqlite:///path.")
-    engine = create_async_engine(url, pool_timeout=wait_seconds, connect_args={"timeout": wait_seconds})
+    engine = create_async_engine(url, connect_args={"timeout": wait_seconds}, **_pool(wait_seconds, pooled))
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: Any) -> None:

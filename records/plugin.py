@@ -1,11 +1,12 @@
 """The one Temporal plugin: client, workers and replayer take it, so that no two of them can disagree.
 
-It sets the data converter (pydantic), the sandbox's pass-throughs and the interceptors.
+It sets the data converter (pydantic, encryption, external storage), the sandbox's pass-throughs and the interceptors.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import Interceptor, WorkflowRunner
@@ -14,6 +15,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from records.payloads import data_converter
 from records.trace_context import TraceContextInterceptor
 from records.workflow_runner import LeanSandboxRunner
+
+if TYPE_CHECKING:
+    from records.protection import Protection
 
 __all__ = ["parley_plugin"]
 
@@ -41,15 +45,20 @@ def _runner(runner: WorkflowRunner | None, *, strict: bool) -> WorkflowRunner:
     return LeanSandboxRunner(restrictions=restrictions, runner_class=runner.runner_class)
 
 
-def parley_plugin(*, interceptors: tuple[Interceptor, ...] = (), strict: bool = False) -> SimplePlugin:
+def parley_plugin(
+    *, interceptors: tuple[Interceptor, ...] = (), strict: bool = False, protection: Protection | None = None
+) -> SimplePlugin:
     """The plugin for one process. Give its own interceptors; the rest is the same everywhere.
+
+    ``protection``: from :func:`records.protection.open_protection`; without it payloads are written in clear, and no
+    sealed one can be read.
 
     ``strict``: each run imports the workflow code anew, so that the sandbox refuses a call of the clock or of chance in
     it. For tests and for looking for what broke a replay; both forms make the same commands.
     """
     return SimplePlugin(
         "parley",
-        data_converter=data_converter,
+        data_converter=protection.data_converter if protection else data_converter,
         workflow_runner=partial(_runner, strict=strict),
         # first, so that what the others log belongs to the caller's trace
         interceptors=[TraceContextInterceptor(), *interceptors],

@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Double,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -21,7 +22,21 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["UtcDateTime", "api_keys", "audit_heads", "contents", "feedback", "interaction_logs", "metadata"]
+__all__ = [
+    "UtcDateTime",
+    "api_keys",
+    "audit_checkpoints",
+    "audit_exports",
+    "audit_heads",
+    "audit_words",
+    "contents",
+    "data_keys",
+    "feedback",
+    "interaction_logs",
+    "key_users",
+    "metadata",
+    "workflow_keys",
+]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -86,6 +101,7 @@ interaction_logs = Table(
     Column("usage", JSON, nullable=False),
     Column("note", Text, nullable=False),
     Column("run_id", Text, nullable=False, comment="Temporal's id of the workflow run"),
+    Column("data_key", Text, comment="the key that its texts are sealed with; null: they stand in clear"),
     Column("previous_hash", Text, nullable=False),
     Column("hash", Text, nullable=False),
     UniqueConstraint("conversation", "turn"),
@@ -111,6 +127,7 @@ feedback = Table(
     Column("score", Integer, nullable=False),
     Column("comment", Text, nullable=False),
     Column("timestamp", UtcDateTime, nullable=False),
+    Column("data_key", Text, comment="the key that the comment is sealed with"),
 )
 
 contents = Table(
@@ -120,6 +137,7 @@ contents = Table(
     Column("kind", Text, nullable=False),
     Column("body", LargeBinary, nullable=False, comment="zlib"),
     Column("timestamp", UtcDateTime, nullable=False),
+    Column("data_key", Text, comment="the key that the body is sealed with"),
 )
 
 api_keys = Table(
@@ -134,4 +152,68 @@ api_keys = Table(
     Column("created", UtcDateTime, nullable=False),
     Column("expires", UtcDateTime),
     Column("revoked", UtcDateTime),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text, comment="whose new texts it seals; null: a workflow's own, or destroyed"),
+    Column("wrapped", LargeBinary, comment="under the tenant's key; null: destroyed"),
+    Column("wrapped_by", Text, nullable=False, comment="the id of that key"),
+    Column("created", UtcDateTime, nullable=False),
+    Column("destroyed", UtcDateTime),
+    UniqueConstraint("tenant", "user_id"),
+)
+
+key_users = Table(
+    "key_users",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("tenant", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Index("ix_key_users_tenant_user_id", "tenant", "user_id"),
+)
+
+workflow_keys = Table(
+    "workflow_keys",
+    metadata,
+    Column("workflow_id", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Index("ix_workflow_keys_key_id", "key_id"),
+)
+
+audit_words = Table(
+    "audit_words",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("word", LargeBinary, primary_key=True, comment="HMAC-SHA-256 of the term, its first 16 bytes"),
+    Column("row_id", BigInteger, primary_key=True, autoincrement=False),
+    Index("ix_audit_words_row_id", "row_id"),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", Text, nullable=False),
+    Column("timestamp", UtcDateTime, nullable=False),
+    Column("key", Text, nullable=False, comment="the id of the key that signed"),
+    Column("signature", Text, nullable=False, comment="Ed25519, Base64"),
+)
+
+audit_exports = Table(
+    "audit_exports",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text, comment="of this user alone; null: of all of the tenant's"),
+    Column("first", BigInteger, nullable=False, comment="the first position it holds"),
+    Column("last", BigInteger, nullable=False),
+    Column("place", Text, nullable=False, comment="where it was written"),
+    Column("digest", Text, nullable=False, comment="SHA-256 of the file"),
+    Column("timestamp", UtcDateTime, nullable=False),
 )

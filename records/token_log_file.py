@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from records import token_log_rules as rules
 from records.sqlite_file import enter_wal
-from records.token_log import ENDS, Resume, StreamEvent
+from records.token_log import ENDS, StreamEvent
+from records.token_log_seal import Chunk
 
 __all__ = ["TokenLogFile"]
 
@@ -72,9 +73,8 @@ class TokenLogFile:
 
     # events
 
-    def publish(self, stream: str, kind: str, data: Mapping[str, Any], key: str | None) -> int:
-        rules.check_kind(kind)
-        event = (kind, rules.to_json(data), key)
+    def publish(self, stream: str, kind: str, data: str, key: str | None) -> int:
+        event = (kind, data, key)
         with self._writing():
             if key is not None:
                 found = self._one("SELECT id FROM events WHERE stream = ? AND key = ?", stream, key)
@@ -99,7 +99,8 @@ class TokenLogFile:
 
     # tokens
 
-    def open_attempt(self, stream: str, try_number: int, candidate: int, attempt: int) -> Resume:
+    def open_attempt(self, stream: str, try_number: int, candidate: int, attempt: int) -> tuple[list[Chunk], int]:
+        """What was appended so far, and the stream's last event id."""
         place = (stream, try_number, candidate)
         with self._writing():
             newest = self._newest_attempt(*place)
@@ -110,8 +111,7 @@ class TokenLogFile:
                 "ON CONFLICT (stream, try, candidate) DO UPDATE SET attempt = excluded.attempt",
                 (*place, attempt),
             )
-            ids, texts = self._chunks(*place)
-            return Resume(ids, b"".join(texts).decode("utf-8", "surrogatepass"), self._last_id(stream))
+            return self.chunks(*place), self._last_id(stream)
 
     def append_tokens(
         self,
@@ -120,14 +120,14 @@ class TokenLogFile:
         candidate: int,
         attempt: int,
         expected_offset: int,
-        token_ids: Sequence[int],
-        pieces: Sequence[tuple[str, str]],
-        show: bool,
+        count: int,
+        chunk: Chunk,
+        shown: Sequence[tuple[str, str]],
     ) -> int:
+        """``count`` tokens, ``shown`` as kind and data of its events."""
         place = (stream, try_number, candidate)
-        ids = rules.pack_ids(token_ids)
-        text = "".join(text for _, text in pieces).encode("utf-8", "surrogatepass")
-        events = [(kind, data, None) for kind, data in rules.piece_events(pieces)] if show else []
+        ids, text = chunk
+        events = [(kind, data, None) for kind, data in shown]
         with self._writing():
             self._check_fence(*place, attempt, expected_offset)
             last = self._one("SELECT max(number) FROM chunks WHERE stream = ? AND try = ? AND candidate = ?", *place)
@@ -135,12 +135,13 @@ class TokenLogFile:
             self._connection.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?)", (*place, number, ids, text))
             self._connection.execute(
                 "UPDATE tries SET tokens = tokens + ? WHERE stream = ? AND try = ? AND candidate = ?",
-                (len(token_ids), *place),
+                (count, *place),
             )
             return self._write(stream, events, bounded=True, more_bytes=len(ids) + len(text))
 
-    def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:
-        return self._chunks(stream, try_number, candidate)[0]
+    def chunks(self, stream: str, try_number: int, candidate: int) -> list[Chunk]:
+        query = "SELECT ids, text FROM chunks WHERE stream = ? AND try = ? AND candidate = ? ORDER BY number"
+        return self._connection.execute(query, (stream, try_number, candidate)).fetchall()
 
     def trim(self, older_than: float) -> int:
         before, removed = self._clock() - older_than, 0
@@ -214,8 +215,3 @@ class TokenLogFile:
         tokens = self._one(query, stream, try_number, candidate)[0]
         if tokens != expected_offset:
             raise rules.wrong_offset(stream, try_number, attempt, expected_offset, tokens)
-
-    def _chunks(self, stream: str, try_number: int, candidate: int) -> tuple[tuple[int, ...], list[bytes]]:
-        query = "SELECT ids, text FROM chunks WHERE stream = ? AND try = ? AND candidate = ? ORDER BY number"
-        chunks = self._connection.execute(query, (stream, try_number, candidate)).fetchall()
-        return rules.unpack_ids(b"".join(ids for ids, _ in chunks)), [text for _, text in chunks]

@@ -23,11 +23,14 @@ from dialogue.faults import TokenLogUnavailable
 from records import token_log_rules as rules
 from records.redis_client import available, close_redis, connect_redis, patience_of
 from records.token_log import DEFAULT_MAX_STREAM_BYTES, ENDS, Resume, StreamEvent, TokenLog
+from records.token_log_seal import Chunk, StreamSeal
 from settings.passwords import hide_passwords
 from settings.schema import RedisTlsSettings
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from records.data_keys import DataKeys
 
 __all__ = ["RedisTokenLog"]
 
@@ -65,7 +68,9 @@ class RedisTokenLog(TokenLog):
         keep_seconds: float = 7 * 86_400,
         max_stream_bytes: int = DEFAULT_MAX_STREAM_BYTES,
         clock: Callable[[], float] = time.time,
+        keys: DataKeys | None = None,
     ) -> None:
+        self._seal = StreamSeal(keys)
         self._url, self._tls = url, tls
         self._shown = hide_passwords(url)
         self._keep = max(1, round(keep_seconds * 1000))
@@ -80,7 +85,7 @@ class RedisTokenLog(TokenLog):
     async def publish(self, stream: str, kind: str, data: Mapping[str, Any], *, key: str | None = None) -> int:
         rules.check_kind(kind)
         bounded = kind not in ENDS
-        text = rules.to_json(data)
+        text = await self._seal.event(stream, kind, data)
         if bounded and len(text) > self._max_stream_bytes:
             raise rules.full(stream, self._max_stream_bytes)
         (id_,) = await self._write(stream, "publish", int(key is not None), key or "", int(bounded), kind, text)
@@ -88,8 +93,7 @@ class RedisTokenLog(TokenLog):
 
     async def open_attempt(self, stream: str, try_number: int, candidate: int, attempt: int) -> Resume:
         last, records = await self._write(stream, "open", try_number, candidate, attempt)
-        ids, text = _unpack(records, try_number, candidate)
-        return Resume(ids, text.decode("utf-8", "surrogatepass"), last)
+        return Resume(*await self._opened(records, stream, try_number, candidate), last)
 
     async def append_tokens(
         self,
@@ -103,10 +107,10 @@ class RedisTokenLog(TokenLog):
         *,
         show: bool | None = None,
     ) -> int:
-        ids = rules.pack_ids(token_ids)
-        text = "".join(text for _, text in pieces).encode("utf-8", "surrogatepass")
-        shown = candidate == 0 if show is None else show
-        events = [part for event in rules.piece_events(pieces) for part in event] if shown else []
+        (ids, text), shown = await self._seal.batch(
+            stream, try_number, candidate, token_ids, pieces, show=candidate == 0 if show is None else show
+        )
+        events = [part for event in shown for part in event]
         size = len(ids) + len(text)
         if size > self._max_stream_bytes:
             raise rules.full(stream, self._max_stream_bytes)
@@ -118,14 +122,15 @@ class RedisTokenLog(TokenLog):
 
     async def read(self, stream: str, after: int = 0, limit: int = _READ_AT_ONCE) -> list[StreamEvent]:
         async with self._asking():
-            return _events(await self._redis.xread({_keys(stream)[1]: f"{after}-0"}, count=limit))
+            found = _events(await self._redis.xread({_keys(stream)[1]: f"{after}-0"}, count=limit))
+        return await self._seal.opened_events(stream, found)
 
     async def follow(
         self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
     ) -> AsyncGenerator[StreamEvent, None]:
         async with contextlib.aclosing(self._batches(stream, after)) as batches:
             async for batch in batches:
-                for event in batch:
+                for event in await self._seal.opened_events(stream, batch):
                     yield event
                     if event.kind in until_kinds:
                         return
@@ -133,7 +138,7 @@ class RedisTokenLog(TokenLog):
     async def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:
         async with self._asking():
             records: Any = await self._redis.get(_keys(stream)[2])
-        return _unpack(records or b"", try_number, candidate)[0]
+        return (await self._opened(records or b"", stream, try_number, candidate))[0]
 
     async def trim(self, older_than: float) -> int:
         """Looks at every stream. Needed for a shorter time alone than ``keep_seconds``, after which Redis does it."""
@@ -157,6 +162,12 @@ class RedisTokenLog(TokenLog):
         await close_redis(self._redis)
 
     # within
+
+    async def _opened(
+        self, records: bytes, stream: str, try_number: int, candidate: int
+    ) -> tuple[tuple[int, ...], str]:
+        chunks = _unpack(records, try_number, candidate)
+        return await self._seal.opened_batches(stream, try_number, candidate, chunks)
 
     async def _write(self, stream: str, operation: str, *arguments: Any) -> list[Any]:
         """What the script answered behind its ``ok``. Raises TokenLogFenced and TokenLogUnavailable."""
@@ -286,9 +297,8 @@ def _events(found: Any) -> list[StreamEvent]:
     ]
 
 
-def _unpack(records: bytes, try_number: int, candidate: int) -> tuple[tuple[int, ...], bytes]:
-    """The token ids and the text of one candidate of one try."""
+def _unpack(records: bytes, try_number: int, candidate: int) -> list[Chunk]:
+    """What was appended to one candidate of one try."""
     unpacker = msgpack.Unpacker(max_buffer_size=0)
     unpacker.feed(records)
-    chunks = [(ids, text) for *place, ids, text in unpacker if place == [try_number, candidate]]
-    return rules.unpack_ids(b"".join(ids for ids, _ in chunks)), b"".join(text for _, text in chunks)
+    return [(ids, text) for *place, ids, text in unpacker if place == [try_number, candidate]]

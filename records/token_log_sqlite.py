@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dialogue.faults import TokenLogUnavailable
 from records import token_log_file
@@ -19,7 +19,11 @@ from records import token_log_rules as rules
 from records.sqlite_file import is_locked, way_out
 from records.token_log import DEFAULT_MAX_STREAM_BYTES, ENDS, Resume, StreamEvent, TokenLog
 from records.token_log_file import TokenLogFile
+from records.token_log_seal import StreamSeal
 from records.token_log_watch import Watcher
+
+if TYPE_CHECKING:
+    from records.data_keys import DataKeys
 
 __all__ = ["SqliteTokenLog"]
 
@@ -38,7 +42,10 @@ class SqliteTokenLog(TokenLog):
         *,
         max_stream_bytes: int = DEFAULT_MAX_STREAM_BYTES,
         clock: Callable[[], float] = time.time,
+        keys: DataKeys | None = None,
     ) -> None:
+        self._seal = StreamSeal(keys)
+
         def open_file() -> TokenLogFile:
             return TokenLogFile(path, max_stream_bytes, clock)
 
@@ -47,10 +54,14 @@ class SqliteTokenLog(TokenLog):
         self._watcher = Watcher(open_file)
 
     async def publish(self, stream: str, kind: str, data: Mapping[str, Any], *, key: str | None = None) -> int:
-        return await self._writer.run(lambda file: file.publish(stream, kind, data, key))
+        rules.check_kind(kind)
+        text = await self._seal.event(stream, kind, data)
+        return await self._writer.run(lambda file: file.publish(stream, kind, text, key))
 
     async def open_attempt(self, stream: str, try_number: int, candidate: int, attempt: int) -> Resume:
-        return await self._writer.run(lambda file: file.open_attempt(stream, try_number, candidate, attempt))
+        place = (stream, try_number, candidate)
+        chunks, events = await self._writer.run(lambda file: file.open_attempt(*place, attempt))
+        return Resume(*await self._seal.opened_batches(*place, chunks), events)
 
     async def append_tokens(
         self,
@@ -64,15 +75,15 @@ class SqliteTokenLog(TokenLog):
         *,
         show: bool | None = None,
     ) -> int:
-        shown = candidate == 0 if show is None else show
+        place = (stream, try_number, candidate)
+        chunk, shown = await self._seal.batch(*place, token_ids, pieces, show=candidate == 0 if show is None else show)
         return await self._writer.run(
-            lambda file: file.append_tokens(
-                stream, try_number, candidate, attempt, expected_offset, token_ids, pieces, shown
-            )
+            lambda file: file.append_tokens(*place, attempt, expected_offset, len(token_ids), chunk, shown)
         )
 
     async def read(self, stream: str, after: int = 0, limit: int = _READ_AT_ONCE) -> list[StreamEvent]:
-        return await self._reader.run(lambda file: file.read(stream, after, limit))
+        events = await self._reader.run(lambda file: file.read(stream, after, limit))
+        return await self._seal.opened_events(stream, events)
 
     async def follow(
         self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
@@ -91,7 +102,9 @@ class SqliteTokenLog(TokenLog):
                     await changed.wait()
 
     async def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:
-        return await self._reader.run(lambda file: file.tokens(stream, try_number, candidate))
+        place = (stream, try_number, candidate)
+        chunks = await self._reader.run(lambda file: file.chunks(*place))
+        return (await self._seal.opened_batches(*place, chunks))[0]
 
     async def trim(self, older_than: float) -> int:
         return await self._writer.run(lambda file: file.trim(older_than))

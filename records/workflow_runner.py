@@ -84,7 +84,7 @@ class LeanInstance(WorkflowInstance):
         return self._instance.get_serialization_context(command_info)
 
     def get_external_store_context(self, command_info: Any) -> StorageDriverStoreContext:
-        """Only a driver of external storage reads it, and the plugin sets none."""
+        """Only a driver of external storage reads it; ours name payloads by their digest alone."""
         return _NOWHERE
 
     def get_info(self) -> Info:

@@ -57,6 +57,21 @@ class Layout:
         return self.data / "caller.key"
 
     @property
+    def site_keys(self) -> Path:
+        """The keys that wrap data keys, where ``encryption.key_file`` names no other file."""
+        return self.data / "keys" / "site.keys"
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key of receipts and checkpoints, where ``encryption.signing_key`` names no other file."""
+        return self.data / "keys" / "signing.pem"
+
+    @property
+    def payloads(self) -> Path:
+        """Payloads outside the histories, where ``encryption.external.folder`` names no other place."""
+        return self.data / "payloads"
+
+    @property
     def logs(self) -> Path:
         return self.data / "logs"
 

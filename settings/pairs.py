@@ -31,6 +31,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _server(settings)
     yield from _access(settings)
     yield from _edge(settings)
+    yield from _encryption(settings)
 
 
 def _pools(settings: Settings) -> Iterator[Problem]:
@@ -170,3 +171,13 @@ def _edge(settings: Settings) -> Iterator[Problem]:
         if (most := tenant.limits.max_body) is not None and most > settings.gateway.max_body:
             place = ("tenants", name, "limits", "max_body")
             yield Problem(place, f"must be at most gateway.max_body, {settings.gateway.max_body}")
+
+
+def _encryption(settings: Settings) -> Iterator[Problem]:
+    place, given = ("encryption",), settings.encryption
+    if given.provider in ("vault", "aws", "gcp") and given.key is None:
+        yield Problem((*place, "key"), f"names the key of the provider {given.provider}; give it")
+    if given.external.store != "none" and given.provider == "none":
+        yield Problem((*place, "external", "store"), "stores ciphertext alone; set encryption.provider too")
+    if given.external.store == "s3" and given.external.bucket is None:
+        yield Problem((*place, "external", "bucket"), "names the bucket of s3; give it")

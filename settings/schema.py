@@ -19,6 +19,7 @@ from settings.access import AccessSettings, OidcSettings
 from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
 from settings.edge import GatewayTlsSettings, LimitSettings, RedisTlsSettings
+from settings.encryption import EncryptionSettings, ExternalSettings, TransitSettings
 from settings.origins import Origins, Place
 from settings.sections import (
     SERVICES,
@@ -42,6 +43,8 @@ __all__ = [
     "AccessSettings",
     "DevServerSettings",
     "EmbeddingSettings",
+    "EncryptionSettings",
+    "ExternalSettings",
     "GatewaySettings",
     "GatewayTlsSettings",
     "GenerationSettings",
@@ -63,6 +66,7 @@ __all__ = [
     "TemporalSettings",
     "TenantSettings",
     "TlsSettings",
+    "TransitSettings",
     "VersionSettings",
 ]
 
@@ -127,6 +131,8 @@ class Settings(Section):
     """Tenants by name."""
     records: RecordsSettings = RecordsSettings()
     """What is kept."""
+    encryption: EncryptionSettings = EncryptionSettings()
+    """How it is protected."""
     gateway: GatewaySettings = GatewaySettings()
     """The gateway."""
     access: AccessSettings = AccessSettings()

@@ -15,11 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.stream_events import StreamEvents
 from dialogue.plan import ModelPlan
+from knowledge_base.terms import terms
 from model_runtime.model_store import ModelManifest, load_manifest
 from records.audit import AuditLog
+from records.audit_words import AuditWords
 from records.content import ContentStore
 from records.database import connect_database, migrate
 from records.open_token_log import open_token_log
+from records.protection import Protection, open_protection
+from records.signing import Signer
 from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.schema import ModelSettings, Settings
@@ -49,6 +53,8 @@ class Parts:
     events: StreamEvents
     contents: ContentStore
     audit: AuditLog
+    protection: Protection | None
+    signer: Signer
 
     @classmethod
     async def open(cls, settings: Settings, stack: AsyncExitStack) -> Parts:
@@ -58,7 +64,10 @@ class Parts:
         await migrate(url)
         database = connect_database(url)
         stack.push_async_callback(database.dispose)
-        token_log = open_token_log(settings.records, layout)
+        protection = await asyncio.to_thread(open_protection, settings, database)
+        keys = protection.keys if protection else None
+        signer = await asyncio.to_thread(Signer.open, settings)
+        token_log = open_token_log(settings.records, layout, keys)
         stack.push_async_callback(token_log.close)
         return cls(
             settings,
@@ -66,8 +75,10 @@ class Parts:
             database,
             token_log,
             StreamEvents(token_log),
-            ContentStore(database),
-            AuditLog(database),
+            ContentStore(database, keys),
+            AuditLog(database, keys, words=AuditWords(database, terms, keys), signer=signer),
+            protection,
+            signer,
         )
 
     # models --------------------------------------------------------------------------------------

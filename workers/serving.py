@@ -71,6 +71,7 @@ async def worker(
                 runtime=runtime,
                 identity=identity,
                 wait_seconds=SERVER_SECONDS,
+                protection=parts.protection,
             )
             if "workflows" in options.serves:
                 await _register_search_attributes(client)

@@ -43,7 +43,7 @@ async def activities_for(
         from activities.deliver_webhook import DeliverWebhookStep
         from activities.recall_conversation import RecallConversationStep
 
-        recall = RecallConversationStep(parts.audit)
+        recall = RecallConversationStep(parts.audit, parts.signer)
         found += [recall.recall_conversation, recall.keep_feedback]
         found.append(DeliverWebhookStep(parts.settings).deliver_webhook)
     if engines is not None:
@@ -76,13 +76,14 @@ async def _with_policies(serves: set[Service], parts: Parts, timeline: Timeline)
     found: list[Activity] = []
     if "receive_input" in serves:
         callers = await asyncio.to_thread(CallerTokens.open, parts.settings)
-        found.append(ReceiveInputStep(planner, tokenizers, parts.events, callers).receive_input)
+        keys = parts.protection.keys if parts.protection else None
+        found.append(ReceiveInputStep(planner, tokenizers, parts.events, callers, keys).receive_input)
     if "review_answer" in serves:
         special = sorted({token for tokenizer in tokenizers.values() for token in tokenizer.special_strings()})
         found.append(ReviewAnswerStep(policies, special, parts.events).review_answer)
         found.append(QuotePassagesStep(parts.events).quote_passages)
     if "return_answer" in serves:
-        found.append(ReturnAnswerStep(planner, parts.audit, parts.events).return_answer)
+        found.append(ReturnAnswerStep(planner, parts.audit, parts.events, parts.signer).return_answer)
     return found
 
 

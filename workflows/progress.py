@@ -126,6 +126,7 @@ class TurnInProgress:
             run_id=info.run_id,
             received_at=self.received_at.timestamp(),
             answered_at=self.answered_at.timestamp() if self.answered_at else None,
+            receipt=self.returned.receipt if self.returned else None,
         )
 
     def told_reasoning(self, decision: Decision) -> str:

@@ -67,6 +67,12 @@ DECISIONS = {
     "history-foreign": (422, False),
     "history-locked": (403, False),
     "no-such-history": (404, False),
+    "protection": (500, False),
+    "key-missing": (410, False),
+    "keys-unavailable": (503, True),
+    "seal-broken": (500, False),
+    "plain-refused": (422, False),
+    "receipt-invalid": (422, False),
     "policy": (500, False),
     "intents": (500, False),
 }

@@ -39,6 +39,12 @@ WAYS = (
     Way(r"parley keys revoke ID", "here", codes=(2,)),  # no key has that id
     Way(r"parley replay (?:verify|scan|to-test) .*tests/histories\b.*", "here"),
     Way(r"parley replay diff tests/histories/\S+ tests/histories/\S+", "here", codes=(3,)),  # they do differ
+    Way(r"parley keys rotate(?: --rewrap-only)?", "here", codes=(2,)),  # nothing is encrypted there
+    Way(r"parley audit verify(?: --tenant \S+)?(?: --json)?", "here"),
+    Way(r"parley audit export .+", "here"),
+    Way(r"parley audit forget \S+ --tenant default(?: --yes)?", "here", codes=(2,)),  # nothing is encrypted there
+    Way(r"parley audit receipt key", "here"),
+    Way(r"parley audit receipt verify reply\.json .+", "here", codes=(1,)),  # there is no such file
     Way(r"parley doctor(?: --json)?", "here", codes=(0, 1)),  # 1: no server runs there
     Way(r"\.venv/bin/python -m settings\.explain --check", "here"),
     Way(r"\.venv/bin/python -m tests\.support\.record_histories --help", "here"),

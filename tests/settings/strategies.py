@@ -16,6 +16,8 @@ from settings.hosts import is_loopback
 from settings.schema import (
     SERVICES,
     AccessSettings,
+    EncryptionSettings,
+    ExternalSettings,
     GatewaySettings,
     GenerationSettings,
     LimitSettings,
@@ -26,6 +28,7 @@ from settings.schema import (
     Settings,
     StepSettings,
     TemporalSettings,
+    TransitSettings,
     VersionSettings,
 )
 
@@ -200,9 +203,37 @@ def accesses(draw: st.DrawFn, gateway: GatewaySettings) -> AccessSettings:
 
 
 @st.composite
+def encryptions(draw: st.DrawFn) -> EncryptionSettings:
+    """A key service with its key; ciphertext stored outside only where there is some."""
+    provider = draw(st.sampled_from(["none", "local", "environment", "vault", "aws", "gcp"]))
+    stores = ["none"] if provider == "none" else ["none", "local", "s3"]
+    external = ExternalSettings(
+        store=draw(st.sampled_from(stores)),  # type: ignore[arg-type]
+        threshold=draw(st.integers(1024, 10**6)),
+        folder=draw(st.none() | PATHS),
+        bucket="payloads",
+        endpoint=draw(st.sampled_from([None, "https://s3.example", "http://127.0.0.1:9000"])),
+        region=draw(st.none() | NAMES),
+    )
+    return EncryptionSettings(
+        provider=provider,  # type: ignore[arg-type]
+        key_file=draw(st.none() | PATHS),
+        key_env=draw(st.just("SITE_KEYS")),
+        key="alias/{tenant}",
+        vault=TransitSettings(address=draw(st.sampled_from(["https://vault.example", "http://127.0.0.1:8200"]))),
+        accept_plain=draw(st.booleans()),
+        cache_seconds=draw(st.integers(0, 3600)),
+        external=external,
+        signing_key=draw(st.none() | PATHS),
+    )
+
+
+@st.composite
 def any_settings(draw: st.DrawFn) -> Settings:
     """Any settings. Fields that have nothing to do with others are each left out or given."""
-    together = {"pools", "steps", "generation", "policies", "tenants", "temporal", "gateway", "access", "records"}
+    together = {
+        "pools", "steps", "generation", "policies", "tenants", "temporal", "gateway", "access", "records", "encryption"
+    }  # fmt: skip
     alone = {name: of_field(name, field) for name, field in Settings.model_fields.items() if name not in together}
     given: dict[str, Any] = draw(st.fixed_dictionaries({}, optional=alone))
     policies = draw(of_field("policies", Settings.model_fields["policies"])) or {"default": {}}
@@ -219,6 +250,7 @@ def any_settings(draw: st.DrawFn) -> Settings:
         temporal=draw(temporals()),
         access=draw(accesses(gateway)),
         records=draw(records()),
+        encryption=draw(encryptions()),
         gateway=gateway.model_copy(update={"port": draw(st.integers(2001, 65535))}),
         generation=draw(generations(room, sorted(given.get("models") or {}))),
     )

@@ -20,6 +20,7 @@ from dialogue.faults import ModelMissing
 from model_runtime.model_store import MANIFEST, FileRecord, ModelManifest, file_digest, overall_digest
 from records.database import migrate
 from records.open_token_log import open_token_log
+from records.tenant_keys import open_key_provider
 from settings.layout import Layout
 from settings.load import load
 from settings.ports import free_port
@@ -206,6 +207,25 @@ async def test_the_token_log_is_looked_at_and_not_made(site: checks.Site) -> Non
     (damaged,) = await examine(site, check)
     assert not damaged.ok
     assert "file is not a database" in damaged.found
+
+
+async def test_the_holder_of_the_keys_is_asked(tmp_path: Path) -> None:
+    """Off, not made yet, there, and readable by others."""
+    check = (checks.Check("encryption", checks.encryption),)
+    (off,) = await examine(site_with(tmp_path), check)
+    assert off.ok
+    assert off.found.startswith("off")
+    site = site_with(tmp_path, PARLEY_ENCRYPTION__PROVIDER="local")
+    (missing,) = await examine(site, check)
+    assert not missing.ok
+    assert not site.layout.data.exists()
+    open_key_provider(site.settings)
+    (there,) = await examine(site, check)
+    assert there.ok, there
+    site.layout.site_keys.chmod(0o644)
+    (open_to_all,) = await examine(site, check)
+    assert not open_to_all.ok
+    assert "chmod 600" in open_to_all.do
 
 
 async def test_a_token_log_in_redis_is_reached(tmp_path: Path) -> None:

@@ -224,6 +224,22 @@ BAD = [
         "access:\n  mode: keys\n  oidc: {issuer: 'https://login.example', audience: parley, jwks_uri: 'https://a:b@h'}",
         ":3: access.oidc.jwks_uri: must be an https:// address without a name or password",
     ),
+    (
+        "encryption:\n  provider: vault",
+        ":1: encryption.key: names the key of the provider vault; give it",
+    ),
+    (
+        "encryption:\n  external:\n    store: local",
+        ":3: encryption.external.store: stores ciphertext alone; set encryption.provider too",
+    ),
+    (
+        "encryption:\n  provider: local\n  external:\n    store: s3",
+        ":3: encryption.external.bucket: names the bucket of s3; give it",
+    ),
+    (
+        "encryption:\n  vault:\n    address: http://vault.example",
+        ":3: encryption.vault.address: must be an https:// address without a name or password",
+    ),
     # YAML itself
     ("log: [1\ngateway: 2", ":2: is not YAML: while parsing a flow sequence expected ',' or ']', but got ':'"),
     (

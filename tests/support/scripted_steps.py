@@ -65,6 +65,7 @@ class ScriptedSteps:
     planner: Callable[[ReceiveInput], TurnPlan] | None = None
     max_seconds: float = 600.0
     max_turn_tokens: int | None = None
+    reasoning: str = ""
     plans: dict[StepName, StepPlan] = field(default_factory=dict[StepName, StepPlan])
     rows: dict[tuple[str, int], ReturnAnswer] = field(default_factory=dict)
     calls: MutableSequence[tuple[str, Any]] = field(default_factory=list)
@@ -192,6 +193,7 @@ class ScriptedSteps:
         )
         return GeneratedAnswer(
             answer="" if poor == "empty" else candidates[0].answer,
+            reasoning=self.reasoning,
             finish_reason=poor or "stop",
             poor=poor,  # type: ignore[arg-type]
             usage=Usage(prompt_tokens=20, completion_tokens=8 * request.candidates),

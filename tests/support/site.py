@@ -17,6 +17,7 @@ from rich.console import Console
 from sqlalchemy import text
 from temporalio.client import Client
 
+from cli.connected import protection_of
 from cli.stack import Up, bring_up
 from dialogue.messages import Say
 from dialogue.turn import Reply
@@ -144,13 +145,17 @@ async def started_site(config: Path) -> AsyncIterator[Site]:
     screen = io.StringIO()
     async with contextlib.AsyncExitStack() as stack:
         up = await stack.enter_async_context(bring_up(settings, Console(file=screen, width=100)))
-        client = await connect(settings.temporal)
+        protection = protection_of(settings)
+        keys = protection.keys if protection else None
+        client = await connect(settings.temporal, protection=protection)
         database = connect_database(layout.database_url(settings.records.database))
         stack.push_async_callback(database.dispose)
         async with database.connect() as connection:
             await connection.execute(text("select 1"))
-        token_log = open_token_log(settings.records, layout)
+        token_log = open_token_log(settings.records, layout, keys)
         stack.push_async_callback(token_log.close)
-        core = Conversations(client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui)
+        queue, web_ui = settings.queue_serving("workflows"), settings.temporal.web_ui
+        core = Conversations(client, task_queue=queue, web_ui=web_ui, keys=keys)
+        audit = AuditLog(database, keys)
         environment = {**os.environ, "PARLEY_CONFIG": str(config), "HF_HUB_OFFLINE": "1"}
-        yield Site(config, settings, layout, up, client, core, AuditLog(database), token_log, environment=environment)
+        yield Site(config, settings, layout, up, client, core, audit, token_log, environment=environment)

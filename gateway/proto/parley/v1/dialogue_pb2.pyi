@@ -49,7 +49,7 @@ class SayResponse(_message.Message):
     def __init__(self, reply: _Optional[_Union[Reply, _Mapping]] = ..., pending: _Optional[_Union[Pending, _Mapping]] = ...) -> None: ...
 
 class Reply(_message.Message):
-    __slots__ = ("answer", "reasoning", "verdict", "state", "citations", "conversation", "turn", "message_id", "language", "intent", "confidence", "model", "snapshot", "usage", "workflow_id", "run_id", "trace_url", "steps")
+    __slots__ = ("answer", "reasoning", "verdict", "state", "citations", "conversation", "turn", "message_id", "language", "intent", "confidence", "model", "snapshot", "usage", "workflow_id", "run_id", "trace_url", "steps", "receipt")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class Reply(_message.Message):
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     TRACE_URL_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
     answer: str
     reasoning: str
     verdict: str
@@ -86,7 +87,8 @@ class Reply(_message.Message):
     run_id: str
     trace_url: str
     steps: _containers.RepeatedCompositeFieldContainer[StepRecord]
-    def __init__(self, answer: _Optional[str] = ..., reasoning: _Optional[str] = ..., verdict: _Optional[str] = ..., state: _Optional[str] = ..., citations: _Optional[_Iterable[_Union[Citation, _Mapping]]] = ..., conversation: _Optional[str] = ..., turn: _Optional[int] = ..., message_id: _Optional[str] = ..., language: _Optional[str] = ..., intent: _Optional[str] = ..., confidence: _Optional[float] = ..., model: _Optional[str] = ..., snapshot: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., trace_url: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[StepRecord, _Mapping]]] = ...) -> None: ...
+    receipt: str
+    def __init__(self, answer: _Optional[str] = ..., reasoning: _Optional[str] = ..., verdict: _Optional[str] = ..., state: _Optional[str] = ..., citations: _Optional[_Iterable[_Union[Citation, _Mapping]]] = ..., conversation: _Optional[str] = ..., turn: _Optional[int] = ..., message_id: _Optional[str] = ..., language: _Optional[str] = ..., intent: _Optional[str] = ..., confidence: _Optional[float] = ..., model: _Optional[str] = ..., snapshot: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., trace_url: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[StepRecord, _Mapping]]] = ..., receipt: _Optional[str] = ...) -> None: ...
 
 class Pending(_message.Message):
     __slots__ = ("conversation", "message_id", "workflow_id", "run_id", "trace_url")

@@ -1,0 +1,88 @@
+"""The texts of the audit's rows and of feedback, sealed under the data key of the user whose they are.
+
+The hash chain runs over what is stored, so a row's place in it stays provable when its user is forgotten. A row whose
+``data_key`` is NULL stands in clear: it was written while the site did not encrypt.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from dialogue.faults import KeyMissing
+from records.data_keys import DataKeys
+from records.seal import DataKey, place, seal, unseal
+
+__all__ = ["SEALED", "TextSeal"]
+
+SEALED: Final = ("ip_address", "input_text", "input_digest", "output_text", "reasoning", "citations", "note")
+"""Of ``interaction_logs``. The digest of a question is a text too: a short question can be guessed from it."""
+_COMMENT: Final = "comment"
+_GONE: Final[dict[str, Any]] = {"ip_address": None, "citations": []}
+
+
+class TextSeal:
+    """``keys`` None: everything is written in clear, and nothing that is sealed can be read.
+
+    Every method may raise KeysUnavailable, RecordsUnavailable and SealBroken.
+    """
+
+    def __init__(self, keys: DataKeys | None = None) -> None:
+        self._keys = keys
+
+    async def row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns as they are stored. Not to be called within a transaction: it may need one of its own."""
+        return await self._sealed(columns, SEALED, _row_place(columns))
+
+    async def opened_row(self, columns: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
+        """The columns as they were written, and whether their texts are gone: then these are empty."""
+        return await self._opened(columns, SEALED, _row_place(columns))
+
+    async def feedback(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._sealed(columns, (_COMMENT,), _feedback_place(columns))
+
+    async def opened_feedback(self, columns: Mapping[Any, Any]) -> dict[str, Any]:
+        return (await self._opened(columns, (_COMMENT,), _feedback_place(columns)))[0]
+
+    async def _sealed(
+        self, columns: Mapping[str, Any], names: tuple[str, ...], where: tuple[str, ...]
+    ) -> dict[str, Any]:
+        if self._keys is None:
+            return {**columns, "data_key": None}
+        key = await self._keys.of_user(columns["tenant"], columns["user_id"])
+        texts = {name: _sealed(key, columns[name], place(*where, name)) for name in names if columns[name]}
+        return {**columns, **texts, "data_key": key.id}
+
+    async def _opened(
+        self, columns: Mapping[Any, Any], names: tuple[str, ...], where: tuple[str, ...]
+    ) -> tuple[dict[str, Any], bool]:
+        stored = dict(columns)
+        id_ = stored.get("data_key")
+        if id_ is None:
+            return stored, False
+        held = [name for name in names if stored[name]]
+        try:
+            if self._keys is None:
+                raise KeyMissing("encryption.provider: is none, but these records are encrypted. Name the provider.")
+            key = await self._keys.by_id(id_)
+        except KeyMissing:
+            return {**stored, **{name: _GONE.get(name, "") for name in held}}, True
+        return {**stored, **{name: _opened(key, stored[name], place(*where, name)) for name in held}}, False
+
+
+def _row_place(columns: Mapping[Any, Any]) -> tuple[str, ...]:
+    return ("audit", columns["tenant"], columns["conversation"], str(columns["turn"]))
+
+
+def _feedback_place(columns: Mapping[Any, Any]) -> tuple[str, ...]:
+    return ("feedback", columns["tenant"], columns["conversation"], str(columns["turn"]), columns["user_id"])
+
+
+def _sealed(key: DataKey, value: Any, where: bytes) -> str:
+    return base64.b64encode(seal(key, json.dumps(value).encode("ascii"), where)).decode("ascii")
+
+
+def _opened(key: DataKey, stored: str, where: bytes) -> Any:
+    return json.loads(unseal(key, base64.b64decode(stored), where))

@@ -1,0 +1,83 @@
+"""Which rows of the audit hold which words, without the words: a keyed index (HMAC) beside rows that are sealed.
+
+A term is kept as the HMAC of itself under a key of its tenant's, cut to 16 bytes; who has the table and not the key
+learns how often terms occur, and not which. What is a term says ``terms``: the knowledge base's
+(:func:`knowledge_base.terms.terms`), stemmed English words, Chinese characters and their pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Sequence
+
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from records.data_keys import NOBODY, DataKeys
+from records.database import reading
+from records.statements import insert
+from records.tables import audit_words, interaction_logs
+
+__all__ = ["AuditWords"]
+
+_BYTES = 16
+_IN_CLEAR = b"parley audit words"
+"""The key where nothing is encrypted: the texts stand beside."""
+
+words, logs = audit_words.c, interaction_logs.c
+
+
+class AuditWords:
+    """Every method may raise RecordsUnavailable and KeysUnavailable."""
+
+    def __init__(
+        self, engine: AsyncEngine, terms: Callable[[str], Iterable[str]], keys: DataKeys | None = None
+    ) -> None:
+        self._engine = engine
+        self._terms = terms
+        self._keys = keys
+
+    async def marks(self, tenant: str, texts: Sequence[str]) -> list[bytes]:
+        """What stands in the index for these texts. Not to be called within a transaction."""
+        return _marks(await self._key(tenant), self._of(texts))
+
+    async def index(self, connection: AsyncConnection, tenant: str, row_id: int, marks: Sequence[bytes]) -> None:
+        """Says that the row holds what ``marks`` are of, within the transaction that writes the row."""
+        if marks:
+            rows = [{"tenant": tenant, "word": mark, "row_id": row_id} for mark in marks]
+            await connection.execute(insert(connection, audit_words).on_conflict_do_nothing(), rows)
+
+    async def find(self, tenant: str, text: str, *, limit: int = 1000) -> list[int]:
+        """The ids of the tenant's rows that hold every term of ``text``, newest first; none for a text without one."""
+        terms = self._of([text])
+        if not terms:
+            return []
+        keys = {await self._key(tenant), _IN_CLEAR}  # a site may have begun to encrypt
+        each_way = [_marks(key, terms) for key in keys]
+        holding = (
+            select(words.row_id)
+            .where(words.tenant == tenant, words.word.in_(marks))
+            .group_by(words.row_id)
+            .having(func.count() == len(terms))
+            for marks in each_way
+        )
+        query = select(logs.id).where(or_(*(logs.id.in_(rows) for rows in holding)), logs.tenant == tenant)
+        async with reading(self._engine) as connection:
+            found = await connection.execute(query.order_by(logs.position.desc()).limit(limit))
+            return list(found.scalars())
+
+    async def forget(self, connection: AsyncConnection, tenant: str, user: str) -> None:
+        """Takes the user's rows out of the index."""
+        theirs = select(logs.id).where(logs.tenant == tenant, logs.user_id == user)
+        await connection.execute(delete(audit_words).where(words.tenant == tenant, words.row_id.in_(theirs)))
+
+    def _of(self, texts: Iterable[str]) -> list[str]:
+        return sorted({term for text in texts for term in self._terms(text)})
+
+    async def _key(self, tenant: str) -> bytes:
+        return _IN_CLEAR if self._keys is None else (await self._keys.of_user(tenant, NOBODY)).key
+
+
+def _marks(key: bytes, terms: Iterable[str]) -> list[bytes]:
+    return [hmac.digest(key, term.encode("utf-8", "surrogatepass"), hashlib.sha256)[:_BYTES] for term in terms]

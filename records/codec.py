@@ -1,0 +1,141 @@
+"""The payload codec: everything a workflow says to Temporal, sealed under the data key of whoever it talks with.
+
+A sealed payload holds, in clear, that it is sealed, its key's id and its workflow's id; nothing else. The ids are
+authenticated: a payload that was moved to another workflow does not open there. A remote codec knows the user and not
+the workflow; its payloads name none, and the workflow they first arrive in becomes that user's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import History
+from temporalio.client import WorkflowHistory
+from temporalio.converter import PayloadCodec, SerializationContext, WithSerializationContext
+
+from dialogue.faults import KeyMissing, PlainRefused, SealBroken
+from records.data_keys import DataKeys
+from records.seal import place, seal, unseal
+
+__all__ = ["ENCODING", "KEY_ID", "WORKFLOW", "EncryptionCodec", "is_sealed", "key_id_of", "sealed_payloads"]
+
+ENCODING: Final = b"binary/parley-sealed"
+KEY_ID: Final = "encryption-key-id"
+WORKFLOW: Final = "parley-workflow"
+_OF_A_SCHEDULE: Final = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+
+
+class EncryptionCodec(PayloadCodec, WithSerializationContext):
+    """Every call may raise KeysUnavailable and RecordsUnavailable. ``accept_plain``: what is not sealed is read."""
+
+    def __init__(
+        self,
+        keys: DataKeys,
+        *,
+        accept_plain: bool = True,
+        workflow_id: str | None = None,
+        owner: tuple[str, str] | None = None,
+    ) -> None:
+        self._keys = keys
+        self._accept_plain = accept_plain
+        self._workflow_id = workflow_id
+        self._owner = owner
+
+    def with_context(self, context: SerializationContext) -> EncryptionCodec:
+        workflow_id = getattr(context, "workflow_id", None)
+        if workflow_id is None or workflow_id == self._workflow_id:
+            return self
+        return EncryptionCodec(self._keys, accept_plain=self._accept_plain, workflow_id=workflow_id, owner=self._owner)
+
+    def for_user(self, tenant: str, user: str) -> EncryptionCodec:
+        """For a remote caller's payloads, which are that user's."""
+        return EncryptionCodec(self._keys, accept_plain=self._accept_plain, owner=(tenant, user))
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Raises KeyMissing in a workflow whose user was forgotten."""
+        if not payloads:
+            return []
+        workflow = "" if self._owner else self._workflow_id or ""
+        if self._owner:
+            key = await self._keys.of_user(*self._owner)
+        else:
+            key = await self._keys.of_workflow(workflow)
+        where = _where(workflow, key.id)
+        metadata = {"encoding": ENCODING, KEY_ID: key.id.encode(), WORKFLOW: workflow.encode()}
+        return [Payload(metadata=metadata, data=seal(key, payload.SerializeToString(), where)) for payload in payloads]
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Raises KeyMissing, SealBroken, and PlainRefused where the site takes no payloads in clear."""
+        return [await self._decode(payload) for payload in payloads]
+
+    async def _decode(self, payload: Payload) -> Payload:
+        if not is_sealed(payload):
+            if self._accept_plain:
+                return payload
+            raise PlainRefused(
+                "encryption.accept_plain: a payload came in clear, and this site reads none. Send it through the "
+                "codec server."
+            )
+        id_ = key_id_of(payload)
+        workflow = payload.metadata.get(WORKFLOW, b"").decode("utf-8", "replace")
+        if workflow and self._workflow_id is not None and not _belongs(workflow, self._workflow_id):
+            raise SealBroken(
+                f"workflow {self._workflow_id}: holds a payload that was sealed for {workflow}. Replay a history under "
+                "its own workflow id; where it runs, somebody moved it."
+            )
+        key = await self._keys.by_id(id_)
+        text = unseal(key, payload.data, _where(workflow, id_))
+        if self._workflow_id is not None:
+            await self._keys.noticed(self._workflow_id, id_, from_outside=not workflow)
+        return Payload.FromString(text)
+
+
+def _belongs(sealed_for: str, workflow_id: str) -> bool:
+    """A Temporal Schedule starts workflows under the id of its action with the time behind it."""
+    if workflow_id == sealed_for:
+        return True
+    return workflow_id.startswith(sealed_for) and bool(_OF_A_SCHEDULE.fullmatch(workflow_id, len(sealed_for)))
+
+
+def is_sealed(payload: Payload) -> bool:
+    return payload.metadata.get("encoding") == ENCODING
+
+
+def key_id_of(payload: Payload) -> str:
+    """Of a sealed one. Raises KeyMissing where it names none."""
+    id_ = payload.metadata.get(KEY_ID, b"").decode("ascii", "replace")
+    if not id_:
+        raise KeyMissing("payload: is sealed and names no key. It was cut, or another program sealed it.")
+    return id_
+
+
+def sealed_payloads(history: WorkflowHistory) -> list[Payload]:
+    """Every sealed payload of a history, in its order: what has to open before it can be replayed."""
+    whole = History(events=history.events)
+    return [payload for payload in _payloads(whole) if is_sealed(payload)]
+
+
+def _payloads(message: Any) -> Iterable[Payload]:
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for each in _messages(field, value):
+            if isinstance(each, Payload):
+                yield each
+            else:
+                yield from _payloads(each)
+
+
+def _messages(field: Any, value: Any) -> Iterable[Any]:
+    if field.message_type.GetOptions().map_entry:
+        if field.message_type.fields_by_name["value"].message_type is None:
+            return ()
+        return list(value.values())
+    return list(value) if hasattr(value, "append") else [value]
+
+
+def _where(workflow: str, key_id: str) -> bytes:
+    return place("payload", workflow, key_id)

@@ -1,0 +1,292 @@
+"""Data keys: one for each user of a tenant, wrapped by the tenant's key; whose payloads a workflow's are; forgetting.
+
+A key is its users'. A workflow is bound to the key of whoever it began with, before it starts. When another user
+speaks in it, it goes on under a key of its own that is all of theirs. Forgetting a user destroys every key that is
+theirs: what was sealed under it, here, in histories and in backups of them, opens nowhere any more. What a stranger
+started over an SDK gets a key that is nobody's until the first step tells who it was.
+
+Tables: ``data_keys``, ``key_users``, ``workflow_keys``. A destroyed key keeps its row, without the key.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Select, delete, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from dialogue.faults import KeyMissing
+from records.database import reading, writing
+from records.seal import DataKey, new_key
+from records.short_memory import ShortMemory
+from records.statements import insert
+from records.tables import data_keys, key_users, workflow_keys
+from records.tenant_keys import KeyProvider, Wrapped
+
+__all__ = ["NOBODY", "DataKeys", "Destroyed"]
+
+NOBODY = ""
+"""The tenant of what is nobody's yet, and the user of what is a tenant's own: no caller can be called so."""
+_AT_ONCE = 200
+
+keys, users, workflows = data_keys.c, key_users.c, workflow_keys.c
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What forgetting a user did: the keys destroyed now, and the workflows whose payloads were under them."""
+
+    keys: int
+    workflows: tuple[str, ...]
+
+
+class DataKeys:
+    """Every method may raise RecordsUnavailable, KeysUnavailable and KeyMissing.
+
+    ``remember_seconds``: how long a key, or whose a workflow is, is not asked for again.
+    """
+
+    def __init__(self, engine: AsyncEngine, provider: KeyProvider, *, remember_seconds: float = 60) -> None:
+        self._engine = engine
+        self._provider = provider
+        self._opened = ShortMemory[str, DataKey](remember_seconds)
+        self._of_user = ShortMemory[tuple[str, str], str](remember_seconds)
+        self._of_workflow = ShortMemory[str, str](remember_seconds)
+        self._bound = ShortMemory[tuple[str, str, str], bool](remember_seconds)
+
+    # whose key ------------------------------------------------------------------------------------
+
+    async def of_user(self, tenant: str, user: str) -> DataKey:
+        """The key that new texts of this user are sealed with; made when it is first asked for."""
+        try:
+            return await self.by_id(await self._current(tenant, user))
+        except KeyMissing:  # forgotten since; who comes back begins anew
+            self._of_user.drop((tenant, user))
+            return await self.by_id(await self._current(tenant, user))
+
+    async def by_id(self, id_: str) -> DataKey:
+        """Raises KeyMissing for a key that was destroyed, and for one that never was here."""
+        key = self._opened.get(id_)
+        if key is None:
+            query = select(keys.tenant, keys.wrapped, keys.wrapped_by).where(keys.id == id_)
+            async with reading(self._engine) as connection:
+                row = (await connection.execute(query)).one_or_none()
+            if row is None:
+                raise KeyMissing(f"key {id_}: was never in this database. Open this where it was written.")
+            if row.wrapped is None:
+                raise KeyMissing(f"key {id_}: was destroyed when its user was forgotten. What it sealed is gone.")
+            opened = await self._provider.unwrap(row.tenant, Wrapped(row.wrapped_by, row.wrapped))
+            key = DataKey(id_, opened)
+            self._opened.put(id_, key)
+        return key
+
+    async def of_workflow(self, workflow_id: str) -> DataKey:
+        """The key that new payloads of this workflow are sealed with. One that is not bound yet gets a key of its own,
+        which becomes a user's with the first :meth:`bind`."""
+        id_ = self._of_workflow.get(workflow_id)
+        if id_ is None:
+            id_ = await self._workflow_key(workflow_id)
+            self._of_workflow.put(workflow_id, id_)
+        return await self.by_id(id_)
+
+    # whose workflow -------------------------------------------------------------------------------
+
+    async def bind(self, workflow_id: str, tenant: str, user: str) -> None:
+        """Says who speaks in a workflow: before it starts, and before another user's message is sent to it."""
+        if self._bound.get((workflow_id, tenant, user)):
+            return
+        async with writing(self._engine) as connection:
+            id_ = await self._bind(connection, workflow_id, tenant, user)
+        self._of_workflow.put(workflow_id, id_)
+        self._bound.put((workflow_id, tenant, user), True)
+
+    async def noticed(self, workflow_id: str, id_: str, *, from_outside: bool) -> None:
+        """A payload of this workflow is under that key: what was known of it holds no longer where it is another.
+        ``from_outside``: a remote codec sealed it, which knows users and no workflows; the workflow becomes theirs."""
+        known = self._of_workflow.get(workflow_id)
+        if known == id_:
+            return
+        if not from_outside:
+            self._of_workflow.drop(workflow_id)
+            return
+        if known is None:
+            async with writing(self._engine) as connection:
+                row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
+                await connection.execute(insert(connection, workflow_keys).values(row).on_conflict_do_nothing())
+
+    # forgetting, rotation -------------------------------------------------------------------------
+
+    async def workflows_of(self, tenant: str, user: str) -> tuple[str, ...]:
+        """The workflows whose payloads forgetting that user makes unreadable."""
+        async with reading(self._engine) as connection:
+            return await self._workflows(connection, await self._ids(connection, tenant, user))
+
+    async def destroy(self, tenant: str, user: str) -> Destroyed:
+        """For good. Other processes may remember a key for as long as their ``remember_seconds``."""
+        async with writing(self._engine) as connection:
+            if connection.dialect.name == "sqlite":  # else the key stays in a page that is free now
+                await connection.execute(text("PRAGMA secure_delete = ON"))
+            ids = await self._ids(connection, tenant, user)
+            bound = await self._workflows(connection, ids)
+            for id_ in ids:
+                gone = {"wrapped": None, "user_id": None, "destroyed": datetime.now(UTC)}
+                await connection.execute(data_keys.update().where(keys.id == id_).values(gone))
+        await self._leave_the_log()
+        for id_ in ids:
+            self._opened.drop(id_)
+        self._of_user.drop((tenant, user))
+        self._of_workflow.clear()
+        self._bound.clear()
+        return Destroyed(len(ids), bound)
+
+    async def tenants(self) -> tuple[str, ...]:
+        """Those that have a data key."""
+        async with reading(self._engine) as connection:
+            query = select(keys.tenant).where(keys.wrapped.is_not(None)).distinct().order_by(keys.tenant)
+            return tuple((await connection.execute(query)).scalars())
+
+    async def rewrap(self) -> AsyncIterator[int]:
+        """Wraps every data key anew, under its tenant's newest key; yields how many it did so far. Whoever uses them
+        meanwhile notices nothing; broken off, it can be run again."""
+        last, done = "", 0
+        while True:
+            query = select(keys.id, keys.tenant, keys.wrapped, keys.wrapped_by).where(
+                keys.id > last, keys.wrapped.is_not(None)
+            )
+            async with reading(self._engine) as connection:
+                rows = (await connection.execute(query.order_by(keys.id).limit(_AT_ONCE))).all()
+            if not rows:
+                return
+            for row in rows:
+                key = await self._provider.unwrap(row.tenant, Wrapped(row.wrapped_by, row.wrapped))
+                new = await self._provider.wrap(row.tenant, key)
+                async with writing(self._engine) as connection:  # one forgotten meanwhile stays so
+                    same = (keys.id == row.id, keys.wrapped == row.wrapped)
+                    values = {"wrapped": new.blob, "wrapped_by": new.by}
+                    await connection.execute(data_keys.update().where(*same).values(values))
+            last, done = rows[-1].id, done + len(rows)
+            yield done
+
+    async def rotate(self) -> bool:
+        """A new key for each tenant; :meth:`rewrap` brings the data keys under it. False: the provider makes none."""
+        return await self._provider.rotate(await self.tenants())
+
+    async def _leave_the_log(self) -> None:
+        """SQLite's write-ahead log holds the page as it was; others that read meanwhile may hold it up until later."""
+        if self._engine.dialect.name == "sqlite":
+            async with self._engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                await (await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()  # type: ignore[union-attr]
+
+    async def _current(self, tenant: str, user: str) -> str:
+        id_ = self._of_user.get((tenant, user))
+        if id_ is None:
+            async with reading(self._engine) as connection:
+                id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
+            if id_ is None:
+                async with writing(self._engine) as connection:
+                    id_ = await self._user_key(connection, tenant, user)
+            self._of_user.put((tenant, user), id_)
+        return id_
+
+    # within a transaction -------------------------------------------------------------------------
+
+    async def _user_key(self, connection: AsyncConnection, tenant: str, user: str) -> str:
+        query = _current_of(tenant, user)
+        found = (await connection.execute(query)).scalar_one_or_none()
+        if found is not None:
+            return found
+        id_ = await self._new(connection, tenant, [user], current_of=user)
+        return id_ or (await connection.execute(query)).scalar_one()  # another process was first
+
+    async def _new(
+        self, connection: AsyncConnection, tenant: str, its: list[str], *, current_of: str | None = None
+    ) -> str | None:
+        """Its id; None where that user has one meanwhile."""
+        wrapped = await self._provider.wrap(tenant, new_key())
+        row = {
+            "id": secrets.token_hex(8),
+            "tenant": tenant,
+            "user_id": current_of,
+            "wrapped": wrapped.blob,
+            "wrapped_by": wrapped.by,
+            "created": datetime.now(UTC),
+        }
+        made = await connection.execute(insert(connection, data_keys).values(row).on_conflict_do_nothing())
+        if not made.rowcount:
+            return None
+        for user in its:
+            await self._give(connection, row["id"], tenant, user)
+        return row["id"]
+
+    async def _give(self, connection: AsyncConnection, id_: str, tenant: str, user: str) -> None:
+        row = {"key_id": id_, "tenant": tenant, "user_id": user}
+        await connection.execute(insert(connection, key_users).values(row).on_conflict_do_nothing())
+
+    async def _workflow_key(self, workflow_id: str) -> str:
+        query = select(workflows.key_id).where(workflows.workflow_id == workflow_id)
+        async with reading(self._engine) as connection:
+            found = (await connection.execute(query)).scalar_one_or_none()
+        if found is not None:
+            return found
+        async with writing(self._engine) as connection:
+            id_ = await self._new(connection, NOBODY, [])
+            row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
+            made = await connection.execute(insert(connection, workflow_keys).values(row).on_conflict_do_nothing())
+            if made.rowcount:
+                return id_ or ""
+            await connection.execute(delete(data_keys).where(keys.id == id_))
+            return (await connection.execute(query)).scalar_one()
+
+    async def _bind(self, connection: AsyncConnection, workflow_id: str, tenant: str, user: str) -> str:
+        query = (
+            select(keys.id, keys.tenant, keys.wrapped, keys.wrapped_by)
+            .join(workflow_keys, workflows.key_id == keys.id)
+            .where(workflows.workflow_id == workflow_id)
+        )
+        bound = (await connection.execute(query.with_for_update())).one_or_none()
+        if bound is None or bound.wrapped is None:  # the second: of a user who was forgotten
+            id_ = await self._user_key(connection, tenant, user)
+        else:
+            whose = select(users.tenant, users.user_id).where(users.key_id == bound.id)
+            its = [(row.tenant, row.user_id) for row in await connection.execute(whose)]
+            if (tenant, user) in its:
+                return bound.id
+            if its:  # another user's: from now on it is both of theirs
+                id_ = await self._new(connection, tenant, []) or ""
+                for each in [*its, (tenant, user)]:
+                    await self._give(connection, id_, *each)
+            else:
+                await self._take_over(connection, bound.id, Wrapped(bound.wrapped_by, bound.wrapped), tenant, user)
+                return bound.id
+        row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
+        statement = insert(connection, workflow_keys).values(row)
+        statement = statement.on_conflict_do_update(index_elements=[workflows.workflow_id], set_={"key_id": id_})
+        await connection.execute(statement)
+        return id_
+
+    async def _take_over(self, connection: AsyncConnection, id_: str, wrapped: Wrapped, tenant: str, user: str) -> None:
+        """What was nobody's is this user's now."""
+        new = await self._provider.wrap(tenant, await self._provider.unwrap(NOBODY, wrapped))
+        values = {"tenant": tenant, "wrapped": new.blob, "wrapped_by": new.by}
+        await connection.execute(data_keys.update().where(keys.id == id_).values(values))
+        await self._give(connection, id_, tenant, user)
+
+    async def _ids(self, connection: AsyncConnection, tenant: str, user: str) -> list[str]:
+        query = (
+            select(keys.id)
+            .join(key_users, users.key_id == keys.id)
+            .where(users.tenant == tenant, users.user_id == user, keys.wrapped.is_not(None))
+        )
+        return list((await connection.execute(query.order_by(keys.id))).scalars())
+
+    async def _workflows(self, connection: AsyncConnection, ids: list[str]) -> tuple[str, ...]:
+        query = select(workflows.workflow_id).where(workflows.key_id.in_(ids)).order_by(workflows.workflow_id)
+        return tuple((await connection.execute(query)).scalars())
+
+
+def _current_of(tenant: str, user: str) -> Select[str]:
+    return select(keys.id).where(keys.tenant == tenant, keys.user_id == user)

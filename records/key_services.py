@@ -1,0 +1,225 @@
+"""Tenants' keys in a key service: Vault's transit engine, Amazon's KMS, Google's Cloud KMS. They never leave it.
+
+Each service is asked through its maker's own client, an extra that is imported when it is needed. The tenant goes along
+as authenticated context, so that what was wrapped for one tenant unwraps for no other even under one key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from dialogue.faults import KeyMissing, KeysUnavailable, SettingsFault
+from records.tenant_keys import KeyProvider, Wrapped
+from settings.schema import EncryptionSettings
+
+__all__ = ["AmazonKeys", "GoogleKeys", "VaultKeys", "open_key_service"]
+
+_Result = TypeVar("_Result")
+
+
+def open_key_service(given: EncryptionSettings) -> KeyProvider:
+    """The one of ``encryption.provider``. Raises SettingsFault where its client is not installed."""
+    key = given.key or ""
+    try:
+        if given.provider == "vault":
+            return VaultKeys(key, given.vault.address, given.vault.mount, given.vault.token_env)
+        if given.provider == "aws":
+            return AmazonKeys(key)
+        return GoogleKeys(key)
+    except ModuleNotFoundError as error:
+        raise SettingsFault(
+            f"encryption.provider: {given.provider} needs {error.name}, which is not installed. "
+            f"Run `pip install 'parley[{given.provider}]'`.",
+            field="encryption.provider",
+        ) from None
+
+
+class _Service(KeyProvider):
+    """``key`` may hold ``{tenant}``."""
+
+    failures: tuple[type[Exception], ...] = ()
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def name(self, tenant: str) -> str:
+        return self._key.replace("{tenant}", tenant or "site")
+
+    async def _ask(self, call: Callable[[], _Result]) -> _Result:
+        """In a thread: the clients block."""
+        try:
+            return await asyncio.to_thread(call)
+        except self.failures as error:
+            what = " ".join(str(error).split())
+            if self.is_missing(error):
+                raise KeyMissing(f"encryption.key: {what}. Is the key there, and may we use it?") from error
+            raise KeysUnavailable(f"encryption.provider: the key service fails: {what}.") from error
+
+    def is_missing(self, error: Exception) -> bool:
+        """Whether asking again would not help."""
+        raise NotImplementedError
+
+
+class VaultKeys(_Service):
+    """The transit engine: its keys have versions, of which the newest wraps."""
+
+    def __init__(self, key: str, address: str, mount: str, token_env: str) -> None:
+        super().__init__(key)
+        import hvac
+        from hvac.exceptions import VaultError
+        from requests.exceptions import RequestException
+
+        token = os.environ.get(token_env, "")
+        if not token:
+            raise SettingsFault(
+                f"encryption.vault.token_env: the variable {token_env} holds no token. Set it.",
+                field="encryption.vault.token_env",
+            )
+        self.failures = (VaultError, RequestException)
+        self._transit = hvac.Client(address, token=token).secrets.transit
+        self._mount = mount
+
+    async def wrap(self, tenant: str, key: bytes) -> Wrapped:
+        found: Any = await self._ask(
+            lambda: self._transit.encrypt_data(
+                self.name(tenant), _text(key), associated_data=_text(tenant.encode()), mount_point=self._mount
+            )
+        )
+        written: str = found["data"]["ciphertext"]  # vault:v3:…
+        return Wrapped(f"{self.name(tenant)}:{written.split(':')[1]}", written.encode())
+
+    async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
+        name = wrapped.by.rpartition(":")[0]
+        found: Any = await self._ask(
+            lambda: self._transit.decrypt_data(
+                name, wrapped.blob.decode(), associated_data=_text(tenant.encode()), mount_point=self._mount
+            )
+        )
+        return base64.b64decode(found["data"]["plaintext"])
+
+    async def rotate(self, tenants: tuple[str, ...]) -> bool:
+        for name in sorted({self.name(tenant) for tenant in tenants}):
+            await self._ask(lambda name=name: self._transit.rotate_key(name, mount_point=self._mount))
+        return True
+
+    def is_missing(self, error: Exception) -> bool:
+        from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized
+
+        return isinstance(error, InvalidPath | InvalidRequest | Forbidden | Unauthorized)
+
+
+class AmazonKeys(_Service):
+    """KMS: a ciphertext names its key and version itself. Credentials as boto3 finds them."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self.failures = (BotoCoreError, ClientError)
+        try:
+            self._kms: Any = boto3.client("kms")
+        except BotoCoreError as error:
+            raise SettingsFault(
+                f"encryption.provider: {error} Set AWS_REGION and credentials.", field="encryption.provider"
+            ) from None
+
+    async def wrap(self, tenant: str, key: bytes) -> Wrapped:
+        found: Any = await self._ask(
+            lambda: self._kms.encrypt(KeyId=self.name(tenant), Plaintext=key, EncryptionContext=_context(tenant))
+        )
+        return Wrapped(found["KeyId"], found["CiphertextBlob"])
+
+    async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
+        found: Any = await self._ask(
+            lambda: self._kms.decrypt(KeyId=wrapped.by, CiphertextBlob=wrapped.blob, EncryptionContext=_context(tenant))
+        )
+        return found["Plaintext"]
+
+    async def rotate(self, tenants: tuple[str, ...]) -> bool:
+        for name in sorted({self.name(tenant) for tenant in tenants}):
+            found: Any = await self._ask(lambda name=name: self._kms.describe_key(KeyId=name))
+            id_ = found["KeyMetadata"]["KeyId"]  # an alias is not taken here
+            await self._ask(lambda id_=id_: self._kms.rotate_key_on_demand(KeyId=id_))
+        return True
+
+    def is_missing(self, error: Exception) -> bool:
+        from botocore.exceptions import ClientError
+
+        if not isinstance(error, ClientError):
+            return False
+        code = error.response["Error"].get("Code", "")
+        return code in {
+            "NotFoundException", "InvalidCiphertextException", "IncorrectKeyException", "AccessDeniedException",
+            "DisabledException", "KMSInvalidStateException",
+        }  # fmt: skip
+
+
+class GoogleKeys(_Service):
+    """Cloud KMS: ``projects/P/locations/L/keyRings/R/cryptoKeys/K``; its primary version wraps."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        from google.api_core.exceptions import (  # pyright: ignore[reportMissingImports] - an extra
+            GoogleAPICallError,
+            RetryError,
+        )
+        from google.cloud import kms  # pyright: ignore
+
+        self.failures = (GoogleAPICallError, RetryError)
+        self._kms: Any = kms.KeyManagementServiceClient()
+
+    async def wrap(self, tenant: str, key: bytes) -> Wrapped:
+        request = {
+            "name": self.name(tenant),
+            "plaintext": key,
+            "additional_authenticated_data": tenant.encode(),
+        }
+        found: Any = await self._ask(lambda: self._kms.encrypt(request=request))
+        return Wrapped(found.name, found.ciphertext)
+
+    async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
+        request = {
+            "name": wrapped.by.partition("/cryptoKeyVersions/")[0],
+            "ciphertext": wrapped.blob,
+            "additional_authenticated_data": tenant.encode(),
+        }
+        found: Any = await self._ask(lambda: self._kms.decrypt(request=request))
+        return found.plaintext
+
+    async def rotate(self, tenants: tuple[str, ...]) -> bool:
+        for name in sorted({self.name(tenant) for tenant in tenants}):
+            made: Any = await self._ask(
+                lambda name=name: self._kms.create_crypto_key_version(
+                    request={"parent": name, "crypto_key_version": {}}
+                )
+            )
+            version = made.name.rpartition("/")[2]
+            await self._ask(
+                lambda name=name, version=version: self._kms.update_crypto_key_primary_version(
+                    request={"name": name, "crypto_key_version_id": version}
+                )
+            )
+        return True
+
+    def is_missing(self, error: Exception) -> bool:
+        from google.api_core.exceptions import (  # pyright: ignore[reportMissingImports] - an extra
+            FailedPrecondition,
+            Forbidden,
+            InvalidArgument,
+            NotFound,
+        )
+
+        return isinstance(error, NotFound | Forbidden | InvalidArgument | FailedPrecondition)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _context(tenant: str) -> dict[str, str]:
+    return {"parley-tenant": tenant or "site"}

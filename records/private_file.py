@@ -1,0 +1,37 @@
+"""Files with secrets: readable by their owner alone from their first byte, and never seen half written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["replace_private", "write_private_once"]
+
+
+def write_private_once(path: Path, text: str) -> None:
+    """Of several processes that do so at once, all read the same one afterwards. Raises OSError."""
+    if path.exists():
+        return
+    written = _written(path, text)
+    try:
+        os.link(written, path)
+    except FileExistsError:
+        return
+    finally:
+        written.unlink()
+
+
+def replace_private(path: Path, text: str) -> None:
+    """Readers see the old text or the new one. Raises OSError."""
+    _written(path, text).replace(path)
+
+
+def _written(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, written = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(written)

@@ -1,0 +1,154 @@
+"""``parley audit`` and ``parley keys rotate`` on a site that encrypts, without any server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.main import run
+from dialogue.messages import text_digest
+from dialogue.receipt import Receipt, passages_digest
+from records.audit import AuditLog
+from records.database import connect_database, migrate
+from records.protection import open_protection
+from records.signing import Signer
+from settings.load import load
+from tests.records.rows import a_row
+
+
+@pytest.fixture(autouse=True)
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three rows of two users; Temporal is not running."""
+    file = tmp_path / "temporal.yaml"
+    file.write_text(
+        "encryption: {provider: local}\ntemporal: {address: '127.0.0.1:9'}\ntenants: {default: {}, lantern: {}}\n"
+    )
+    monkeypatch.setenv("PARLEY_CONFIG", str(file))
+    asyncio.run(fill())
+    return tmp_path
+
+
+async def fill() -> None:
+    settings = load()
+    (settings.root / "var").mkdir()
+    url = f"sqlite+aiosqlite:///{settings.root / 'var' / 'records.db'}"
+    await migrate(url)
+    engine = connect_database(url)
+    protection = open_protection(settings, engine)
+    assert protection is not None
+    audit = AuditLog(engine, protection.keys)
+    for turn, user in enumerate(("ann", "ann", "bob"), 1):
+        await protection.keys.bind(f"conv-{user}", "lantern", user)
+        await audit.append(a_row(turn=turn, user_id=user))
+    await engine.dispose()
+
+
+class Parley:
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        assert run(arguments) == code
+        said = self._capsys.readouterr()
+        return said.out + said.err
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+
+@pytest.fixture
+def parley(capsys: pytest.CaptureFixture[str]) -> Parley:
+    return Parley(capsys)
+
+
+def test_verify_names_the_row_that_was_changed(parley: Parley, site: Path) -> None:
+    """Exit code 0 for a chain that is whole, 1 for one that is not."""
+    assert parley("audit", "verify") == "3 rows: whole.\n"
+    with sqlite3.connect(site / "var" / "records.db") as database:
+        database.execute("UPDATE interaction_logs SET verdict = 'block' WHERE id = 2")
+    database.close()
+    assert "changed: tenant lantern: row 2 is not as it was written" in parley("audit", "verify", code=1)
+    assert run(["audit", "verify", "--tenant", "lantern", "--json"]) == 1
+
+
+def test_forget_shows_first_and_then_does_it(parley: Parley, site: Path) -> None:
+    """Nothing without --yes; then the text is gone, the chain whole, and the export of before is named."""
+    file = site / "rows.csv"
+    assert "3 rows, positions 1 to 3" in parley("audit", "export", str(file), "--tenant", "lantern")
+    shown = parley("audit", "forget", "ann", "--tenant", "lantern")
+    assert "1 conversations would open no more. Nothing was done" in shown
+    assert str(file) in shown
+    done = parley.json("audit", "forget", "ann", "--tenant", "lantern", "--yes")
+    assert (done["keys"], done["workflows"], done["not_ended"]) == (1, ["conv-ann"], ["conv-ann"])
+    assert [export["place"] for export in done["exports"]] == [str(file)]
+    assert parley("audit", "verify") == "3 rows: whole.\n"
+    after = site / "after.csv"
+    parley("audit", "export", str(after), "--tenant", "lantern")
+    assert "parcel" in file.read_text("utf-8-sig")
+    assert after.read_text("utf-8-sig").count("parcel") == 1
+    assert "nothing is left to forget" in parley("audit", "forget", "ann", "--tenant", "lantern", "--yes")
+
+
+def test_export_takes_a_user_and_a_time(parley: Parley, site: Path) -> None:
+    """And says when there is nothing of them."""
+    told = parley.json("audit", "export", str(site / "bob.csv"), "--tenant", "lantern", "--user", "bob")
+    assert (told["rows"], told["first"], told["last"]) == (1, 3, 3)
+    late = parley("audit", "export", str(site / "x.csv"), "--tenant", "lantern", "--since", "2100-01-01")
+    assert "nothing was written" in late
+    assert "since: 'soon' is no moment" in parley("audit", "export", str(site / "x.csv"), "--since", "soon", code=2)
+    assert "file: rows.doc must end with" in parley("audit", "export", str(site / "rows.doc"), code=2)
+
+
+def test_rotate_leaves_everything_readable(parley: Parley, site: Path) -> None:
+    """The new key stands first; once it is done the old one may go."""
+    keys = site / "var" / "keys" / "site.keys"
+    assert parley.json("keys", "rotate") == {"new_key": True, "rewrapped": 2}
+    lines = keys.read_text().splitlines()
+    assert len(lines) == 2
+    keys.write_text(lines[0] + "\n")
+    assert parley.json("keys", "rotate", "--rewrap-only") == {"new_key": False, "rewrapped": 2}
+    parley("audit", "export", str(site / "rows.csv"), "--tenant", "lantern")
+    assert (site / "rows.csv").read_text("utf-8-sig").count("parcel") == 3
+
+
+def test_without_a_provider_it_is_said_that_nothing_can_be_forgotten(
+    parley: Parley, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than pretending."""
+    monkeypatch.setenv("PARLEY_ENCRYPTION__PROVIDER", "none")
+    assert "encryption.provider: is none" in parley("audit", "forget", "ann", "--tenant", "lantern", "--yes", code=2)
+    assert "encryption.provider: is none" in parley("keys", "rotate", code=2)
+    assert parley("audit", "verify") == "3 rows: whole.\n"
+
+
+def test_a_receipt_is_checked_offline(parley: Parley, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of a reply as the gateway sent it, elsewhere with the public key alone."""
+    signer = Signer.open(load())
+    receipt = signer.receipt(
+        Receipt(
+            tenant="lantern", conversation="conv-1", turn=1, question=text_digest("How long?"),
+            answer=text_digest("30 days"), passages=passages_digest(()), audit_id=1, audit_hash="0" * 64,
+            received_at=1.0,
+        )
+    )  # fmt: skip
+    reply = {"answer": "30 days", "receipt": receipt.model_dump(mode="json")}
+    (site / "reply.json").write_text(json.dumps(reply))
+    (site / "site.pem").write_text(parley("audit", "receipt", "key"))
+    elsewhere = site / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "temporal.yaml").write_text("")
+    monkeypatch.setenv("PARLEY_CONFIG", str(elsewhere / "temporal.yaml"))
+    verify = ("audit", "receipt", "verify", str(site / "reply.json"))
+    assert "not among the public keys" in parley(*verify, code=1)
+    key = ("--key", str(site / "site.pem"))
+    assert "It holds: turn 1 of conv-1" in parley(*verify, *key, "--question", "How long?")
+    assert "question: this is not the question" in parley(*verify, *key, "--question", "How?", code=1)
+    (site / "reply.json").write_text(json.dumps({**reply, "answer": "31 days"}))
+    assert "answer: this is not the answer" in parley(*verify, *key, code=1)
+    (site / "reply.json").write_text("{}")
+    assert "it is no receipt" in parley(*verify, *key, code=1)

@@ -1,0 +1,332 @@
+"""The audit under encryption: what is stored, what is forgotten, what is found, and what was done to it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from dialogue.faults import ContentMissing, InvalidRequest, KeyMissing, RecordsConflict
+from knowledge_base.terms import terms
+from records import audit as audit_module
+from records import audit_checkpoints
+from records.audit import AuditLog
+from records.audit_chain import ChainCheck, Head, row_hash
+from records.audit_exports import AuditExports
+from records.audit_seal import SEALED
+from records.audit_words import AuditWords
+from records.content import ContentStore
+from records.data_keys import DataKeys
+from records.database import reading, writing
+from records.forgetting import forget_user
+from records.signing import Signer
+from records.tables import audit_checkpoints as checkpoints
+from records.tables import audit_heads, audit_words, contents, feedback, interaction_logs
+from records.tenant_keys import LocalKeys
+from settings.schema import Settings
+from tests.records.rows import a_row
+
+TEXTS = ("parcel", "退货", "三十天", "They ask", "192.0.2.7", "d" * 64, "30 天", "rather good")
+
+
+@pytest.fixture
+def keys(database: AsyncEngine, tmp_path: Path) -> DataKeys:
+    return DataKeys(database, LocalKeys(tmp_path / "site.keys", make=True))
+
+
+@pytest.fixture
+def words(database: AsyncEngine, keys: DataKeys) -> AuditWords:
+    return AuditWords(database, terms, keys)
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    return Signer.open(Settings(data=tmp_path))
+
+
+@pytest.fixture
+def sealed(database: AsyncEngine, keys: DataKeys, words: AuditWords, signer: Signer) -> AuditLog:
+    return AuditLog(database, keys, words=words, signer=signer)
+
+
+async def stored(database: AsyncEngine, table: Any = interaction_logs) -> list[dict[str, Any]]:
+    async with reading(database) as connection:
+        return [dict(row) for row in (await connection.execute(select(table))).mappings()]
+
+
+async def test_no_text_stands_in_the_tables(sealed: AuditLog, database: AsyncEngine) -> None:
+    """Rows and comments read as they were written, and hold none of their words as they are stored."""
+    row = a_row()
+    await sealed.append(row)
+    await sealed.keep_feedback(
+        conversation="conv-1", turn=1, tenant="lantern", user="ann", score=1, comment="rather good"
+    )
+    (kept,) = await sealed.turns("conv-1", "lantern")
+    assert {name: getattr(kept, name) for name in row.model_dump()} == dict(row)
+    assert not kept.forgotten
+    assert [given.comment for given in await sealed.feedback("conv-1", "lantern")] == ["rather good"]
+    written = json.dumps([await stored(database), await stored(database, feedback)], default=str, ensure_ascii=False)
+    assert not [text for text in TEXTS if text in written]
+    assert await sealed.verify() == []
+
+
+async def test_a_row_is_still_written_once(sealed: AuditLog, database: AsyncEngine, keys: DataKeys) -> None:
+    """Attempted again it is the first one's receipt; another text is a conflict that names the column alone."""
+    first = await sealed.append(a_row())
+    again = await AuditLog(database, keys).append(a_row(latency_ms=9.0, run_id="run-2"))
+    assert (again.id, again.hash, again.created) == (first.id, first.hash, False)
+    with pytest.raises(RecordsConflict, match="another output_text") as raised:
+        await sealed.append(a_row(output_text="secret"))
+    assert "secret" not in raised.value.message
+
+
+async def test_rows_of_before_stay_readable_in_one_chain(sealed: AuditLog, database: AsyncEngine) -> None:
+    """A site may begin to encrypt; and the other way round, the texts are not there, and nothing else is lost."""
+    plain = AuditLog(database)
+    await plain.append(a_row(turn=1))
+    await sealed.append(a_row(turn=2))
+    await plain.append(a_row(turn=3))
+    assert [row.input_text for row in await sealed.turns("conv-1", "lantern")] == [a_row().input_text] * 3
+    assert [row.forgotten for row in await plain.turns("conv-1", "lantern")] == [False, True, False]
+    assert await plain.verify() == await sealed.verify() == []
+    assert (await plain.append(a_row(turn=2))).created is False
+
+
+async def test_forgetting_leaves_the_chain_whole_and_no_text(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, words: AuditWords
+) -> None:
+    """Rows, comments, contents and words of the user; of another user nothing changes."""
+    store = ContentStore(database, keys)
+    await keys.bind("conv-1", "lantern", "ann")
+    record = await store.put("try", {"prompt_ids": [1, 2, 3]}, workflow="conv-1")
+    for turn in (1, 2):
+        await sealed.append(a_row(turn=turn))
+    await sealed.append(a_row(turn=3, user_id="bob"))
+    await sealed.keep_feedback(conversation="conv-1", turn=1, tenant="lantern", user="ann", score=1, comment="good")
+    before = await stored(database)
+    exports = AuditExports(database, sealed)
+    done = await forget_user(database, keys, words, exports, "lantern", "ann")
+    assert (done.keys, done.workflows, done.in_clear.rows) == (1, ("conv-1",), 0)
+    assert await stored(database) == before
+    assert await sealed.verify() == []
+    rows = await sealed.turns("conv-1", "lantern")
+    assert [(row.forgotten, bool(row.input_text)) for row in rows] == [(True, False), (True, False), (False, True)]
+    assert rows[0].verdict == "pass"
+    assert rows[0].citations == ()
+    assert [given.comment for given in await sealed.feedback("conv-1", "lantern")] == [""]
+    with pytest.raises(KeyMissing):
+        await store.get(record)
+    assert await words.find("lantern", "parcel") == [rows[2].id]
+    assert (await sealed.append(a_row(turn=1))).created is False
+    assert (await forget_user(database, keys, words, exports, "lantern", "ann")).keys == 0
+
+
+async def test_contents_of_a_turn_are_sealed_and_the_sites_own_are_not(database: AsyncEngine, keys: DataKeys) -> None:
+    """A policy is nobody's; damage and a missing provider are told apart."""
+    store, plain = ContentStore(database, keys), ContentStore(database)
+    record = await store.put("try", {"text": "zebra"}, workflow="conv-1")
+    policy = await store.put("policy", b"rules")
+    assert await store.get(record) == b'{"text":"zebra"}'
+    assert await plain.get(policy) == b"rules"
+    assert {row["kind"]: row["data_key"] is None for row in await stored(database, contents)} == {
+        "try": False,
+        "policy": True,
+    }
+    with pytest.raises(KeyMissing, match=r"encryption\.provider"):
+        await plain.get(record)
+    with pytest.raises(ContentMissing):
+        await store.get("0" * 64)
+
+
+# words ----------------------------------------------------------------------------------------------
+
+
+async def test_words_are_found_and_not_readable(sealed: AuditLog, database: AsyncEngine, words: AuditWords) -> None:
+    """In both languages, in any form, newest first, within the tenant; the table holds none of them."""
+    first = (await sealed.append(a_row(turn=1))).id
+    second = (await sealed.append(a_row(turn=2, input_text="Shoes?", output_text="运费由我们承担"))).id
+    other = (await sealed.append(a_row(turn=9, tenant="other", conversation="conv-2"))).id
+    assert await words.find("lantern", "PARCELS") == [first]
+    assert await words.find("lantern", "退货") == [first]
+    assert await words.find("lantern", "shoe 运费") == [second]
+    assert await words.find("lantern", "shoe 退货") == []
+    assert await words.find("lantern", "the") == []
+    assert await words.find("other", "parcel") == [other]
+    stems = {row["word"] for row in await stored(database, audit_words)}
+    assert not any(term.encode() in stem for stem in stems for term in ("parcel", "shoe", "退"))
+    mine, theirs = ({r["word"] for r in await stored(database, audit_words) if r["tenant"] == t} for t in
+                    ("lantern", "other"))  # fmt: skip
+    assert not mine & theirs
+
+
+async def test_words_of_before_are_found_under_encryption_too(database: AsyncEngine, words: AuditWords) -> None:
+    """Where nothing was encrypted the index had no key."""
+    plain = AuditLog(database, words=AuditWords(database, terms))
+    row = await plain.append(a_row())
+    assert await words.find("lantern", "parcel") == [row.id]
+
+
+# what was done to it --------------------------------------------------------------------------------
+
+
+async def test_a_thousand_flipped_bytes_are_all_found(sealed: AuditLog, database: AsyncEngine) -> None:
+    """One at a time, anywhere in any column of any row, or in the head: not one goes unnoticed."""
+    for turn in range(1, 21):
+        await sealed.append(a_row(turn=turn))
+    rows = sorted(await stored(database), key=lambda row: row["position"])
+    (head,) = await stored(database, audit_heads)
+    chance = random.Random(20261129)
+    assert problems(rows, head) == 0
+    missed = []
+    for number in range(1000):
+        place = chance.randrange(len(rows) + 1)
+        changed: list[Mapping[str, Any]] = list(rows)
+        end: Mapping[str, Any] = head
+        if place == len(rows):
+            column = chance.choice(["position", "hash"])
+            end = {**head, column: flipped(head[column], chance)}
+        else:
+            column = chance.choice([name for name, value in rows[place].items() if value not in (None, "")])
+            changed[place] = {**rows[place], column: flipped(rows[place][column], chance)}
+        if not problems(changed, end):
+            missed.append((number, place, column))
+    assert missed == []
+
+
+def problems(rows: list[Mapping[str, Any]], head: Mapping[str, Any]) -> int:
+    """As ``AuditLog.verify`` finds them: a row whose tenant was changed is in another chain."""
+    check = ChainCheck("lantern", Head(head["position"], head["hash"]))
+    mine = [row for row in rows if row["tenant"] == "lantern"]
+    for row in sorted(mine, key=lambda row: row["position"]):
+        check.take(row)
+    return len(check.finish())
+
+
+def flipped(value: Any, chance: random.Random) -> Any:
+    """One bit of one byte of it another."""
+    bit = 1 << chance.randrange(7)
+    if isinstance(value, str):
+        at = chance.randrange(len(value))
+        return value[:at] + chr(ord(value[at]) ^ bit) + value[at + 1 :]
+    if isinstance(value, datetime):
+        return value.replace(microsecond=value.microsecond ^ bit)
+    if isinstance(value, bool | int):
+        return int(value) ^ bit
+    if isinstance(value, float):
+        return float.fromhex(flipped_digit(value.hex(), chance))
+    return flipped(json.dumps(value), chance)
+
+
+def flipped_digit(text: str, chance: random.Random) -> str:
+    """Another digit of the mantissa."""
+    at = chance.randrange(4, text.index("p"))
+    return text[:at] + "0123456789abcdef"[int(text[at], 16) ^ 1 << chance.randrange(4)] + text[at + 1 :]
+
+
+async def test_a_chain_that_was_written_anew_is_found_by_its_checkpoints(
+    sealed: AuditLog, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write every row and the head makes a chain that holds; they do not have the key that signs."""
+    for module in (audit_module, audit_checkpoints):
+        monkeypatch.setattr(module, "EVERY", 3)
+    for turn in range(1, 8):
+        await sealed.append(a_row(turn=turn))
+    assert [row["position"] for row in await stored(database, checkpoints)] == [3, 6]
+    assert await sealed.verify() == []
+    rows = sorted(await stored(database), key=lambda row: row["position"])
+    before = rows[0]["hash"]
+    async with writing(database) as connection:
+        for row in rows[1:]:
+            new = {**row, "verdict": "block", "previous_hash": before}
+            before = new["hash"] = row_hash(new)
+            await connection.execute(update(interaction_logs).where(interaction_logs.c.id == row["id"]).values(new))
+        await connection.execute(update(audit_heads).values(hash=before))
+    assert [(p.kind, p.position) for p in await sealed.verify()] == [("changed", 3), ("changed", 6)]
+    async with writing(database) as connection:
+        await connection.execute(update(checkpoints).where(checkpoints.c.position == 6).values(hash=rows[5]["hash"]))
+        await connection.execute(checkpoints.delete().where(checkpoints.c.position == 3))
+    assert [p.kind for p in await sealed.verify()]
+
+
+async def test_a_checkpoint_of_another_key_and_a_lost_one_are_found(
+    sealed: AuditLog, database: AsyncEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither signing again nor taking one away goes unnoticed."""
+    for module in (audit_module, audit_checkpoints):
+        monkeypatch.setattr(module, "EVERY", 2)
+    for turn in range(1, 7):
+        await sealed.append(a_row(turn=turn))
+    other = AuditLog(database, signer=Signer.open(Settings(data=tmp_path / "other")))
+    assert [p.message for p in await other.verify()] == [
+        f"tenant lantern: the checkpoint at position {n} was not signed by this site's key." for n in (2, 4, 6)
+    ]
+    async with writing(database) as connection:
+        await connection.execute(checkpoints.delete().where(checkpoints.c.position == 4))
+    assert [(p.kind, p.position) for p in await sealed.verify()] == [("removed", 4)]
+
+
+# exports --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+async def test_an_export_holds_the_rows_and_is_kept(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, words: AuditWords, tmp_path: Path, suffix: str
+) -> None:
+    """In clear, for its owner alone; who forgets a user is told of the files that hold them."""
+    await sealed.append(a_row(turn=1, output_text="=HYPERLINK(1)"))
+    await sealed.append(a_row(turn=2, user_id="bob"))
+    exports, path = AuditExports(database, sealed), tmp_path / f"rows{suffix}"
+    made = await exports.write(path, "lantern")
+    assert made is not None
+    export, count = made
+    assert (count, export.first, export.last) == (2, 1, 2)
+    assert path.stat().st_mode & 0o777 == 0o600
+    rows = read(path)
+    assert [row["user_id"] for row in rows] == ["ann", "bob"]
+    assert rows[0]["input_text"] == a_row().input_text
+    assert rows[0]["output_text"] == ("'=HYPERLINK(1)" if suffix == ".csv" else "=HYPERLINK(1)")
+    with pytest.raises(InvalidRequest, match="is there already"):
+        await exports.write(path, "lantern")
+    await exports.write(tmp_path / f"bob{suffix}", "lantern", user="bob")
+    late = {"since": datetime(2100, 1, 1, tzinfo=UTC)}
+    assert await exports.write(tmp_path / f"none{suffix}", "lantern", **late) is None
+    assert not (tmp_path / f"none{suffix}").exists()
+    done = await forget_user(database, keys, words, exports, "lantern", "ann")
+    assert [held.place for held in done.exports] == [str(path)]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pylist()
+
+
+async def test_another_suffix_or_folder_is_refused(sealed: AuditLog, database: AsyncEngine, tmp_path: Path) -> None:
+    """Before a row is read."""
+    exports = AuditExports(database, sealed)
+    with pytest.raises(InvalidRequest, match=r"\.csv or \.parquet"):
+        await exports.write(tmp_path / "rows.xlsx", "lantern")
+    with pytest.raises(InvalidRequest, match="no folder"):
+        await exports.write(tmp_path / "nowhere" / "rows.csv", "lantern")
+
+
+def test_what_is_sealed_is_named_once() -> None:
+    """A text column that is added has to be sealed or to be on this list."""
+    names = {column.name for column in interaction_logs.c}
+    open_ = {
+        "id", "tenant", "position", "conversation", "turn", "message_id", "user_id", "timestamp", "latency_ms",
+        "language", "verdict", "intent", "confidence", "model", "model_digest", "snapshot", "policy_digest", "record",
+        "usage", "run_id", "data_key", "previous_hash", "hash",
+    }  # fmt: skip
+    assert names == open_ | set(SEALED)

@@ -1,0 +1,307 @@
+"""Payloads under encryption: what is on the server, what comes back, and what a missing key looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client, WorkflowHistory
+from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer
+
+from dialogue.faults import KeyMissing, MessageIdReused, PlainRefused, SealBroken, UnknownConversation
+from dialogue.messages import DialogueStart, ResolveReview, Say
+from dialogue.turn import Reply
+from gateway.conversations import Conversations, new_conversation_id
+from records.codec import KEY_ID, WORKFLOW, EncryptionCodec, is_sealed, sealed_payloads
+from records.data_keys import DataKeys
+from records.database import migrate
+from records.payload_store import LocalPayloads
+from records.plugin import parley_plugin
+from records.protection import Protection, open_protection
+from records.readable import check_readable
+from settings.schema import EncryptionSettings, ExternalSettings, Settings
+from tests.support.record_histories import FOLDER
+from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
+from workflows.conversation_workflow import ConversationWorkflow
+from workflows.dialogue_workflow import DialogueWorkflow
+
+QUESTION = "How long may I return shoes zebra-4711? 退货期限是多久？"
+
+
+@dataclass
+class SealedSite:
+    protection: Protection
+    client: Client
+    plain: Client
+    steps: ScriptedSteps
+    conversations: Conversations
+    settings: Settings
+
+    async def say(self, conversation: str, text: str, user: str = "ann-4711", message_id: str | None = None) -> Reply:
+        say = Say(message_id=message_id or f"m-{uuid.uuid4().hex[:8]}", text=text, user=user)
+        reply = await self.conversations.say(conversation, say, fresh=True)
+        assert isinstance(reply, Reply)
+        return reply
+
+    async def history(self, workflow_id: str) -> WorkflowHistory:
+        return await self.client.get_workflow_handle(workflow_id).fetch_history()
+
+
+async def a_protection(folder: Path, **encryption: object) -> tuple[Settings, Protection]:
+    settings = Settings(data=folder, encryption=EncryptionSettings(provider="local", **encryption))  # type: ignore[arg-type]
+    await migrate(f"sqlite+aiosqlite:///{folder / 'records.db'}")
+    protection = open_protection(settings)
+    assert protection is not None
+    return settings, protection
+
+
+@pytest.fixture
+async def site(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[SealedSite]:
+    """A scripted worker and a client whose payloads are sealed; large ones are stored outside."""
+    external = ExternalSettings(store="local", threshold=4096)
+    settings, protection = await a_protection(tmp_path, external=external)
+    address = temporal.client.service_client.config.target_host
+    client = await Client.connect(address, plugins=[parley_plugin(strict=True, protection=protection)])
+    queue = f"sealed-{uuid.uuid4().hex[:8]}"
+    steps = ScriptedSteps(queue)
+    core = Conversations(client, task_queue=queue, web_ui="http://127.0.0.1:8233", keys=protection.keys)
+    async with scripted_worker(client, steps):
+        yield SealedSite(protection, client, temporal.client, steps, core, settings)
+
+
+def raw(history: WorkflowHistory) -> bytes:
+    """As it stands on the server."""
+    return b"".join(event.SerializeToString() for event in history.events)
+
+
+def stored_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def replayer(protection: Protection | None) -> Replayer:
+    return Replayer(
+        workflows=[ConversationWorkflow, DialogueWorkflow], plugins=[parley_plugin(strict=True, protection=protection)]
+    )
+
+
+async def test_a_conversation_leaves_no_word_on_the_server(site: SealedSite, tmp_path: Path) -> None:
+    """Not in inputs, results, summaries, memo, failures or details; it reads, repeats and replays as ever."""
+    conversation = new_conversation_id()
+    reply = await site.say(conversation, QUESTION, message_id="m-1")
+    again = await site.say(conversation, QUESTION, message_id="m-1")
+    long = await site.say(conversation, f"{QUESTION} {'long ' * 1500}")
+    transcript = await site.conversations.transcript(conversation, "default")
+    await site.conversations.close(conversation, "default")
+    history = await site.history(conversation)
+    assert reply.answer == again.answer == long.answer == SAID
+    assert transcript.turns[0].question == QUESTION
+    described = await site.plain.get_workflow_handle(conversation).describe()
+    on_the_server = raw(history) + described.raw_description.SerializeToString()
+    for word in ("zebra-4711", "30 days", "退货", "ann-4711", "opened by"):
+        assert word.encode() not in on_the_server, word
+    assert len(sealed_payloads(history)) > 20
+    stored = await asyncio.to_thread(stored_files, tmp_path / "payloads")
+    assert stored
+    assert not any(b"zebra-4711" in path.read_bytes() for path in stored)
+    # read by another process, from its own memory of keys
+    fresh = open_protection(site.settings)
+    result = await replayer(fresh).replay_workflow(history, raise_on_replay_failure=False)
+    assert result.replay_failure is None
+    await check_readable(history, fresh)
+
+
+async def test_a_one_shot_is_sealed_too(site: SealedSite) -> None:
+    """Its memo among it: asked twice it is one, asked otherwise it is refused."""
+    question = DialogueStart(question=QUESTION, tenant="default", user="ann-4711", message_id="q-1")
+    dialogue = f"dlg-{uuid.uuid4().hex}"
+    reply = await site.conversations.ask(question, dialogue=dialogue)
+    assert isinstance(reply, Reply)
+    assert reply.answer == SAID
+    with pytest.raises(MessageIdReused):
+        await site.conversations.ask(question.model_copy(update={"question": "Another?"}), dialogue=dialogue)
+    assert b"zebra-4711" not in raw(await site.history(dialogue))
+
+
+async def test_refusals_say_what_they_say_in_clear(site: SealedSite) -> None:
+    """An update's and a query's failure are sealed on their way and the same fault at the caller."""
+    conversation = new_conversation_id()
+    await site.say(conversation, "human, please")
+    with pytest.raises(UnknownConversation):
+        await site.conversations.transcript(conversation, "stranger")
+    with pytest.raises(UnknownConversation):
+        await site.conversations.close(conversation, "stranger")
+    decision = ResolveReview(turn=1, action="edit", text="Zebra-4711 says yes", reviewer="r", tenant="default")
+    await site.conversations.resolve_review(conversation, decision)
+    reply = await site.conversations.reply(conversation, 1, "default")
+    assert reply is not None
+    assert reply.answer == "Zebra-4711 says yes"
+    assert b"Zebra-4711" not in raw(await site.history(conversation))
+
+
+async def test_a_forgotten_users_history_opens_no_more_and_says_so(site: SealedSite) -> None:
+    """A typed fault that names the key; another user's history still replays."""
+    theirs, other = new_conversation_id(), new_conversation_id()
+    for conversation, user in ((theirs, "ann-4711"), (other, "bob")):
+        await site.say(conversation, QUESTION, user)
+        await site.conversations.close(conversation, "default")
+        await site.client.get_workflow_handle(conversation).result()
+    gone, kept = await site.history(theirs), await site.history(other)
+    destroyed = await site.protection.keys.destroy("default", "ann-4711")
+    assert theirs in destroyed.workflows
+    fresh = open_protection(site.settings)
+    with pytest.raises(KeyMissing, match="destroyed"):
+        await check_readable(gone, fresh)
+    failure = (await replayer(fresh).replay_workflow(gone, raise_on_replay_failure=False)).replay_failure
+    assert failure is not None
+    assert (await replayer(fresh).replay_workflow(kept, raise_on_replay_failure=False)).replay_failure is None
+    with pytest.raises(KeyMissing, match=r"encryption\.provider"):
+        await check_readable(gone, None)
+
+
+async def test_what_two_users_said_is_gone_with_either(site: SealedSite) -> None:
+    """From the second user's first message on the conversation is sealed under a key of both."""
+    conversation = new_conversation_id()
+    await site.say(conversation, QUESTION, "ann-4711")
+    before = {p.metadata[KEY_ID] for p in sealed_payloads(await site.history(conversation))}
+    await site.say(conversation, "And socks?", "bob")
+    whole = [p.metadata[KEY_ID] for p in sealed_payloads(await site.history(conversation))]
+    assert len(set(whole)) == 2
+    later = {key for key in whole if key not in before}
+    assert len(before) == len(later) == 1
+    assert set(whole[whole.index(*later) :]) == later
+    await site.protection.keys.destroy("default", "bob")
+    with pytest.raises(KeyMissing):
+        await check_readable(await site.history(conversation), open_protection(site.settings))
+
+
+async def test_who_has_no_codec_is_heard_where_the_site_allows_it(site: SealedSite) -> None:
+    """A start in clear is read; what the worker answers is sealed all the same."""
+    conversation = f"dlg-{uuid.uuid4().hex}"
+    question = DialogueStart(question="In clear zebra-1", tenant="default", user="ann-4711")
+    handle = await site.plain.start_workflow("DialogueWorkflow", question, id=conversation, task_queue=site.steps.queue)
+    sealed = await site.client.get_workflow_handle(handle.id).result()
+    assert sealed["answer"] == SAID
+    written = raw(await site.history(conversation))
+    assert written.count(b"zebra-1") == 1
+    assert SAID.encode() not in written
+
+
+async def test_payloads_of_a_remote_codec_make_the_workflow_the_users(site: SealedSite) -> None:
+    """A service in another language seals with the user alone; what comes after is under the same key."""
+    codec = site.protection.codec.for_user("default", "ann-4711")
+    (payload,) = site.plain.data_converter.payload_converter.to_payloads(
+        [DialogueStart(question=QUESTION, tenant="default", user="ann-4711")]
+    )
+    (sealed,) = await codec.encode([payload])
+    workflow_id = f"dlg-{uuid.uuid4().hex}"
+    from temporalio.common import RawValue
+
+    handle = await site.plain.start_workflow(
+        "DialogueWorkflow", RawValue(sealed), id=workflow_id, task_queue=site.steps.queue
+    )
+    await site.client.get_workflow_handle(handle.id).result()
+    mine = await site.protection.keys.of_user("default", "ann-4711")
+    found = {p.metadata[KEY_ID].decode() for p in sealed_payloads(await site.history(workflow_id))}
+    assert found == {mine.id}
+
+
+async def test_histories_in_clear_replay_under_encryption(tmp_path: Path) -> None:
+    """What was recorded before a site began to encrypt, and not where it takes nothing in clear."""
+    _, protection = await a_protection(tmp_path)
+    for name in ("normal", "human-resolved", "continued-as-new.1", "dialogue"):
+        history = WorkflowHistory.from_json(name, json.loads((FOLDER / f"{name}.json").read_text()))
+        result = await replayer(protection).replay_workflow(history, raise_on_replay_failure=False)
+        assert result.replay_failure is None, name
+
+
+# the codec alone ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def keys(tmp_path: Path) -> DataKeys:
+    return (await a_protection(tmp_path))[1].keys
+
+
+def of(workflow_id: str) -> WorkflowSerializationContext:
+    return WorkflowSerializationContext(namespace="default", workflow_id=workflow_id)
+
+
+PAYLOAD = Payload(metadata={"encoding": b"json/plain"}, data=b'"zebra"')
+
+
+async def test_a_payload_opens_in_its_workflow_alone(keys: DataKeys) -> None:
+    """Also in its activities, in any namespace, and where the workflow is not told (a codec server)."""
+    await keys.bind("w-1", "acme", "ann")
+    codec = EncryptionCodec(keys)
+    (sealed,) = await codec.with_context(of("w-1")).encode([PAYLOAD])
+    assert is_sealed(sealed)
+    assert sealed.metadata[WORKFLOW] == b"w-1"
+    activity = ActivitySerializationContext(
+        namespace="another", activity_id=None, activity_type=None, activity_task_queue=None,
+        workflow_id="w-1", workflow_type=None, is_local=False,
+    )  # fmt: skip
+    for reader in (codec, codec.with_context(of("w-1")), codec.with_context(activity)):
+        assert await reader.decode([sealed]) == [PAYLOAD]
+    assert await codec.with_context(of("w-1-2026-11-29T04:00:00Z")).decode([sealed]) == [PAYLOAD]  # by a Schedule
+    for other in ("w-2", "w-10", "w-1-2", "x", ""):
+        with pytest.raises(SealBroken, match=f"{other}: holds a payload that was sealed for w-1"):
+            await EncryptionCodec(keys, workflow_id=other).decode([sealed])
+
+
+async def test_a_payload_that_was_tampered_with_is_refused(keys: DataKeys) -> None:
+    """Its data, its key, its workflow: a typed fault each, and never another text."""
+    codec = EncryptionCodec(keys)
+    await keys.of_user("acme", "bob")
+    other = (await keys.of_user("acme", "bob")).id.encode()
+    (sealed,) = await codec.with_context(of("w-1")).encode([PAYLOAD])
+    for name, value, fault in (
+        (WORKFLOW, b"w-2", SealBroken),
+        (WORKFLOW, b"", SealBroken),
+        (KEY_ID, other, SealBroken),
+        (KEY_ID, b"0" * 16, KeyMissing),
+        (KEY_ID, b"", KeyMissing),
+        (KEY_ID, b"\xff\xfe", KeyMissing),
+    ):
+        changed = Payload()
+        changed.CopyFrom(sealed)
+        changed.metadata[name] = value
+        with pytest.raises(fault):
+            await codec.decode([changed])
+    cut = Payload(metadata=sealed.metadata, data=sealed.data[:-1])
+    with pytest.raises(SealBroken):
+        await codec.decode([cut])
+
+
+async def test_what_is_in_clear_is_read_only_where_that_is_allowed(keys: DataKeys) -> None:
+    """``encryption.accept_plain``."""
+    assert await EncryptionCodec(keys).decode([PAYLOAD]) == [PAYLOAD]
+    with pytest.raises(PlainRefused, match=r"encryption\.accept_plain"):
+        await EncryptionCodec(keys, accept_plain=False).decode([PAYLOAD])
+
+
+async def test_a_stored_payload_is_held_against_its_digest(tmp_path: Path) -> None:
+    """What is missing or was changed in the folder is said, and not decoded."""
+    from temporalio.converter import StorageDriverRetrieveContext, StorageDriverStoreContext
+
+    from dialogue.faults import ContentMissing
+
+    store = LocalPayloads(tmp_path)
+    claims = await store.store(StorageDriverStoreContext(), [PAYLOAD])
+    assert await store.retrieve(StorageDriverRetrieveContext(), claims) == [PAYLOAD]
+    digest = claims[0].claim_data["sha256"]
+    file = tmp_path / digest[:2] / digest
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(ContentMissing, match="damaged"):
+        await store.retrieve(StorageDriverRetrieveContext(), claims)
+    assert await store.trim(3600) == 0
+    assert await store.trim(-1) == 1
+    with pytest.raises(ContentMissing, match="Does every worker reach"):
+        await store.retrieve(StorageDriverRetrieveContext(), claims)

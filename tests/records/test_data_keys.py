@@ -1,0 +1,221 @@
+"""Data keys: whose they are, whose workflow is whose, forgetting, and tenants' keys that change meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from dialogue.faults import KeyMissing, SealBroken, SettingsFault
+from records.data_keys import NOBODY, DataKeys
+from records.database import connect_database, migrate, reading
+from records.tables import data_keys
+from records.tenant_keys import EnvironmentKeys, LocalKeys, Wrapped, open_key_provider
+from settings.schema import EncryptionSettings, Settings
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> LocalKeys:
+    return LocalKeys(tmp_path / "keys" / "site.keys", make=True)
+
+
+@pytest.fixture
+def keys(database: AsyncEngine, provider: LocalKeys) -> DataKeys:
+    return DataKeys(database, provider)
+
+
+def other_process(keys: DataKeys, provider: LocalKeys) -> DataKeys:
+    """With its own memory."""
+    return DataKeys(keys._engine, provider)
+
+
+async def test_each_user_of_each_tenant_has_one_key(keys: DataKeys, provider: LocalKeys) -> None:
+    """Asked again, asked by another process, asked by many at once: the same."""
+    mine = await keys.of_user("acme", "u-1")
+    others = [other_process(keys, provider) for _ in range(5)]
+    found = await asyncio.gather(*(each.of_user("acme", "u-2") for each in others))
+    assert await other_process(keys, provider).of_user("acme", "u-1") == mine
+    assert len(set(found)) == 1
+    assert len({mine, found[0], await keys.of_user("other", "u-1")}) == 3
+
+
+async def test_a_key_is_nowhere_in_clear(keys: DataKeys, database: AsyncEngine) -> None:
+    """Neither in its table nor in what a log line would show of it."""
+    key = await keys.of_user("acme", "u-1")
+    async with reading(database) as connection:
+        row = (await connection.execute(select(data_keys))).one()
+    assert key.key not in row.wrapped
+    assert key.key.hex() not in repr(key)
+    assert str(key.key) not in repr(key)
+
+
+async def test_a_workflow_is_bound_to_who_began_it(keys: DataKeys, provider: LocalKeys) -> None:
+    """For every process, however often it is said."""
+    await keys.bind("conv-1", "acme", "u-1")
+    await keys.bind("conv-1", "acme", "u-1")
+    assert await other_process(keys, provider).of_workflow("conv-1") == await keys.of_user("acme", "u-1")
+
+
+async def test_a_workflow_in_which_two_speak_is_forgotten_with_either(keys: DataKeys) -> None:
+    """It goes on under a key of both; what is the other's alone stays."""
+    await keys.bind("conv-1", "acme", "u-1")
+    before = await keys.of_workflow("conv-1")
+    await keys.bind("conv-1", "acme", "u-2")
+    joint = await keys.of_workflow("conv-1")
+    assert joint not in (before, await keys.of_user("acme", "u-2"))
+    assert (await keys.destroy("acme", "u-2")).workflows == ("conv-1",)
+    with pytest.raises(KeyMissing):
+        await keys.by_id(joint.id)
+    assert await keys.of_user("acme", "u-1") == before
+
+
+async def test_what_a_stranger_started_becomes_the_users(keys: DataKeys) -> None:
+    """Sealed before it is known whose it is, and forgotten with whoever it turns out to be."""
+    early = await keys.of_workflow("conv-x")
+    await keys.bind("conv-x", "acme", "u-1")
+    assert await keys.of_workflow("conv-x") == early
+    assert (await keys.destroy("acme", "u-1")).keys == 1
+    with pytest.raises(KeyMissing):
+        await keys.by_id(early.id)
+
+
+async def test_many_that_see_a_strangers_workflow_first_agree(keys: DataKeys, provider: LocalKeys) -> None:
+    """One key, and no other is left behind."""
+    found = await asyncio.gather(*(other_process(keys, provider).of_workflow("conv-x") for _ in range(5)))
+    assert len(set(found)) == 1
+    assert await keys.tenants() == (NOBODY,)
+    async with reading(keys._engine) as connection:
+        assert len((await connection.execute(select(data_keys.c.id))).all()) == 1
+
+
+async def test_forgetting_destroys_all_of_a_users_keys_and_no_others(keys: DataKeys, provider: LocalKeys) -> None:
+    """Of the key nothing is left; who comes back begins with another one."""
+    gone, other = await keys.of_user("acme", "u-1"), await keys.of_user("acme", "u-2")
+    await keys.bind("conv-1", "acme", "u-1")
+    destroyed = await keys.destroy("acme", "u-1")
+    assert (destroyed.keys, destroyed.workflows) == (1, ("conv-1",))
+    for process in (keys, other_process(keys, provider)):
+        with pytest.raises(KeyMissing, match="destroyed"):
+            await process.by_id(gone.id)
+    assert await keys.by_id(other.id) == other
+    again = await keys.of_user("acme", "u-1")
+    assert again.id != gone.id
+    await keys.bind("conv-1", "acme", "u-1")
+    assert await keys.of_workflow("conv-1") == again
+    async with reading(keys._engine) as connection:
+        row = (await connection.execute(select(data_keys).where(data_keys.c.id == gone.id))).one()
+    assert row.wrapped is None
+    assert row.destroyed is not None
+
+
+async def test_a_destroyed_key_leaves_sqlites_file(tmp_path: Path, provider: LocalKeys) -> None:
+    """Not even in a page that is free, or in the write-ahead log."""
+    path = tmp_path / "records.db"
+    await migrate(f"sqlite+aiosqlite:///{path}")
+    engine = connect_database(f"sqlite+aiosqlite:///{path}")
+    keys = DataKeys(engine, provider)
+    for number in range(30):
+        await keys.of_user("acme", f"u-{number}")
+    async with reading(engine) as connection:
+        wrapped = (
+            await connection.execute(select(data_keys.c.wrapped).where(data_keys.c.user_id == "u-7"))
+        ).scalar_one()
+    files = [path, path.with_name("records.db-wal")]
+    assert any(wrapped in file.read_bytes() for file in files)
+    await keys.destroy("acme", "u-7")
+    assert not any(wrapped in file.read_bytes() for file in files)
+    await engine.dispose()
+
+
+async def test_a_process_that_remembers_a_destroyed_key_asks_again(keys: DataKeys, provider: LocalKeys) -> None:
+    """It seals nothing new under a key that another process destroyed, once it has forgotten it itself."""
+    other = DataKeys(keys._engine, provider, remember_seconds=0)
+    await other.of_user("acme", "u-1")
+    await keys.destroy("acme", "u-1")
+    assert await other.of_user("acme", "u-1") == await keys.of_user("acme", "u-1")
+
+
+async def test_tenants_keys_change_while_everything_runs(keys: DataKeys, provider: LocalKeys) -> None:
+    """Another process, which opened the file before, reads what is wrapped under the new key and wraps under it."""
+    other_provider = LocalKeys(provider._path)
+    other = DataKeys(keys._engine, other_provider)
+    mine, old = await keys.of_user("acme", "u-1"), next(iter(provider._keys))
+    assert await keys.rotate()
+    new = await other.of_user("acme", "u-2")
+    assert [done async for done in keys.rewrap()] == [2]
+    fresh = DataKeys(keys._engine, LocalKeys(provider._path))
+    assert await fresh.by_id(mine.id) == mine
+    assert await fresh.by_id(new.id) == new
+    async with reading(keys._engine) as connection:
+        by = set((await connection.execute(select(data_keys.c.wrapped_by))).scalars())
+    assert by == {next(iter(other_provider._keys))} != {old}
+    # nothing needs the old key any more
+    lines = provider._path.read_text().splitlines()
+    provider._path.write_text(lines[0] + "\n")
+    assert await DataKeys(keys._engine, LocalKeys(provider._path)).by_id(mine.id) == mine
+
+
+async def test_a_key_that_left_the_file_is_missed_by_name(keys: DataKeys, provider: LocalKeys, tmp_path: Path) -> None:
+    """The message names the file and the key, and is no nondeterminism or broken seal."""
+    key = await keys.of_user("acme", "u-1")
+    strange = LocalKeys(tmp_path / "other.keys", make=True)
+    with pytest.raises(KeyMissing, match="has no key"):
+        await DataKeys(keys._engine, strange).by_id(key.id)
+
+
+async def test_what_is_one_tenants_is_not_anothers(provider: LocalKeys) -> None:
+    """A wrapped key that was moved to another tenant's row does not open."""
+    wrapped = await provider.wrap("acme", b"k" * 32)
+    assert await provider.unwrap("acme", wrapped) == b"k" * 32
+    with pytest.raises(SealBroken):
+        await provider.unwrap("other", wrapped)
+    with pytest.raises(SealBroken):
+        await provider.unwrap("acme", Wrapped(wrapped.by, wrapped.blob[:-1] + b"\0"))
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """It is made so, and one that others may read is refused with the command that helps."""
+    path = tmp_path / "keys" / "site.keys"
+    LocalKeys(path, make=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    with pytest.raises(SettingsFault, match=r"encryption\.key_file: .*chmod 600"):
+        LocalKeys(path)
+
+
+@pytest.mark.parametrize("written", ["", "nonsense", "AAAA", "é"])
+def test_what_is_no_key_is_refused(tmp_path: Path, written: str) -> None:
+    """One line, which names the setting."""
+    path = tmp_path / "site.keys"
+    path.write_text(written)
+    path.chmod(0o600)
+    with pytest.raises(SettingsFault, match=r"^encryption\.key_file: "):
+        LocalKeys(path)
+
+
+async def test_keys_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first wraps, all unwrap; nobody but who sets it makes a new one."""
+    new, old = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
+    monkeypatch.setenv("SITE", old)
+    wrapped = await EnvironmentKeys("SITE").wrap("acme", b"k" * 32)
+    monkeypatch.setenv("SITE", f"{new},{old}")
+    after = EnvironmentKeys("SITE")
+    assert await after.unwrap("acme", wrapped) == b"k" * 32
+    assert (await after.wrap("acme", b"k" * 32)).by != wrapped.by
+    assert not await after.rotate(("acme",))
+    monkeypatch.delenv("SITE")
+    with pytest.raises(SettingsFault, match="the variable SITE holds no key"):
+        EnvironmentKeys("SITE")
+
+
+def test_the_settings_name_the_provider(tmp_path: Path) -> None:
+    """None by default; ``local`` makes its file below ``data``."""
+    assert open_key_provider(Settings(data=tmp_path)) is None
+    local = EncryptionSettings(provider="local")
+    assert isinstance(open_key_provider(Settings(data=tmp_path, encryption=local)), LocalKeys)
+    assert (tmp_path / "keys" / "site.keys").exists()

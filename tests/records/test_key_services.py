@@ -1,0 +1,166 @@
+"""Key services through their makers' clients.
+
+Amazon's KMS is moto's, which answers boto3 as KMS does. Vault's transit engine is a small server of the test's own that
+speaks its HTTP API: neither Vault nor Google's KMS were run.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from dialogue.faults import KeyMissing, KeysUnavailable, SettingsFault
+from records.key_services import open_key_service
+from records.tenant_keys import KeyProvider, Wrapped
+from settings.schema import EncryptionSettings, TransitSettings
+
+KEY = b"k" * 32
+
+
+class Transit(BaseHTTPRequestHandler):
+    """``/v1/transit/{encrypt,decrypt,keys}/NAME`` as Vault's documentation has them, with associated data."""
+
+    keys: dict[str, list[bytes]] = {}  # noqa: RUF012 one server at a time
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+        _, _, mount, what, name, *rest = self.path.split("/")
+        if self.headers.get("X-Vault-Token") != "t0ken":
+            return self._answer(403, {"errors": ["permission denied"]})
+        versions = self.keys.get(name)
+        if mount != "transit" or versions is None:
+            return self._answer(404, {"errors": ["no such key"]})
+        if rest == ["rotate"]:
+            versions.append(os.urandom(32))
+            return self._answer(200, {"data": {}})
+        bound = base64.b64decode(body.get("associated_data", ""))
+        if what == "encrypt":
+            nonce = os.urandom(12)
+            text = AESGCM(versions[-1]).encrypt(nonce, base64.b64decode(body["plaintext"]), bound)
+            sealed = base64.b64encode(nonce + text).decode()
+            return self._answer(200, {"data": {"ciphertext": f"vault:v{len(versions)}:{sealed}"}})
+        _, version, sealed = body["ciphertext"].split(":")
+        raw = base64.b64decode(sealed)
+        try:
+            text = AESGCM(versions[int(version[1:]) - 1]).decrypt(raw[:12], raw[12:], bound)
+        except InvalidTag:
+            return self._answer(400, {"errors": ["cipher: message authentication failed"]})
+        return self._answer(200, {"data": {"plaintext": base64.b64encode(text).decode()}})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[EncryptionSettings]:
+    monkeypatch.setenv("VAULT_TOKEN", "t0ken")
+    Transit.keys = {"parley-acme": [os.urandom(32)], "parley-other": [os.urandom(32)], "parley": [os.urandom(32)]}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Transit)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    yield EncryptionSettings(provider="vault", key="parley-{tenant}", vault=TransitSettings(address=address))
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[EncryptionSettings]:
+    import boto3
+    from moto import mock_aws
+
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_DEFAULT_REGION", "eu-central-1"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        kms = boto3.client("kms")
+        for name in ("parley-acme", "parley-other", "parley"):
+            made = kms.create_key()["KeyMetadata"]["KeyId"]
+            kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=made)
+        yield EncryptionSettings(provider="aws", key="alias/parley-{tenant}")
+
+
+@pytest.fixture(params=["vault", "aws"])
+def given(request: pytest.FixtureRequest) -> EncryptionSettings:
+    return request.getfixturevalue(request.param)
+
+
+async def test_a_data_key_comes_back_for_its_tenant_alone(given: EncryptionSettings) -> None:
+    """Also where all tenants share one key: the tenant is authenticated with it."""
+    shared = given.model_copy(update={"key": (given.key or "").replace("-{tenant}", "")})
+    for service in (open_key_service(given), open_key_service(shared)):
+        wrapped = await service.wrap("acme", KEY)
+        assert KEY not in wrapped.blob
+        assert await service.unwrap("acme", wrapped) == KEY
+        with pytest.raises(KeyMissing):
+            await service.unwrap("other", wrapped)
+
+
+async def test_old_keys_read_after_a_rotation(given: EncryptionSettings) -> None:
+    """Each tenant's key is changed in the service."""
+    service = open_key_service(given)
+    old = await service.wrap("acme", KEY)
+    assert await service.rotate(("acme", "other"))
+    new = await service.wrap("acme", KEY)
+    assert await service.unwrap("acme", old) == await service.unwrap("acme", new) == KEY
+
+
+async def test_a_key_that_is_not_there_is_missed(given: EncryptionSettings) -> None:
+    """By name, and not tried again and again."""
+    service = open_key_service(given)
+    with pytest.raises(KeyMissing, match=r"^encryption\.key: "):
+        await service.wrap("nobody", KEY)
+
+
+async def test_vaults_ciphertext_tells_its_version(vault: EncryptionSettings) -> None:
+    """So that it is seen what is still wrapped under an old one."""
+    service: KeyProvider = open_key_service(vault)
+    assert (await service.wrap("acme", KEY)).by == "parley-acme:v1"
+    await service.rotate(("acme",))
+    assert (await service.wrap("acme", KEY)).by == "parley-acme:v2"
+
+
+async def test_a_service_that_is_away_is_asked_again(
+    vault: EncryptionSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault that Temporal retries; a wrong token is none."""
+    nobody = vault.model_copy(update={"vault": TransitSettings(address="http://127.0.0.1:9")})
+    with pytest.raises(KeysUnavailable):
+        await open_key_service(nobody).wrap("acme", KEY)
+    monkeypatch.setenv("VAULT_TOKEN", "another")
+    with pytest.raises(KeyMissing, match="permission denied"):
+        await open_key_service(vault).unwrap("acme", Wrapped("parley-acme:v1", b"vault:v1:AAAA"))
+    monkeypatch.delenv("VAULT_TOKEN")
+    with pytest.raises(SettingsFault, match="VAULT_TOKEN holds no token"):
+        open_key_service(vault)
+
+
+@pytest.mark.parametrize(("provider", "module"), [("vault", "hvac"), ("aws", "boto3"), ("gcp", "google.api_core")])
+def test_a_client_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, provider: Any, module: str) -> None:
+    """With the exact command that installs it."""
+    for name in list(sys.modules):
+        if name == module or name.startswith((f"{module}.", "google.cloud.kms")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SettingsFault, match=rf"pip install 'parley\[{provider}\]'"):
+        open_key_service(EncryptionSettings(provider=provider, key="k"))
