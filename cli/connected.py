@@ -19,7 +19,12 @@ async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conve
     from records.connection import connect
 
     client = await connect(settings.temporal, wait_seconds=wait_seconds)
-    return Conversations(client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui)
+    return Conversations(
+        client,
+        task_queue=settings.queue_serving("workflows"),
+        web_ui=settings.temporal.web_ui,
+        page=settings.gateway.page,
+    )
 
 
 def known_tenant(settings: Settings, tenant: str) -> str:

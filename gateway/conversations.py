@@ -55,6 +55,7 @@ from dialogue.messages import (
 )
 from dialogue.turn import Reply, Transcript
 from workflows import names
+from workflows.wording import read_on
 
 __all__ = [
     "DIALOGUE_PREFIX",
@@ -140,12 +141,14 @@ def _fault_of_query(error: WorkflowQueryFailedError, conversation: str) -> Parle
 
 
 class Conversations:
-    """``client`` is connected with the plugin; ``task_queue`` is that of the pool which serves workflows."""
+    """``client`` is connected with the plugin; ``task_queue`` is that of the pool which serves workflows; ``page`` the
+    chat page's address, to which the Web UI links."""
 
-    def __init__(self, client: Client, *, task_queue: str, web_ui: str) -> None:
+    def __init__(self, client: Client, *, task_queue: str, web_ui: str, page: str = "") -> None:
         self.client = client
         self.task_queue = task_queue
         self._web_ui = web_ui.rstrip("/")
+        self._page = page
 
     def trace_url(self, workflow_id: str, run_id: str | None = None) -> str:
         """The Web UI's page of a run; of the newest run where none is named."""
@@ -204,6 +207,7 @@ class Conversations:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, message.tenant)]),
                 static_summary=f"tenant {message.tenant} · opened by {opened_by}",
+                static_details=read_on(conversation, message.tenant, self._page),
             )
 
         loop = asyncio.get_running_loop()
@@ -311,6 +315,7 @@ class Conversations:
                 memo={_DIGEST: _question_digest(question)},
                 search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, question.tenant)]),
                 static_summary=f"tenant {question.tenant} · one question",
+                static_details=read_on(workflow_id, question.tenant, self._page),
                 rpc_timeout=timedelta(seconds=ACCEPT_SECONDS),
             )
         except WorkflowAlreadyStartedError as error:

@@ -74,7 +74,10 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
         wait_seconds=wait_seconds,
     )
     conversations = Conversations(
-        client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui
+        client,
+        task_queue=settings.queue_serving("workflows"),
+        web_ui=settings.temporal.web_ui,
+        page=settings.gateway.page,
     )
     stopping = asyncio.Event()
     port = settings.gateway.port or free_port(host)

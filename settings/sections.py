@@ -203,6 +203,9 @@ class GatewaySettings(Section):
     """The address it binds to."""
     port: Port = 8088
     """Its port; 0 takes a free one."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/[^\s?#]*)?$")
+    """The gateway as a reader's browser reaches it: the Web UI's texts link to the chat page. null: made from host and
+    port, where those are a browser's too."""
     max_body: int = Field(default=1_000_000, ge=1000)
     """Bytes a request body may have."""
     wait_seconds: float = Field(default=300, gt=0)
@@ -229,6 +232,16 @@ class GatewaySettings(Section):
     """Within so long a request's body is sent."""
     reader_seconds: float = Field(default=30, gt=0)
     """A reader who takes no byte of a stream for so long is dropped."""
+
+    @property
+    def page(self) -> str:
+        """The chat page's address without the last slash; empty where nobody can tell it beforehand."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        if self.port == 0 or self.host in ("0.0.0.0", "::"):  # noqa: S104 compared, not bound
+            return ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
 
 class LogSettings(Section):

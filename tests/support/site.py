@@ -151,6 +151,11 @@ async def started_site(config: Path) -> AsyncIterator[Site]:
             await connection.execute(text("select 1"))
         token_log = open_token_log(settings.records, layout)
         stack.push_async_callback(token_log.close)
-        core = Conversations(client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui)
+        core = Conversations(
+            client,
+            task_queue=settings.queue_serving("workflows"),
+            web_ui=settings.temporal.web_ui,
+            page=settings.gateway.page,
+        )
         environment = {**os.environ, "PARLEY_CONFIG": str(config), "HF_HUB_OFFLINE": "1"}
         yield Site(config, settings, layout, up, client, core, AuditLog(database), token_log, environment=environment)
