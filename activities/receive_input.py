@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+import structlog
 from temporalio import activity
 
 from activities.stream_events import StreamEvents
@@ -16,6 +17,8 @@ from policy.policy import InputCheck
 from records.caller_tokens import CallerTokens
 
 __all__ = ["ReceiveInputStep"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
 
 
 class ReceiveInputStep:
@@ -43,6 +46,8 @@ class ReceiveInputStep:
         tokenizer = self._tokenizers[plan.model.digest]
         check = await asyncio.to_thread(self._check, request, tokenizer)
         policy = self._planner.policy(request.turn.tenant)
+        if self._planner.tenant(request.turn.tenant).log_texts:
+            log.info("message", text=check.text)
         return ReceivedInput(
             text=check.text,
             language=check.language,

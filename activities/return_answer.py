@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+import structlog
 from temporalio import activity
 
 from activities.stream_events import StreamEvents
@@ -16,6 +17,8 @@ from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
 from records.audit import AuditLog, AuditRow
 
 __all__ = ["ReturnAnswerStep", "final_data"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
 
 _TEXT_OF: dict[Verdict, TextKind] = {
     "refused": "refusal",
@@ -40,6 +43,8 @@ class ReturnAnswerStep:
         if not request.masked:
             request = request.model_copy(update={"question": await asyncio.to_thread(self._masked, request)})
         returned_at = time.time()
+        if (tenant := self._planner.settings.tenants.get(request.turn.tenant)) is not None and tenant.log_texts:
+            log.info("reply", text=reply)
         info = activity.info()
         receipt = await self._audit.append(_row(request, reply, returned_at, info.workflow_run_id or ""))
         await self._events.publish(request.turn, "final", final_data(request, reply, info), key="final")

@@ -38,6 +38,7 @@ from gateway.tls import tls_options
 from gateway.turn_streams import open_streams
 from records.caller_tokens import CallerTokens
 from records.connection import connect
+from records.tracing import exporting
 from settings.ports import check_free, free_port
 from settings.schema import GatewaySettings, Settings
 
@@ -62,6 +63,11 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
     Waits up to ``wait_seconds`` for Temporal. Writes ``<data>/run/gateway.json`` (pid, host, port, url) when it
     listens and removes it at the end. Raises SettingsFault for a busy port, ConnectionError without Temporal.
     """
+    with exporting(settings.telemetry, "gateway", f"{socket.gethostname()}:{os.getpid()}"):
+        await _serve_all(settings, wait_seconds)
+
+
+async def _serve_all(settings: Settings, wait_seconds: float) -> None:
     host = _address(settings.gateway.host)
     options = server_options(settings.gateway)
     check_free(host, settings.gateway.port, "gateway.port")

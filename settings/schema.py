@@ -36,6 +36,7 @@ from settings.sections import (
     VersionSettings,
 )
 from settings.supply import PullSettings, RegistrySettings
+from settings.telemetry import TelemetrySettings
 
 __all__ = [
     "SERVICES",
@@ -60,6 +61,7 @@ __all__ = [
     "Service",
     "Settings",
     "StepSettings",
+    "TelemetrySettings",
     "TemporalSettings",
     "TenantSettings",
     "TlsSettings",
@@ -133,6 +135,8 @@ class Settings(Section):
     """Who may get in."""
     log: LogSettings = LogSettings()
     """Logging."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Traces."""
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
 

@@ -164,6 +164,8 @@ class TenantSettings(Section):
     """The variable of the workers that holds that secret; it stands before the file."""
     priority: int = Field(default=3, ge=1, le=5)
     """Whose turns go first where steps wait for a free slot: 1 before 2, and so on to 5."""
+    log_texts: bool = False
+    """Whether the log may hold its messages and answers, as the policy let them through."""
 
 
 class RecordsSettings(Section):

@@ -29,6 +29,7 @@ from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.load import load
 from settings.schema import Settings
+from tests.support.otlp_receiver import OtlpReceiver
 from workers.run import ready_file
 
 __all__ = ["Site", "bring_up_site", "model_cache", "started_site", "write_settings"]
@@ -99,6 +100,7 @@ class Site:
     audit: AuditLog
     token_log: TokenLog
     conversation: str = ""
+    collector: OtlpReceiver | None = None
     environment: dict[str, str] = field(default_factory=dict)
     repository: Path = REPOSITORY
 
