@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialogue.faults import RecordsConflict, RecordsUnavailable
-from records.audit_chain import GENESIS, ChainCheck, Head, row_hash
-from records.audit_rows import AuditReceipt, AuditRow, ConversationSummary, KeptFeedback, KeptRow, Problem
+from records.audit_chain import BEGINNING, GENESIS, ChainCheck, Head, row_hash
+from records.audit_rows import (
+    AuditReceipt,
+    AuditRow,
+    ConversationSummary,
+    KeptFeedback,
+    KeptRow,
+    NamingAnswers,
+    Problem,
+)
 from records.database import reading, writing
 from records.statements import insert
-from records.tables import audit_heads, feedback, interaction_logs
+from records.tables import audit_heads, audit_tails, feedback, interaction_logs
 
-__all__ = ["AuditLog", "AuditReceipt", "AuditRow", "ConversationSummary", "KeptFeedback", "KeptRow", "Problem"]
+__all__ = [
+    "AuditLog",
+    "AuditReceipt",
+    "AuditRow",
+    "ConversationSummary",
+    "KeptFeedback",
+    "KeptRow",
+    "NamingAnswers",
+    "Problem",
+]
 
 logs = interaction_logs.c
 
@@ -57,14 +74,17 @@ class AuditLog:
     async def verify(self, tenant: str | None = None) -> list[Problem]:
         """Reads the chain of one tenant, or of all, and names every row that is not as it was written."""
         rows = select(interaction_logs).order_by(logs.tenant, logs.position).execution_options(yield_per=500)
-        heads = select(audit_heads)
+        heads, tails = select(audit_heads), select(audit_tails)
         if tenant is not None:
             rows, heads = rows.where(logs.tenant == tenant), heads.where(audit_heads.c.tenant == tenant)
+            tails = tails.where(audit_tails.c.tenant == tenant)
         async with reading(self._engine) as connection:
             ends = {head.tenant: Head(head.position, head.hash) for head in await connection.execute(heads)}
-            checks = {name: ChainCheck(name, end) for name, end in ends.items()}
+            begins = {tail.tenant: Head(tail.position, tail.hash) for tail in await connection.execute(tails)}
+            checks = {name: ChainCheck(name, end, begins.get(name, BEGINNING)) for name, end in ends.items()}
             async for row in (await connection.stream(rows)).mappings():
-                checks.setdefault(row["tenant"], ChainCheck(row["tenant"], None)).take(row)
+                name = row["tenant"]
+                checks.setdefault(name, ChainCheck(name, None, begins.get(name, BEGINNING))).take(row)
         return [problem for name in sorted(checks) for problem in checks[name].finish()]
 
     async def turns(
@@ -110,12 +130,16 @@ class AuditLog:
         async with reading(self._engine) as connection:
             return (await connection.execute(query)).scalar_one()
 
-    async def model_digests(self) -> dict[str, int]:
-        """The digests of the models that answers were made with, and how many answers each."""
-        query = select(logs.model_digest, func.count()).where(logs.model_digest.is_not(None))
+    async def naming(self, what: Literal["model_digest", "snapshot"]) -> dict[str, NamingAnswers]:
+        """By the digest of a model, or the id of a knowledge snapshot: the kept answers that were made with it."""
+        column = logs[what]
+        query = select(column, func.count(), func.max(logs.id)).where(column.is_not(None)).group_by(column)
+        place = select(logs.id, logs.conversation, logs.turn)
         async with reading(self._engine) as connection:
-            found = (await connection.execute(query.group_by(logs.model_digest))).all()
-        return {digest: count for digest, count in found if digest}
+            found = [row for row in (await connection.execute(query)).all() if row[0]]
+            last = place.where(logs.id.in_([row[2] for row in found]))
+            places = {row.id: (row.conversation, row.turn) for row in await connection.execute(last)}
+        return {name: NamingAnswers(count, *places[newest]) for name, count, newest in found}
 
     async def keep_feedback(
         self, *, conversation: str, turn: int, tenant: str, user: str, score: int, comment: str = ""

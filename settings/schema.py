@@ -20,6 +20,7 @@ from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
 from settings.edge import GatewayTlsSettings, LimitSettings, RedisTlsSettings
 from settings.origins import Origins, Place
+from settings.retention import RetentionSettings
 from settings.sections import (
     SERVICES,
     DevServerSettings,
@@ -57,6 +58,7 @@ __all__ = [
     "RecordsSettings",
     "RedisTlsSettings",
     "RegistrySettings",
+    "RetentionSettings",
     "Section",
     "Service",
     "Settings",

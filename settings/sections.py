@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from dialogue.messages import MAX_MESSAGE_CHARACTERS, Identifier, OnBusy
 from dialogue.plan import RetryPlan
 from settings.edge import GatewayTlsSettings, LimitSettings, Network, Origin, RedisTlsSettings
+from settings.retention import RetentionSettings
 from settings.section import Section
 
 __all__ = [
@@ -178,8 +179,10 @@ class RecordsSettings(Section):
     for TLS) for several machines."""
     redis_tls: RedisTlsSettings | None = None
     """Certificates for a ``rediss://`` address; null: what the address itself says."""
-    token_log_days: float = Field(default=7, gt=0)
-    """Days; streams older than this are trimmed."""
+    retention: RetentionSettings = RetentionSettings()
+    """How long records are kept."""
+    keep_minutes: float = Field(default=10, ge=1, le=1440)
+    """So often closed runs are archived and what is too old is removed."""
 
     @field_validator("database")
     @classmethod

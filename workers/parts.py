@@ -16,10 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from activities.stream_events import StreamEvents
 from dialogue.plan import ModelPlan
 from model_runtime.model_store import ModelManifest, load_manifest
+from records.archive import RunArchive
 from records.audit import AuditLog
 from records.content import ContentStore
 from records.database import connect_database, migrate
 from records.open_token_log import open_token_log
+from records.retention import Retention
 from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.schema import ModelSettings, Settings
@@ -69,6 +71,14 @@ class Parts:
             ContentStore(database),
             AuditLog(database),
         )
+
+    @cached_property
+    def archive(self) -> RunArchive:
+        return RunArchive(self.database, self.contents)
+
+    @cached_property
+    def retention(self) -> Retention:
+        return Retention(self.database, self.archive, self.token_log, self.settings.records.retention)
 
     # models --------------------------------------------------------------------------------------
 

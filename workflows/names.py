@@ -14,6 +14,7 @@ __all__ = [
     "FEEDBACK",
     "FORKED",
     "INTENT",
+    "KEEP_RECORDS_WORKFLOW",
     "MODEL",
     "REPLY",
     "RESOLVE_REVIEW",
@@ -30,6 +31,7 @@ __all__ = [
 
 CONVERSATION_WORKFLOW = "ConversationWorkflow"
 DIALOGUE_WORKFLOW = "DialogueWorkflow"
+KEEP_RECORDS_WORKFLOW = "KeepRecordsWorkflow"
 
 SAY = "say"
 ANSWER = "answer"

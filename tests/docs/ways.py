@@ -32,7 +32,7 @@ WAYS = (
     Way(r"parley config schema > temporal\.schema\.json", "here"),
     Way(r"PARLEY_\w+=\S+ parley config (?:check|show)", "here"),
     Way(r"parley intents check(?: \S+)?", "here"),
-    Way(r"parley kb (?:add|list|search|remove)\b.*", "here"),
+    Way(r"parley kb (?:add|list|search|remove|gc)\b.*", "here"),
     Way(r"parley model (?:list|verify|gc)(?: --json)?", "here"),
     Way(r"parley model (?:show|promote|rollback) .+", "here", codes=(1,)),  # the registry there is empty
     Way(r"parley keys (?:create|list|token)\b.*", "here"),
