@@ -57,7 +57,7 @@ WAYS = (
     Way(r"parley reviews (?:show|resolve) CONVERSATION 1.*", "site", codes=(2,)),  # nothing waits
     Way(r"parley replay (?:find|show|verify|scan) .+", "site"),
     Way(r"parley replay (?:diff|whatif) CONVERSATION.+", "site", codes=(0, 3)),  # 3: they differ, as a change may
-    Way(r"temporal (?:workflow|operator|task-queue) .+", "site"),
+    Way(r"temporal (?:workflow|operator|task-queue|schedule) .+", "site"),
     # 1: the site's workers have no version; tests/workflows/test_versions.py runs these where they have
     Way(r"temporal worker deployment .+", "site", codes=(1,)),
     Way(r"curl .+", "site"),
