@@ -141,6 +141,7 @@ class GenerateAnswerStep:
                 model.tokenizer,
                 self._token_log,
                 show=request.candidates == 1,
+                provider=description.engine,
             )
             for index in range(request.candidates)
         ]

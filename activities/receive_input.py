@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import structlog
 from temporalio import activity
 
 from activities.stream_events import StreamEvents
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from records.data_keys import DataKeys
 
 __all__ = ["ReceiveInputStep"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
 
 
 class ReceiveInputStep:
@@ -51,6 +54,8 @@ class ReceiveInputStep:
         tokenizer = self._tokenizers[plan.model.digest]
         check = await asyncio.to_thread(self._check, request, tokenizer)
         policy = self._planner.policy(request.turn.tenant)
+        if self._planner.tenant(request.turn.tenant).log_texts:
+            log.info("message", text=check.text)
         return ReceivedInput(
             text=check.text,
             language=check.language,

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+import structlog
 from temporalio import activity
 
 from activities.stream_events import StreamEvents
@@ -18,6 +19,8 @@ from records.audit import AuditLog, AuditRow
 from records.signing import Signer, receipt_of
 
 __all__ = ["ReturnAnswerStep", "final_data"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
 
 _TEXT_OF: dict[Verdict, TextKind] = {
     "refused": "refusal",
@@ -47,6 +50,8 @@ class ReturnAnswerStep:
         if not request.masked:
             request = request.model_copy(update={"question": await asyncio.to_thread(self._masked, request)})
         returned_at = time.time()
+        if (tenant := self._planner.settings.tenants.get(request.turn.tenant)) is not None and tenant.log_texts:
+            log.info("reply", text=reply)
         info = activity.info()
         row = _row(request, reply, returned_at, info.workflow_run_id or "")
         kept = await self._audit.append(row)

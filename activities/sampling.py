@@ -13,6 +13,8 @@ from dialogue.steps import Candidate, CandidateFinish, GenerateAnswer
 from model_runtime.protocol import Engine, GenerationRequest, Sampling, TokenEvent
 from model_runtime.tokenizer import Tokenizer
 from records.token_log import TokenLog
+from records.trace_context import current_trace
+from records.tracing import Attributes, span, span_between
 
 __all__ = ["CandidateSampler"]
 
@@ -21,7 +23,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
 
 @dataclass(slots=True)
 class CandidateSampler:
-    """Samples candidate ``index`` of one try. ``show``: whether readers of the stream see it grow.
+    """Samples candidate ``index`` of one try. ``show``: whether readers of the stream see it grow. ``provider`` is the
+    engine's kind, as its span names it.
 
     Token ids are logged as they come, under this attempt's fence: a worker that was replaced writes nothing more.
     """
@@ -33,6 +36,7 @@ class CandidateSampler:
     tokenizer: Tokenizer
     token_log: TokenLog
     show: bool
+    provider: str = "parley"
     ids: list[int] = field(default_factory=list[int])
     logprobs: list[float | None] = field(default_factory=list[float | None])
     resumed_at: int = 0
@@ -54,11 +58,22 @@ class CandidateSampler:
         if self.reader.drifted:
             self.finish = "wrong_language"
             return
+        with span(f"chat {self.request.model}", "client", self._asked(prompt_ids)) as told:
+            started = clock()
+            try:
+                await self._draw(engine, prompt_ids, clock)
+            finally:
+                told.note(self._answered(started))
+                self._phases(started, clock())
+
+    async def _draw(self, engine: Engine, prompt_ids: tuple[int, ...], clock: Callable[[], float]) -> None:
+        trace = current_trace.get()
         request = GenerationRequest(
             id=f"{self.request.turn.stream}/{self.request.try_number}/{self.index}/{self.attempt}",
             prompt_ids=prompt_ids,
             prefix_ids=tuple(self.ids),
             sampling=self.sampling,
+            traceparent=trace.traceparent if trace else "",
         )
         events = engine.submit(request)
         async for event in events:
@@ -71,6 +86,49 @@ class CandidateSampler:
                 break
         async for _ in events:  # until the row is free; what was made in the meantime does not count
             pass
+
+    # the candidate as a span ---------------------------------------------------------------------
+
+    def _asked(self, prompt_ids: tuple[int, ...]) -> Attributes:
+        sampling, turn = self.sampling, self.request.turn
+        return {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": self.provider,
+            "gen_ai.conversation.id": turn.conversation,
+            "gen_ai.request.model": self.request.model,
+            "gen_ai.request.temperature": sampling.temperature,
+            "gen_ai.request.top_p": sampling.top_p,
+            "gen_ai.request.max_tokens": sampling.max_new_tokens,
+            "gen_ai.request.seed": sampling.seed,
+            "gen_ai.request.stream": True,
+            "gen_ai.usage.input_tokens": len(prompt_ids),
+            "parley.model_digest": self.request.model_digest,
+            "parley.turn": turn.turn,
+            "parley.try": self.request.try_number,
+            "parley.candidate": self.index,
+            "parley.resumed_at": self.resumed_at,
+        }
+
+    def _answered(self, started: float) -> Attributes:
+        first = self.first_token_at
+        return {
+            "gen_ai.response.model": self.request.model,
+            "gen_ai.response.finish_reasons": (self.finish,),
+            "gen_ai.response.time_to_first_chunk": None if first is None else first - started,
+            "gen_ai.usage.output_tokens": len(self.ids),
+            "gen_ai.usage.reasoning.output_tokens": self.reader.reasoning_tokens,
+            "gen_ai.usage.cache_read.input_tokens": self.reused,
+        }
+
+    def _phases(self, started: float, ended: float) -> None:
+        """What the engine did of it: until its first token it waited for a row and took the prompt in."""
+        first = ended if self.first_token_at is None else self.first_token_at
+        span_between("prefill", started, first, {"parley.reused_prompt_tokens": self.reused})
+        if self.first_token_at is not None:
+            made = len(self.ids) - self.resumed_at
+            span_between("decode", first, ended, {"parley.tokens": made})
+
+    # tokens --------------------------------------------------------------------------------------
 
     async def _take(self, event: TokenEvent) -> None:
         before = self.reader.read

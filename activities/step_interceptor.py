@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -15,10 +17,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities.heartbeats import living
+from activities.step_span import of_result, of_step
 from activities.stream_events import StreamEvents
 from dialogue.faults import ParleyFault
 from dialogue.messages import TurnKey
 from dialogue.steps import StepDone, StepResult
+from records.trace_context import current_trace
+from records.tracing import derived_trace, span, traced
 
 __all__ = ["StepInterceptor"]
 
@@ -51,7 +56,11 @@ class _StepInbound(ActivityInboundInterceptor):
         else:
             turn = None
         started = time.perf_counter()
-        with bound_contextvars(**context):
+        with (
+            _in_trace(info, turn),
+            span(info.activity_type, "consumer", of_step(info, turn, self._worker.pool)) as told,
+            bound_contextvars(**context, **_trace_id()),
+        ):
             if turn is not None:
                 data = {"step": info.activity_type, "attempt": info.attempt}
                 await self._worker.events.publish(
@@ -72,6 +81,7 @@ class _StepInbound(ActivityInboundInterceptor):
             activity.metric_meter().create_histogram_float(
                 "parley_step_milliseconds", "Time of a step's own work", "ms"
             ).record(milliseconds, {"step": info.activity_type})
+            told.note(of_result(result))
             log.info("step done", milliseconds=milliseconds)
         if isinstance(result, StepResult):
             done = StepDone(
@@ -79,6 +89,25 @@ class _StepInbound(ActivityInboundInterceptor):
             )
             return result.model_copy(update={"done": done})
         return result
+
+
+@contextmanager
+def _in_trace(info: activity.Info, turn: TurnKey | None) -> Generator[None]:
+    """Where spans are made and whoever asked brought no trace: one that all steps of the turn find by themselves."""
+    if not traced() or current_trace.get() is not None:
+        yield
+        return
+    token = current_trace.set(derived_trace(turn.stream if turn else f"{info.workflow_run_id}"))
+    try:
+        yield
+    finally:
+        current_trace.reset(token)
+
+
+def _trace_id() -> dict[str, str]:
+    """For the lines of the step; none where it belongs to no trace."""
+    trace = current_trace.get()
+    return {"trace_id": trace.trace_id} if trace else {}
 
 
 def _why_cancelled() -> str:

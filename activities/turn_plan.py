@@ -88,6 +88,7 @@ class TurnPlanner:
             },
             stream=tenant.stream,
             priority=tenant.priority,
+            page=self.settings.gateway.page,
         )
 
 

@@ -25,6 +25,7 @@ async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conve
         client,
         task_queue=settings.queue_serving("workflows"),
         web_ui=settings.temporal.web_ui,
+        page=settings.gateway.page,
         keys=protection.keys if protection else None,
     )
 

@@ -23,6 +23,11 @@ WANTED_MEMORY = GIB
 PYTHON = (3, 11)
 START = "Run parley up, which brings this about"
 
+_INDEXED = {
+    "Keyword": "INDEXED_VALUE_TYPE_KEYWORD",
+    "KeywordList": "INDEXED_VALUE_TYPE_KEYWORD_LIST",
+    "Datetime": "INDEXED_VALUE_TYPE_DATETIME",
+}
 _WAY_OUT = re.compile(r"\. |; |: (?=run |delete )")
 
 T = TypeVar("T")
@@ -233,7 +238,7 @@ async def temporal(site: Site) -> list[Line]:
     lines = [Line("temporal", ok=True, found=f"server {system.server_version} at {asked.address}")]
     types = {name: IndexedValueType.Name(kind) for name, kind in listed.custom_attributes.items()}
     for name, kind in SEARCH_ATTRIBUTES.items():
-        wanted = {"Keyword": "INDEXED_VALUE_TYPE_KEYWORD", "KeywordList": "INDEXED_VALUE_TYPE_KEYWORD_LIST"}[kind]
+        wanted = _INDEXED[kind]
         if types.get(name) != wanted:
             there = f"has the type {types[name].removeprefix('INDEXED_VALUE_TYPE_')}" if name in types else "is missing"
             where = f"--name {name} --namespace {asked.namespace} --address {asked.address}"

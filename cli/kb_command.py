@@ -118,6 +118,42 @@ def search(
 
 
 @app.command
+async def gc(
+    *,
+    yes: Annotated[bool, Parameter(negative="", help="Remove them; without it they are only shown.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove the snapshots that no kept answer names: neither the current one nor the one before it."""
+    import asyncio
+
+    from cli.console import output, print_json, print_line
+    from cli.model_gc import answered
+    from cli.tables import rows
+    from knowledge_base.collecting import collect
+    from knowledge_base.snapshot import SnapshotStore
+    from settings.layout import Layout
+    from settings.load import load
+
+    settings = load()
+    store = SnapshotStore(Layout.of(settings).knowledge)
+    needed = await answered(settings, "snapshot")
+    decisions = await asyncio.to_thread(collect, store, needed=needed, delete=yes)
+    if json:
+        print_json(decisions)
+        return
+    state = {(True, False): "stays", (False, False): "would go", (False, True): "removed"}
+    lines = [
+        (f"{each.id[:12]}…", f"{each.bytes / 1e6:.1f} MB", state[each.stays, each.removed], each.why)
+        for each in decisions
+    ]
+    if lines:
+        output().print(rows(("snapshot", "size", "", "why"), lines, right=(1,)))
+    going = [each for each in decisions if not each.stays]
+    done = "removed" if yes else "would be removed; do it with --yes" if going else "would be removed"
+    print_line(f"{len(decisions) - len(going)} stay · {len(going)} {done}")
+
+
+@app.command
 def remove(document: str, /, *, json: Json = False) -> None:
     """Take a document out.
 

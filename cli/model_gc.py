@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from model_runtime.registry import Registry
     from settings.schema import Settings
 
-__all__ = ["gc"]
+__all__ = ["answered", "gc"]
 
 
 async def gc(
@@ -34,7 +34,7 @@ async def gc(
 
     settings = load()
     registry = open_registry(settings)
-    needed = {**await _answered(settings), **await asyncio.to_thread(_set, settings, registry)}
+    needed = {**await answered(settings, "model_digest"), **await asyncio.to_thread(_set, settings, registry)}
     decisions = await asyncio.to_thread(collect, registry, needed=needed, history=settings.registry.history, delete=yes)
     if json:
         print_json(decisions)
@@ -52,8 +52,8 @@ async def gc(
     print_line(f"{len(decisions) - len(going)} stay · {len(going)} of {size:.0f} MB {done}")
 
 
-async def _answered(settings: Settings) -> dict[str, str]:
-    """The digests that kept answers name. A site that has answered nothing has no database yet."""
+async def answered(settings: Settings, what: Literal["model_digest", "snapshot"]) -> dict[str, str]:
+    """What kept answers name, with which of them do. A site that has answered nothing has no database yet."""
     from records.audit import AuditLog
     from records.database import connect_database
     from settings.layout import Layout
@@ -63,10 +63,10 @@ async def _answered(settings: Settings) -> dict[str, str]:
         return {}
     engine = connect_database(url)
     try:
-        counts = await AuditLog(engine).model_digests()
+        naming = await AuditLog(engine).naming(what)
     finally:
         await engine.dispose()
-    return {digest: f"{count} kept answers name it" for digest, count in counts.items()}
+    return {name: str(answers) for name, answers in naming.items()}
 
 
 def _set(settings: Settings, registry: Registry) -> dict[str, str]:

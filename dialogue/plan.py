@@ -165,3 +165,4 @@ class TurnPlan(Value):
     priority: int | None = Field(
         default=None, ge=1, le=5, description="1 comes first; None, as in older histories: the server's middle"
     )
+    page: str = Field(default="", description="the chat page's address, for the texts of the Web UI")

@@ -14,6 +14,9 @@ until temporal operator search-attribute create --namespace "$NAMESPACE" \
     --name Tenant --type Keyword \
     --name Intent --type Keyword \
     --name Variant --type Keyword \
+    --name State --type Keyword \
+    --name Fault --type Keyword \
+    --name WaitingSince --type Datetime \
     --name Verdict --type KeywordList \
     --name Model --type KeywordList \
     --name Snapshot --type KeywordList

@@ -57,6 +57,7 @@ from dialogue.messages import (
 )
 from dialogue.turn import Reply, Transcript
 from workflows import names
+from workflows.wording import read_on
 
 if TYPE_CHECKING:
     from records.data_keys import DataKeys
@@ -159,14 +160,17 @@ async def _query_failure(client: Client, error: WorkflowQueryFailedError, conver
 
 
 class Conversations:
-    """``client`` is connected with the plugin; ``task_queue`` is that of the pool which serves workflows. ``keys``: of
-    the protection that the client has."""
+    """``client`` is connected with the plugin; ``task_queue`` is that of the pool which serves workflows; ``page`` the
+    chat page's address, to which the Web UI links. ``keys``: of the protection that the client has."""
 
-    def __init__(self, client: Client, *, task_queue: str, web_ui: str, keys: DataKeys | None = None) -> None:
+    def __init__(
+        self, client: Client, *, task_queue: str, web_ui: str, page: str = "", keys: DataKeys | None = None
+    ) -> None:
         self._keys = keys
         self.client = client
         self.task_queue = task_queue
         self._web_ui = web_ui.rstrip("/")
+        self._page = page
 
     def trace_url(self, workflow_id: str, run_id: str | None = None) -> str:
         """The Web UI's page of a run; of the newest run where none is named."""
@@ -225,6 +229,7 @@ class Conversations:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, message.tenant)]),
                 static_summary=f"tenant {message.tenant} · opened by {opened_by}",
+                static_details=read_on(conversation, message.tenant, self._page),
             )
 
         await self._bind(conversation, message.tenant, message.user)
@@ -339,6 +344,7 @@ class Conversations:
                 memo={_DIGEST: _question_digest(question)},
                 search_attributes=TypedSearchAttributes([SearchAttributePair(names.TENANT, question.tenant)]),
                 static_summary=f"tenant {question.tenant} · one question",
+                static_details=read_on(workflow_id, question.tenant, self._page),
                 rpc_timeout=timedelta(seconds=ACCEPT_SECONDS),
             )
         except WorkflowAlreadyStartedError as error:

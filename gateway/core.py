@@ -51,12 +51,15 @@ from gateway.wire import (
 )
 from policy.webhook_target import check_target
 from records.caller_tokens import CallerTokens
+from records.tracing import span
 from settings.schema import Settings, TenantSettings
+from workflows import names
 
 __all__ = ["NEW", "Core", "Said"]
 
 NEW = "new"
 """As ``conversation``: opens one, whose id is in the reply."""
+_INVOKED = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.provider.name": "parley"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +143,26 @@ class Core:
                 opened_by=opened_by,
             )
         cancels = (chat.on_disconnect or settings.on_disconnect) == "cancel"
-        reply = asyncio.ensure_future(self._within_limits(tenant, saying))
+        workflow = names.DIALOGUE_WORKFLOW if chat.conversation is None else names.CONVERSATION_WORKFLOW
+        reply = asyncio.ensure_future(self._within_limits(tenant, workflow, saying))
         return Said(tenant, settings, place, reply, cancels, self._came(place) if own_id else None)
 
     def _came(self, place: Place) -> asyncio.Task[int]:
         """Notes a reader beside what they wait for. Whoever says a message again comes back to it."""
         return asyncio.create_task(self.streams.came_to_read(message_stream(place.conversation, place.message_id)))
 
-    async def _within_limits(self, tenant: str, saying: Coroutine[Any, Any, Reply | Pending]) -> Reply | Pending:
+    async def _within_limits(
+        self, tenant: str, workflow: str, saying: Coroutine[Any, Any, Reply | Pending]
+    ) -> Reply | Pending:
         """What ``saying`` gives, unless the tenant has used up what it may use."""
         with contextlib.closing(saying):
             await self.limits.request(tenant)
             async with self.limits.turn(tenant):
-                reply = await saying
+                with span(
+                    f"invoke_workflow {workflow}", "client", {**_INVOKED, "gen_ai.workflow.name": workflow}
+                ) as told:
+                    reply = await saying
+                    told.note({"gen_ai.conversation.id": reply.conversation, "parley.tenant": tenant})
             if isinstance(reply, Reply):
                 await self.limits.spend(tenant, reply.usage.total_tokens)
             return reply
@@ -179,7 +189,7 @@ class Core:
         dialogue = dialogue_id(tenant, question.user, id_)
         wait_seconds = min(given.wait, self.settings.gateway.wait_seconds)
         asked = self.conversations.ask(question, dialogue=dialogue, wait_seconds=wait_seconds)
-        reply = asyncio.ensure_future(self._within_limits(tenant, asked))
+        reply = asyncio.ensure_future(self._within_limits(tenant, names.DIALOGUE_WORKFLOW, asked))
         said = Said(tenant, settings, Place(dialogue, id_, None), reply, cancels=False)
         return tenant, await self.answer(said)
 

@@ -6,6 +6,7 @@ from starlette.middleware import Middleware
 
 from gateway.headers import SecurityHeaders, cors
 from gateway.trace_context import TraceContextMiddleware
+from gateway.tracing import TracedRequests
 from settings.schema import GatewaySettings
 
 __all__ = ["edge"]
@@ -17,4 +18,5 @@ def edge(settings: GatewaySettings) -> list[Middleware]:
         Middleware(SecurityHeaders, tls=settings.tls is not None),
         *cors(settings),
         Middleware(TraceContextMiddleware),
+        Middleware(TracedRequests),
     ]

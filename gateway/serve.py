@@ -39,6 +39,7 @@ from gateway.turn_streams import open_streams
 from records.caller_tokens import CallerTokens
 from records.connection import connect
 from records.protection import open_protection
+from records.tracing import exporting
 from settings.ports import check_free, free_port
 from settings.schema import GatewaySettings, Settings
 
@@ -63,6 +64,11 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
     Waits up to ``wait_seconds`` for Temporal. Writes ``<data>/run/gateway.json`` (pid, host, port, url) when it
     listens and removes it at the end. Raises SettingsFault for a busy port, ConnectionError without Temporal.
     """
+    with exporting(settings.telemetry, "gateway", f"{socket.gethostname()}:{os.getpid()}"):
+        await _serve_all(settings, wait_seconds)
+
+
+async def _serve_all(settings: Settings, wait_seconds: float) -> None:
     host = _address(settings.gateway.host)
     options = server_options(settings.gateway)
     check_free(host, settings.gateway.port, "gateway.port")
@@ -78,7 +84,11 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
         wait_seconds=wait_seconds,
     )
     conversations = Conversations(
-        client, task_queue=settings.queue_serving("workflows"), web_ui=settings.temporal.web_ui, keys=keys
+        client,
+        task_queue=settings.queue_serving("workflows"),
+        web_ui=settings.temporal.web_ui,
+        page=settings.gateway.page,
+        keys=keys,
     )
     stopping = asyncio.Event()
     port = settings.gateway.port or free_port(host)

@@ -140,6 +140,21 @@ class SnapshotStore:
     def has(self, id_: str) -> bool:
         return bool(_ID.fullmatch(id_)) and (self._snapshots / id_ / "manifest.json").is_file()
 
+    def all(self) -> list[tuple[str, int]]:
+        """Each snapshot's id and its bytes, in the order in which they were made."""
+        if not self._snapshots.is_dir():
+            return []
+        folders = [folder for folder in self._snapshots.iterdir() if _ID.fullmatch(folder.name)]
+        folders.sort(key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+        return [(each.name, sum(file.stat().st_size for file in each.rglob("*") if file.is_file())) for each in folders]
+
+    def remove(self, id_: str) -> None:
+        """Takes a snapshot away, out of sight in one step. Call inside :meth:`writing`."""
+        with _told(self.folder):
+            going = Path(tempfile.mkdtemp(prefix=".building-", dir=self._snapshots))
+            (self._snapshots / id_).rename(going / id_)
+            shutil.rmtree(going)
+
     def publish(self, id_: str) -> None:
         """Makes a snapshot current, in one step."""
         fresh = self._pointer.with_name(f".current-{os.getpid()}")

@@ -122,17 +122,17 @@ class CompletionsClient:
             ) from error
 
     async def complete(
-        self, body: dict[str, Any], *, first_seconds: float, next_seconds: float
+        self, body: dict[str, Any], *, first_seconds: float, next_seconds: float, traceparent: str = ""
     ) -> AsyncGenerator[Piece, None]:
         """The pieces of one completion; the last one has a ``finish``. Leaving the iteration closes the stream, by
-        which a server ends the work.
+        which a server ends the work. With a ``traceparent`` the server's own spans belong to that trace.
 
         Raises :class:`EngineHung` where no token comes in time, after ``first_seconds`` for the first and
         ``next_seconds`` for each other.
         """
         loop = asyncio.get_running_loop()
         seconds, deadline = first_seconds, loop.time() + first_seconds
-        async with aclosing(self._pieces(body)) as pieces:
+        async with aclosing(self._pieces(body, {"traceparent": traceparent} if traceparent else None)) as pieces:
             while True:
                 try:
                     async with asyncio.timeout_at(deadline):
@@ -151,9 +151,9 @@ class CompletionsClient:
                 if piece.text or piece.token_ids:
                     seconds, deadline = next_seconds, loop.time() + next_seconds
 
-    async def _pieces(self, body: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+    async def _pieces(self, body: dict[str, Any], headers: dict[str, str] | None) -> AsyncGenerator[Piece, None]:
         with self._faults():
-            request = self._http.build_request("POST", "/v1/completions", json=body)
+            request = self._http.build_request("POST", "/v1/completions", json=body, headers=headers)
             response = await self._http.send(request, stream=True)
             try:
                 if response.status_code != httpx.codes.OK:

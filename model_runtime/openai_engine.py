@@ -148,7 +148,8 @@ class OpenAIEngine(StreamedEngine):
 
     async def _draw(self, answer: Answer) -> AsyncGenerator[Drawn, None]:
         body = self._body(answer.ids, answer.request.sampling, position=len(answer.made), room=answer.room)
-        async with aclosing(self._client.complete(body, **self._bounds)) as pieces:
+        traceparent = answer.request.traceparent
+        async with aclosing(self._client.complete(body, **self._bounds, traceparent=traceparent)) as pieces:
             async for piece in pieces:
                 yield Drawn(self._ids(piece), piece.finish, piece.logprobs)
 

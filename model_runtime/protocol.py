@@ -43,12 +43,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One sequence. ``prefix_ids`` are tokens of the answer that an earlier attempt already made."""
+    """One sequence. ``prefix_ids`` are tokens of the answer that an earlier attempt already made. ``traceparent`` (W3C)
+    goes on to a server that computes for us; empty: it belongs to no trace."""
 
     id: str
     prompt_ids: tuple[int, ...]
     prefix_ids: tuple[int, ...] = ()
     sampling: Sampling = Sampling()
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

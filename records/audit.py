@@ -4,25 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialogue.faults import RecordsConflict, RecordsUnavailable
-from records.audit_chain import GENESIS, ChainCheck, Head, row_hash
+from records.audit_chain import BEGINNING, GENESIS, ChainCheck, Head, row_hash
 from records.audit_checkpoints import EVERY, CheckpointCheck, keep_checkpoint
-from records.audit_rows import AuditReceipt, AuditRow, ConversationSummary, KeptFeedback, KeptRow, Problem
+from records.audit_rows import (
+    AuditReceipt,
+    AuditRow,
+    ConversationSummary,
+    KeptFeedback,
+    KeptRow,
+    NamingAnswers,
+    Problem,
+)
 from records.audit_seal import SEALED, TextSeal
 from records.audit_words import AuditWords
 from records.data_keys import DataKeys
 from records.database import reading, writing
 from records.signing import Signer
 from records.statements import insert
-from records.tables import audit_checkpoints, audit_heads, feedback, interaction_logs
+from records.tables import audit_checkpoints, audit_heads, audit_tails, feedback, interaction_logs
 
-__all__ = ["AuditLog", "AuditReceipt", "AuditRow", "ConversationSummary", "KeptFeedback", "KeptRow", "Problem"]
+__all__ = [
+    "AuditLog",
+    "AuditReceipt",
+    "AuditRow",
+    "ConversationSummary",
+    "KeptFeedback",
+    "KeptRow",
+    "NamingAnswers",
+    "Problem",
+]
 
 logs = interaction_logs.c
 
@@ -87,16 +104,21 @@ class AuditLog:
     async def verify(self, tenant: str | None = None) -> list[Problem]:
         """Reads the chain of one tenant, or of all, and names every row that is not as it was written."""
         rows = select(interaction_logs).order_by(logs.tenant, logs.position).execution_options(yield_per=500)
-        heads, signed = select(audit_heads), select(audit_checkpoints)
+        heads, tails, signed = select(audit_heads), select(audit_tails), select(audit_checkpoints)
         if tenant is not None:
             rows, heads = rows.where(logs.tenant == tenant), heads.where(audit_heads.c.tenant == tenant)
+            tails = tails.where(audit_tails.c.tenant == tenant)
             signed = signed.where(audit_checkpoints.c.tenant == tenant)
         checks: dict[str, tuple[ChainCheck, CheckpointCheck]] = {}
 
-        def check_of(name: str, end: Head | None = None) -> tuple[ChainCheck, CheckpointCheck]:
-            return checks.setdefault(name, (ChainCheck(name, end), CheckpointCheck(name, self._signer)))
-
         async with reading(self._engine) as connection:
+            begins = {tail.tenant: Head(tail.position, tail.hash) for tail in await connection.execute(tails)}
+
+            def check_of(name: str, end: Head | None = None) -> tuple[ChainCheck, CheckpointCheck]:
+                begin = begins.get(name, BEGINNING)
+                new = ChainCheck(name, end, begin), CheckpointCheck(name, self._signer, begin.position)
+                return checks.setdefault(name, new)
+
             for head in await connection.execute(heads):
                 check_of(head.tenant, Head(head.position, head.hash))
             for kept in (await connection.execute(signed)).mappings():
@@ -162,12 +184,16 @@ class AuditLog:
         async with reading(self._engine) as connection:
             return (await connection.execute(query)).scalar_one()
 
-    async def model_digests(self) -> dict[str, int]:
-        """The digests of the models that answers were made with, and how many answers each."""
-        query = select(logs.model_digest, func.count()).where(logs.model_digest.is_not(None))
+    async def naming(self, what: Literal["model_digest", "snapshot"]) -> dict[str, NamingAnswers]:
+        """By the digest of a model, or the id of a knowledge snapshot: the kept answers that were made with it."""
+        column = logs[what]
+        query = select(column, func.count(), func.max(logs.id)).where(column.is_not(None)).group_by(column)
+        place = select(logs.id, logs.conversation, logs.turn)
         async with reading(self._engine) as connection:
-            found = (await connection.execute(query.group_by(logs.model_digest))).all()
-        return {digest: count for digest, count in found if digest}
+            found = [row for row in (await connection.execute(query)).all() if row[0]]
+            last = place.where(logs.id.in_([row[2] for row in found]))
+            places = {row.id: (row.conversation, row.turn) for row in await connection.execute(last)}
+        return {name: NamingAnswers(count, *places[newest]) for name, count, newest in found}
 
     async def keep_feedback(
         self, *, conversation: str, turn: int, tenant: str, user: str, score: int, comment: str = ""

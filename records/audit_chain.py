@@ -19,7 +19,7 @@ from typing import Any
 
 from records.audit_rows import Problem
 
-__all__ = ["GENESIS", "ChainCheck", "Head", "row_hash"]
+__all__ = ["BEGINNING", "GENESIS", "ChainCheck", "Head", "row_hash"]
 
 GENESIS = "0" * 64
 """What stands for the hash before the first row."""
@@ -47,20 +47,32 @@ class Head:
     hash: str
 
 
+BEGINNING = Head(0, GENESIS)
+"""Where a chain begins of which no row was removed."""
+
+
 @dataclass(slots=True)
 class ChainCheck:
-    """Takes a tenant's rows in the order of their positions; :meth:`finish` gives what is wrong with them."""
+    """Takes a tenant's rows in the order of their positions; :meth:`finish` gives what is wrong with them.
+    ``tail``: the last row that retention removed, where the rows begin."""
 
     tenant: str
     head: Head | None
+    tail: Head = BEGINNING
     _problems: list[Problem] = field(default_factory=list)
-    _expected: int = 1
+    _expected: int = field(init=False)
     _before: tuple[Mapping[Any, Any], ...] = ()
     _unmatched: list[Mapping[Any, Any]] = field(default_factory=list)
     _missing: list[int] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._expected = self.tail.position + 1
+
     def take(self, row: Mapping[Any, Any]) -> None:
         id_, position = row["id"], row["position"]
+        if position <= self.tail.position:
+            self._add("inserted", id_, position, f"row {id_} stands where rows were removed by retention")
+            return
         if self.head is not None and position > self.head.position:
             self._add(
                 "inserted",
@@ -92,7 +104,7 @@ class ChainCheck:
 
     def _check_link(self, previous_hash: str) -> None:
         """The row before must have the hash that its follower, or the head, names."""
-        hashes = [GENESIS, *(row["hash"] for row in self._before)]
+        hashes = [self.tail.hash, *(row["hash"] for row in self._before)]
         if previous_hash == hashes[-1]:
             return
         if not self._before:

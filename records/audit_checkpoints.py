@@ -38,17 +38,18 @@ async def keep_checkpoint(connection: AsyncConnection, signer: Signer, tenant: s
 
 @dataclass(slots=True)
 class CheckpointCheck:
-    """Holds a tenant's rows against its checkpoints. ``keys`` None: their signatures cannot be looked at."""
+    """Holds a tenant's rows against its checkpoints. ``keys`` None: their signatures cannot be looked at. ``last``: the
+    position up to which rows were seen, or taken away by the retention."""
 
     tenant: str
     keys: Verifier | None
+    last: int = 0
     checkpoints: dict[int, Mapping[Any, Any]] = field(default_factory=dict)
     _problems: list[Problem] = field(default_factory=list)
-    _last: int = 0
 
     def take(self, row: Mapping[Any, Any]) -> None:
         position = row["position"]
-        self._last = max(self._last, position)
+        self.last = max(self.last, position)
         kept = self.checkpoints.get(position)
         if kept is not None and kept["hash"] != row["hash"]:
             self._add(
@@ -58,12 +59,12 @@ class CheckpointCheck:
 
     def finish(self) -> list[Problem]:
         first = min(self.checkpoints, default=0)
-        for position in range(first, self._last + 1, EVERY) if first else ():
+        for position in range(first, self.last + 1, EVERY) if first else ():
             if position not in self.checkpoints:
                 self._add("removed", None, position, f"the checkpoint at position {position} is gone")
         for position, kept in self.checkpoints.items():
             signed = _signed(self.tenant, position, kept["hash"])
-            if position > self._last:
+            if position > self.last:
                 self._add("removed", None, position, f"the row that was signed at position {position} is gone")
             if self.keys is not None and not self.keys.verify(kept["key"], signed, kept["signature"]):
                 self._add(

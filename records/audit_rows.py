@@ -12,7 +12,15 @@ from pydantic import Field
 from dialogue.base import Value
 from dialogue.steps import Citation, Usage, Verdict
 
-__all__ = ["AuditReceipt", "AuditRow", "ConversationSummary", "KeptFeedback", "KeptRow", "Problem"]
+__all__ = [
+    "AuditReceipt",
+    "AuditRow",
+    "ConversationSummary",
+    "KeptFeedback",
+    "KeptRow",
+    "NamingAnswers",
+    "Problem",
+]
 
 
 class AuditRow(Value):
@@ -96,6 +104,19 @@ class ConversationSummary:
     turns: int
     first_at: float
     last_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NamingAnswers:
+    """How many kept answers name a thing, and which of them was the last."""
+
+    count: int
+    conversation: str
+    turn: int
+
+    def __str__(self) -> str:
+        many = f"{self.count} kept answers name it, the last one" if self.count > 1 else "a kept answer names it:"
+        return f"{many} turn {self.turn} of {self.conversation}"
 
 
 @dataclass(frozen=True, slots=True)

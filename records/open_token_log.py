@@ -25,5 +25,5 @@ def open_token_log(settings: RecordsSettings, layout: Layout, keys: DataKeys | N
         return SqliteTokenLog(layout.token_log, keys=keys)
     from records.token_log_redis import RedisTokenLog
 
-    kept = settings.token_log_days * 86_400
+    kept = settings.retention.token_log * 86_400
     return RedisTokenLog(settings.token_log, tls=settings.redis_tls, keep_seconds=kept, keys=keys)

@@ -95,7 +95,7 @@ def _way_out(error: Exception) -> str:
     if unauthenticated or isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
         return "Correct the user and the password in its URL, or what this user may do."
     if isinstance(error, exceptions.OutOfMemoryError):
-        return "Give Redis more memory, or keep streams for a shorter time (records.token_log_days)."
+        return "Give Redis more memory, or keep streams for a shorter time (records.retention.token_log)."
     if isinstance(error, exceptions.ReadOnlyError):
         return "Name the primary: this is a replica."
     return "Check that Redis runs there and can be reached."

@@ -25,9 +25,11 @@ from sqlalchemy import (
 __all__ = [
     "UtcDateTime",
     "api_keys",
+    "archived_runs",
     "audit_checkpoints",
     "audit_exports",
     "audit_heads",
+    "audit_tails",
     "audit_words",
     "contents",
     "data_keys",
@@ -115,6 +117,29 @@ audit_heads = Table(
     Column("last_id", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),
+)
+
+audit_tails = Table(
+    "audit_tails",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, comment="of the last row that was removed"),
+    Column("hash", Text, nullable=False),
+    Column("timestamp", UtcDateTime, nullable=False, comment="when it was removed"),
+)
+
+archived_runs = Table(
+    "archived_runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("workflow_id", Text, nullable=False, index=True, comment="of a conversation its id"),
+    Column("workflow_type", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("status", Text, nullable=False, comment="completed, continued_as_new, failed and their like"),
+    Column("started", UtcDateTime, nullable=False),
+    Column("closed", UtcDateTime, nullable=False, index=True),
+    Column("events", Integer, nullable=False),
+    Column("digest", Text, nullable=False, comment="of its history, in contents"),
 )
 
 feedback = Table(

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from settings.origins import Place, Problem
-from settings.tree import Branch, nearest, setting_names
+from settings.tree import RENAMED, Branch, nearest, setting_names
 
 __all__ = ["CONFIG", "PREFIX", "Environment", "read", "variable"]
 
@@ -106,6 +106,8 @@ def _places(value: Any, place: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
 def _unknown(name: str, word: str, place: Place, at: Branch, root: Branch) -> Problem:
     if at.kind == "list":
         return Problem(place, f"no such setting. Give the whole list to {variable(place)}, as JSON", name)
+    if (*place, word.lower()) in RENAMED:
+        return Problem(place, f"was renamed. It is now {variable(RENAMED[(*place, word.lower())])}", name)
     # one underscore where two belong is the likeliest slip, so both count alike
     named = {_single(variable(other)): variable(other) for other in setting_names(root) if "*" not in other}
     found = nearest(word.lower(), at.keys or ()) if _single(name) not in named else None

@@ -1,12 +1,15 @@
 """Log lines: structlog, JSON for programs and colours for a terminal, on standard error.
 
-Lines carry conversation, turn, step and workflow id. They never carry a user's text.
+Lines carry conversation, turn, step, workflow id and trace id. They never carry a user's text unless its tenant allows
+that (``tenants.<name>.log_texts``): so of an exception that nobody foresaw only its type is told, and where it was.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 
 import structlog
 
@@ -14,6 +17,8 @@ from settings.schema import LogSettings
 
 __all__ = ["configure_logs"]
 
+_OURS = ("dialogue.", "temporalio.")
+"""Whose exceptions say what they have to say without a user's words."""
 _QUIET = ("httpx", "httpcore", "sentence_transformers", "transformers", "bm25s", "faiss", "asyncio")
 
 
@@ -28,9 +33,9 @@ def configure_logs(settings: LogSettings, **bound: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.types.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [_exceptions, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if pretty
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        else [_exceptions, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -52,3 +57,27 @@ def configure_logs(settings: LogSettings, **bound: str) -> None:
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.contextvars.bind_contextvars(**bound)
+
+
+def _exceptions(_logger: object, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Puts an exception's types and frames in its place; others' messages may quote a text and are left out."""
+    given = event.pop("exc_info", None)
+    if given is True:
+        given = sys.exc_info()
+    error = given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event["exception"] = "\n".join(_told(error))
+    return event
+
+
+def _told(error: BaseException) -> Iterator[str]:
+    """The chain of causes, the first one first, as Python prints it."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield from _told(cause)
+    yield from (
+        f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+    )
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    safe = isinstance(error, OSError) or kind.startswith(_OURS)
+    yield f"{kind}: {error}" if safe and str(error) else kind

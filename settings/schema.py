@@ -21,6 +21,7 @@ from settings.answering import EmbeddingSettings, GenerationSettings, IntentSett
 from settings.edge import GatewayTlsSettings, LimitSettings, RedisTlsSettings
 from settings.encryption import EncryptionSettings, ExternalSettings, TransitSettings
 from settings.origins import Origins, Place
+from settings.retention import RetentionSettings
 from settings.sections import (
     SERVICES,
     DevServerSettings,
@@ -37,6 +38,7 @@ from settings.sections import (
     VersionSettings,
 )
 from settings.supply import PullSettings, RegistrySettings
+from settings.telemetry import TelemetrySettings
 
 __all__ = [
     "SERVICES",
@@ -59,10 +61,12 @@ __all__ = [
     "RecordsSettings",
     "RedisTlsSettings",
     "RegistrySettings",
+    "RetentionSettings",
     "Section",
     "Service",
     "Settings",
     "StepSettings",
+    "TelemetrySettings",
     "TemporalSettings",
     "TenantSettings",
     "TlsSettings",
@@ -139,6 +143,8 @@ class Settings(Section):
     """Who may get in."""
     log: LogSettings = LogSettings()
     """Logging."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Traces."""
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
 

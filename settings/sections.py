@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from dialogue.messages import MAX_MESSAGE_CHARACTERS, Identifier, OnBusy
 from dialogue.plan import RetryPlan
 from settings.edge import GatewayTlsSettings, LimitSettings, Network, Origin, RedisTlsSettings
+from settings.retention import RetentionSettings
 from settings.section import Section
 
 __all__ = [
@@ -164,6 +165,8 @@ class TenantSettings(Section):
     """The variable of the workers that holds that secret; it stands before the file."""
     priority: int = Field(default=3, ge=1, le=5)
     """Whose turns go first where steps wait for a free slot: 1 before 2, and so on to 5."""
+    log_texts: bool = False
+    """Whether the log may hold its messages and answers, as the policy let them through."""
 
 
 class RecordsSettings(Section):
@@ -176,8 +179,10 @@ class RecordsSettings(Section):
     for TLS) for several machines."""
     redis_tls: RedisTlsSettings | None = None
     """Certificates for a ``rediss://`` address; null: what the address itself says."""
-    token_log_days: float = Field(default=7, gt=0)
-    """Days; streams older than this are trimmed."""
+    retention: RetentionSettings = RetentionSettings()
+    """How long records are kept."""
+    keep_minutes: float = Field(default=10, ge=1, le=1440)
+    """So often closed runs are archived and what is too old is removed."""
 
     @field_validator("database")
     @classmethod
@@ -203,6 +208,9 @@ class GatewaySettings(Section):
     """The address it binds to."""
     port: Port = 8088
     """Its port; 0 takes a free one."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+(/[^\s?#]*)?$")
+    """The gateway as a reader's browser reaches it: the Web UI's texts link to the chat page. null: made from host and
+    port, where those are a browser's too."""
     max_body: int = Field(default=1_000_000, ge=1000)
     """Bytes a request body may have."""
     wait_seconds: float = Field(default=300, gt=0)
@@ -229,6 +237,16 @@ class GatewaySettings(Section):
     """Within so long a request's body is sent."""
     reader_seconds: float = Field(default=30, gt=0)
     """A reader who takes no byte of a stream for so long is dropped."""
+
+    @property
+    def page(self) -> str:
+        """The chat page's address without the last slash; empty where nobody can tell it beforehand."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        if self.port == 0 or self.host in ("0.0.0.0", "::"):  # noqa: S104 compared, not bound
+            return ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
 
 class LogSettings(Section):

@@ -12,7 +12,11 @@ from pydantic import BaseModel
 
 from settings.origins import Place, Problem, dotted
 
-__all__ = ["Branch", "branch", "nearest", "setting_names", "unknown_keys"]
+__all__ = ["RENAMED", "Branch", "branch", "nearest", "setting_names", "unknown_keys"]
+
+
+RENAMED: dict[Place, Place] = {("records", "token_log_days"): ("records", "retention", "token_log")}
+"""Settings of earlier versions, and where they are now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ def _unknown(key: Any, of: Branch, place: Place, root: Branch) -> Problem:
     here = (*place, key if isinstance(key, str) else str(key))
     if not isinstance(key, str):
         return Problem(here, f"{key!r} is no name. Write it in quotes")
+    if here in RENAMED:
+        return Problem(here, f"was renamed. It is now {dotted(RENAMED[here])}")
     if found := nearest(key, of.keys or ()):
         return Problem(here, f"no such setting. Did you mean {dotted((*place, found))}?")
     elsewhere = [name for name in setting_names(root) if name[-1] == key and "*" not in name]

@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from records.plugin import parley_plugin
 from tests.faults.fault_site import TWO_OF_EACH, FaultSite, bring_up_fault_site
+from tests.support.otlp_receiver import otlp_receiver
 from tests.support.servers import dev_server, time_skipping_server
 from tests.support.site import Site, bring_up_site
 
@@ -55,9 +56,13 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
 
 @pytest.fixture(scope="session")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """A whole installation, embedded profile: Temporal, pools, gateway, real model, demo knowledge base."""
-    async with bring_up_site(tmp_path_factory.mktemp("site")) as site:
-        yield site
+    """A whole installation, embedded profile: Temporal, pools, gateway, real model, demo knowledge base. Its spans go
+    to ``site.collector``."""
+    with otlp_receiver() as collector:
+        telemetry = {"telemetry": {"otlp_endpoint": collector.url}}
+        async with bring_up_site(tmp_path_factory.mktemp("site"), telemetry) as site:
+            site.collector = collector
+            yield site
 
 
 @pytest.fixture(scope="session")

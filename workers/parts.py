@@ -17,12 +17,14 @@ from activities.stream_events import StreamEvents
 from dialogue.plan import ModelPlan
 from knowledge_base.terms import terms
 from model_runtime.model_store import ModelManifest, load_manifest
+from records.archive import RunArchive
 from records.audit import AuditLog
 from records.audit_words import AuditWords
 from records.content import ContentStore
 from records.database import connect_database, migrate
 from records.open_token_log import open_token_log
 from records.protection import Protection, open_protection
+from records.retention import Retention
 from records.signing import Signer
 from records.token_log import TokenLog
 from settings.layout import Layout
@@ -80,6 +82,14 @@ class Parts:
             protection,
             signer,
         )
+
+    @cached_property
+    def archive(self) -> RunArchive:
+        return RunArchive(self.database, self.contents)
+
+    @cached_property
+    def retention(self) -> Retention:
+        return Retention(self.database, self.archive, self.token_log, self.settings.records.retention)
 
     # models --------------------------------------------------------------------------------------
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import os
 import signal
+import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialogue.faults import SettingsFault
+from records.tracing import exporting
 from settings.layout import Layout
 from settings.logs import configure_logs
 from settings.schema import Settings
@@ -44,6 +47,7 @@ async def run_worker(settings: Settings, pool: str, *, stop: asyncio.Event | Non
     stopping = stop or _stop_on_signals()
     async with AsyncExitStack() as stack:
         engines = _engines(settings, pool, stack, timeline)
+        stack.enter_context(exporting(settings.telemetry, pool, f"{socket.gethostname()}:{os.getpid()}"))
         with timeline.step("imports"):
             serving = await asyncio.to_thread(importlib.import_module, "workers.serving")
         async with serving.worker(settings, pool, engines, timeline):

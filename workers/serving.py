@@ -19,9 +19,7 @@ from temporalio.worker import Worker
 
 from activities.heartbeats import INTERVAL
 from activities.step_interceptor import StepInterceptor
-from dialogue.faults import RecordsFault
 from records.connection import connect
-from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.ports import free_port
 from settings.schema import PoolSettings, Settings
@@ -30,11 +28,13 @@ from workers.build import build_id
 from workers.engines import Engines
 from workers.parts import Parts
 from workers.run import ready_file
+from workers.schedule import keep_schedule
 from workers.steps import activities_for, warm_up
 from workers.timeline import Timeline
 from workers.versions import deployment_config
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
+from workflows.keep_records_workflow import KeepRecordsWorkflow
 from workflows.registration import register_search_attributes
 
 __all__ = ["worker"]
@@ -81,7 +81,9 @@ async def worker(
         serving = Worker(
             client,
             task_queue=options.task_queue or pool,
-            workflows=[ConversationWorkflow, DialogueWorkflow] if "workflows" in options.serves else [],
+            workflows=[ConversationWorkflow, DialogueWorkflow, KeepRecordsWorkflow]
+            if "workflows" in options.serves
+            else [],
             activities=activities,
             build_id=None if options.version else await asyncio.to_thread(build_id),  # a version names its build itself
             max_cached_workflows=options.max_cached_workflows,
@@ -95,8 +97,6 @@ async def worker(
             deployment_config=deployment_config(options.version),
             graceful_shutdown_timeout=timedelta(seconds=options.shutdown_seconds),
         )
-        if "return_answer" in options.serves:
-            _beside(stack, _trim(parts.token_log, settings.records.token_log_days))
         ready = ready_file(Layout.of(settings), pool, os.getpid())
         async with serving:
             version = options.version.build if options.version else None
@@ -105,6 +105,8 @@ async def worker(
             ready.write_text(json.dumps({"pid": os.getpid(), "identity": identity, **told}))
             log.info("worker ready", task_queue=serving.task_queue, serves=list(options.serves), **told)
             _beside(stack, warm_up(options.serves, parts))
+            if "workflows" in options.serves:
+                _beside(stack, keep_schedule(client, serving.task_queue, settings.records.keep_minutes))
             try:
                 yield
             finally:
@@ -116,18 +118,6 @@ def _beside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     """Goes on in the background until it is done or ``stack`` is left."""
     task = asyncio.create_task(work)
     stack.callback(task.cancel)
-
-
-async def _trim(token_log: TokenLog, days: float) -> None:
-    """Removes old streams now and every hour. A log that cannot be trimmed is said so and tried again."""
-    while True:
-        try:
-            removed = await token_log.trim(days * 86_400)
-        except RecordsFault as fault:
-            log.warning("token log not trimmed", fault=fault.type, reason=fault.message)
-        else:
-            log.info("token log trimmed", streams=removed)
-        await asyncio.sleep(3600)
 
 
 async def _register_search_attributes(client: Client) -> None:

@@ -41,11 +41,14 @@ async def activities_for(
         found += await _with_embedder(serves, parts, timeline)
     if "workflows" in serves:
         from activities.deliver_webhook import DeliverWebhookStep
+        from activities.keep_records import KeepRecordsStep
         from activities.recall_conversation import RecallConversationStep
 
         recall = RecallConversationStep(parts.audit, parts.signer)
         found += [recall.recall_conversation, recall.keep_feedback]
         found.append(DeliverWebhookStep(parts.settings).deliver_webhook)
+        keeping = KeepRecordsStep(parts.archive, parts.retention)
+        found += [keeping.archive_runs, keeping.apply_retention]
     if engines is not None:
         found.append(await _generate_answer(parts, engines, identity, heartbeat))
     return found

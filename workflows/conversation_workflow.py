@@ -106,6 +106,7 @@ class ConversationWorkflow:
                     )
         except asyncio.CancelledError:
             await self._give_up()
+            visible.show_state("closed")
             raise
         finally:
             idle.cancel()
@@ -113,6 +114,7 @@ class ConversationWorkflow:
     async def _take(self, turn: TurnInProgress) -> None:
         turn.history = self._memory.history()
         self._current = turn
+        visible.show_state("running")
         self._task = asyncio.create_task(take_turn(turn), context=turn.context)
         watch = asyncio.create_task(visible.show_while_waiting(self._memory, turn))
         try:
@@ -129,7 +131,7 @@ class ConversationWorkflow:
         self._current = self._task = None
         self._turns_here += 1
         self._last_active = workflow.time()
-        visible.show(self._memory, turn)
+        visible.show(self._memory, turn, "running" if self._queue else "idle")
 
     async def _give_up(self) -> None:
         """The workflow itself was cancelled: every accepted message still gets its row and its reply."""
@@ -156,6 +158,7 @@ class ConversationWorkflow:
             await workflow.sleep(max(left, 1.0), summary="closes when nobody has spoken for so long")
 
     def _end(self, reason: str) -> ConversationEnd:
+        visible.show_state("closed")
         return ConversationEnd.model_validate(
             {
                 "conversation": workflow.info().workflow_id,

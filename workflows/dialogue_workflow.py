@@ -45,6 +45,7 @@ class DialogueWorkflow:
             said_at=workflow.info().start_time,
         )
         self._memory.total = 1
+        visible.show_state("running")
         self._task = asyncio.create_task(take_turn(turn))
         watch = asyncio.create_task(visible.show_while_waiting(self._memory, turn))
         try:
@@ -56,7 +57,7 @@ class DialogueWorkflow:
         finally:
             watch.cancel()
             if workflow.in_workflow():  # and not a garbage collector that closes a run which was thrown away
-                visible.show(self._memory, turn)
+                visible.show(self._memory, turn, "closed")
         if start.webhook is not None:
             await deliver(start.webhook.url, turn)
         await workflow.wait_condition(workflow.all_handlers_finished)

@@ -52,6 +52,8 @@ class TurnInProgress:
     returned: ReturnedAnswer | None = None
     decision: Decision | None = None
     resolution: ResolveReview | None = None
+    fault: str | None = None
+    """The type of the last fault that one of its steps ended with."""
     cancelled: str = ""
     returning: bool = False
     usage: Usage = field(default_factory=Usage)

@@ -54,6 +54,8 @@ Result = TypeVar("Result", bound=StepResult)
 FIRST_STEP = StepPlan(start_to_close=10, schedule_to_close=120, heartbeat=2, retry=RetryPlan(maximum_interval=5))
 _LONGEST_FAIRNESS_KEY = 64
 """Bytes, of which a tenant's name has one a character; the server refuses a longer one."""
+_LONGEST_FAULT = 60
+"""Characters: our own types are shorter, another's name may be any."""
 LAST_STEP = StepPlan(start_to_close=15, heartbeat=2, retry=RetryPlan(maximum_interval=15))
 
 
@@ -71,18 +73,22 @@ async def schedule(
     """Runs one activity as the plan says. Its summary reads ``turn 2 · generate_answer · try 2 of 4: …``."""
     plan = (turn.plan.steps.get(step) if turn.plan else None) or default
     name = activity or step
-    result = await workflow.execute_activity(
-        name,
-        argument,
-        result_type=result_type,
-        task_queue=task_queue or plan.task_queue,
-        start_to_close_timeout=timedelta(seconds=plan.start_to_close),
-        schedule_to_close_timeout=_seconds(plan.schedule_to_close),
-        heartbeat_timeout=_seconds(plan.heartbeat),
-        retry_policy=_policy(plan.retry),
-        summary=" · ".join(filter(None, (f"turn {turn.key.turn}", name, note))),
-        priority=_priority(turn.plan),
-    )
+    try:
+        result = await workflow.execute_activity(
+            name,
+            argument,
+            result_type=result_type,
+            task_queue=task_queue or plan.task_queue,
+            start_to_close_timeout=timedelta(seconds=plan.start_to_close),
+            schedule_to_close_timeout=_seconds(plan.schedule_to_close),
+            heartbeat_timeout=_seconds(plan.heartbeat),
+            retry_policy=_policy(plan.retry),
+            summary=" · ".join(filter(None, (f"turn {turn.key.turn}", name, note))),
+            priority=_priority(turn.plan),
+        )
+    except ActivityError as error:
+        turn.fault = _fault_type(error) or turn.fault
+        raise
     if turn.cancelled and not turn.returning:  # it ended at the very moment it was cancelled
         raise asyncio.CancelledError
     return result
@@ -119,6 +125,13 @@ def _record(turn: TurnInProgress, step: StepName, result: StepResult, text: str)
             result=text,
         )
     )
+
+
+def _fault_type(error: ActivityError) -> str | None:
+    """As it is searched for; ``None`` for a step that was cancelled."""
+    if isinstance(error.cause, ApplicationError):
+        return (error.cause.type or "unexpected")[:_LONGEST_FAULT]
+    return "timed-out" if isinstance(error.cause, TemporalTimeout) else None
 
 
 def why_failed(error: ActivityError) -> str:

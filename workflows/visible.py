@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
@@ -13,16 +13,20 @@ from workflows.memory import Memory
 from workflows.progress import TurnInProgress
 from workflows.wording import current_details
 
-__all__ = ["show", "show_while_waiting", "waiting"]
+__all__ = ["State", "show", "show_state", "show_while_waiting", "waiting"]
+
+State = Literal["running", "waiting", "idle", "closed"]
+STATE_SHOWN = "state-shown"
+"""Since then a run tells whether it runs, waits, rests or is over, and the last fault of its steps."""
 
 _LISTS = {"Verdict": names.VERDICT, "Model": names.MODEL, "Snapshot": names.SNAPSHOT}
 
 
-def show(memory: Memory, turn: TurnInProgress) -> None:
+def show(memory: Memory, turn: TurnInProgress, state: State) -> None:
     """Brings details and search attributes up to date with ``turn``; writes an event only where one changed."""
     summary = turn.summary()
     memory.remember(summary)
-    workflow.set_current_details(current_details(turn.key.conversation, memory.turns))
+    workflow.set_current_details(current_details(turn.key, memory.turns, turn.plan.page if turn.plan else ""))
     updates: list[SearchAttributeUpdate[Any]] = []
     given = workflow.info().typed_search_attributes
     for key, value in ((names.TENANT, turn.key.tenant), (names.INTENT, summary.intent)):
@@ -36,14 +40,43 @@ def show(memory: Memory, turn: TurnInProgress) -> None:
     for name, value in values.items():
         if memory.see(name, value):
             updates.append(_LISTS[name].value_set(memory.seen[name]))
-    if updates:
-        workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType] (the SDK's own stub)
+    _upsert([*updates, *_of_state(state, turn.fault)])
+
+
+def show_state(state: State) -> None:
+    """The state alone."""
+    _upsert(_of_state(state))
 
 
 async def show_while_waiting(memory: Memory, turn: TurnInProgress) -> None:
-    """Brings them up to date as soon as ``turn`` waits for a person. Cancel it when the turn is over."""
+    """Brings them up to date as soon as ``turn`` waits for a person, and when one came. Cancel it when the turn is
+    over."""
     await workflow.wait_condition(lambda: turn.state == "waiting")
-    show(memory, turn)
+    show(memory, turn, "waiting")
+    await workflow.wait_condition(lambda: turn.state != "waiting")
+    show_state("running")
+
+
+def _of_state(state: State, fault: str | None = None) -> list[SearchAttributeUpdate[Any]]:
+    if not workflow.patched(STATE_SHOWN):
+        return []
+    given = workflow.info().typed_search_attributes
+    updates: list[SearchAttributeUpdate[Any]] = []
+    if given.get(names.STATE) != state:
+        updates.append(names.STATE.value_set(state))
+    since = given.get(names.WAITING_SINCE)
+    if state == "waiting" and since is None:
+        updates.append(names.WAITING_SINCE.value_set(workflow.now()))
+    elif state != "waiting" and since is not None:
+        updates.append(names.WAITING_SINCE.value_unset())
+    if fault and given.get(names.FAULT) != fault:
+        updates.append(names.FAULT.value_set(fault))
+    return updates
+
+
+def _upsert(updates: list[SearchAttributeUpdate[Any]]) -> None:
+    if updates:
+        workflow.upsert_search_attributes(updates)  # pyright: ignore[reportUnknownMemberType] (the SDK's own stub)
 
 
 def _model(turn: TurnInProgress) -> str | None:

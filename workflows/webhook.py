@@ -31,7 +31,7 @@ async def deliver(url: str, turn: TurnInProgress) -> None:
                 maximum_interval=timedelta(minutes=30),
                 maximum_attempts=MOST_ATTEMPTS,
             ),
-            summary="deliver_webhook",
+            summary=f"turn {turn.key.turn} · deliver_webhook",
         )
     except ActivityError as error:
         workflow.logger.warning("webhook not delivered: %s", why_failed(error))

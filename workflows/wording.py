@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlencode
+
+from dialogue.messages import TurnKey
 from dialogue.plan import Poor
 from dialogue.steps import (
     GeneratedAnswer,
@@ -21,8 +25,11 @@ __all__ = [
     "describe_knowledge",
     "describe_returned",
     "describe_review",
+    "read_on",
     "words",
 ]
+
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#!|~]")
 
 
 def words(poor: Poor | str) -> str:
@@ -74,16 +81,30 @@ def describe_returned(returned: ReturnedAnswer) -> str:
     return f"audit row {returned.audit_id}"
 
 
-def current_details(conversation: str, turns: list[TurnSummary]) -> str:
-    """The Markdown that the Web UI shows: the last turns, and what waits for a person."""
+def current_details(last: TurnKey, turns: list[TurnSummary], page: str = "") -> str:
+    """The Markdown that the Web UI shows: the last turns, what waits for a person, where to read on. ``page``: the chat
+    page's address, where it is known."""
     lines = ["| turn | asked | intent | verdict | tokens | time |", "|---|---|---|---|---|---|"]
     for turn in turns[-20:]:
-        asked = turn.question[:40].replace("|", "\\|").replace("\n", " ") + ("…" if len(turn.question) > 40 else "")
+        asked = _plain(turn.question[:40]) + ("…" if len(turn.question) > 40 else "")
         intent = f"{turn.intent} {turn.confidence or 0:.2f}" if turn.intent else "—"
         lines.append(f"| {turn.turn} | {asked} | {intent} | {turn.verdict} | {turn.tokens} | {turn.seconds:.1f} s |")
     lines += [
-        f"\nWaiting for a person: turn {turn.turn}. Resolve: `parley reviews show {conversation} {turn.turn}`"
+        f"\nWaiting for a person: turn {turn.turn}. Resolve: `parley reviews show {last.conversation} {turn.turn}`"
         for turn in turns
         if turn.state == "waiting"
     ]
-    return "\n".join(lines)
+    return "\n".join((*lines, "", read_on(last.conversation, last.tenant, page, turn=last.turn)))
+
+
+def read_on(conversation: str, tenant: str, page: str, *, turn: int | None = None) -> str:
+    """Where a conversation is read outside the Web UI: the chat page and the incident review."""
+    which = f" --turn {turn}" if turn else ""
+    review = f"Incident review: `parley replay show {conversation}{which}`"
+    chat = f"[Chat page]({page}/?{urlencode({'tenant': tenant, 'conversation': conversation})})"
+    return f"{chat} · {review}" if page else review
+
+
+def _plain(text: str) -> str:
+    """A user's words as they are, whatever they mean in Markdown, on one line of a table."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))

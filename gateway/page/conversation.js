@@ -22,9 +22,9 @@ function ulid() {
 }
 
 export class Conversation {
-  /** `changed(turn, event)` for each change of a turn, `reset()` when all turns are others, `lost(isLost)` for the
-   * connection, `refused(error)` for an error that belongs to no turn, `locked()` where a key is needed. */
-  constructor({ changed, reset, lost, refused, locked }) {
+  /** `asked` names the conversation to open, in place of the one that the tab has. `changed(turn, event)` for each
+   * change of a turn, `reset()` when all turns are others, `lost(isLost)` for the connection, `refused(error)` for an error that belongs to no turn, `locked()` where a key is needed. */
+  constructor(asked, { changed, reset, lost, refused, locked }) {
     Object.assign(this, { changed, reset, refused, locked, tenant: null, user: null, older: 0, looks: new Map() });
     this.socket = new Socket({
       wanted: () => this.turns.some(flows),
@@ -32,7 +32,7 @@ export class Conversation {
       heard: (event) => this.hear(event),
       lost,
     });
-    this.restore();
+    this.restore(asked);
     window.addEventListener("pagehide", () => this.keep());
   }
 
@@ -189,7 +189,7 @@ export class Conversation {
 
   /** On load: what was shown stands at once, what still flows goes on, and the transcript fills in the rest. */
   async resume() {
-    if (!this.turns.length) return;
+    if (!this.turns.length && !this.opened) return;
     if (this.turns.some(flows)) this.socket.open();
     this.turns.filter((turn) => turn.state === "waiting").forEach((turn) => this.lookUp(turn));
     await this.tell().catch(() => null);
@@ -203,9 +203,11 @@ export class Conversation {
     this.reset();
   }
 
-  restore() {
+  restore(opened) {
     const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
-    Object.assign(this, kept ?? { id: `conv-${ulid()}`, turns: [] });
+    this.opened = Boolean(opened);
+    if (opened && kept?.id !== opened) Object.assign(this, { id: opened, turns: [] });
+    else Object.assign(this, kept ?? { id: `conv-${ulid()}`, turns: [] });
   }
 
   keepSoon() {

@@ -16,10 +16,17 @@ const NEAR = 120;
 const text = byId("text");
 const turns = byId("turns");
 const views = new Map();
-const tenantAsked = new URLSearchParams(location.search).get("tenant");
+const address = new URL(location.href);
+const tenantAsked = address.searchParams.get("tenant");
+const conversationAsked = address.searchParams.get("conversation");
+if (conversationAsked) {
+  // Opened once: afterwards the tab itself knows where it is, and "new" begins another one.
+  address.searchParams.delete("conversation");
+  history.replaceState(null, "", address);
+}
 let scopes = [];
 
-const conversation = new Conversation({
+const conversation = new Conversation(conversationAsked, {
   changed,
   reset: showAll,
   lost: showLost,

@@ -57,3 +57,34 @@ def test_an_empty_knowledge_base_says_so(capsys):
     """And how to fill it."""
     assert run(["kb", "list"]) == 1
     assert "parley kb add" in capsys.readouterr().err
+
+
+async def test_snapshots_that_kept_answers_name_stay(tmp_path, capsys):
+    """The current one and the one before it too; each of the others goes with --yes, and none before."""
+    import asyncio
+
+    from records.audit import AuditLog
+    from records.database import connect_database, migrate
+    from tests.records.rows import a_row
+
+    document, ids = tmp_path / "parking.md", []
+    for hours in (1, 2, 3, 4):
+        document.write_text(f"# Parking\n\nVisitors may park for {hours} hours behind the house.\n")
+        assert await asyncio.to_thread(run, ["kb", "add", "parking.md", "--json"]) == 0
+        ids.append(json.loads(capsys.readouterr().out)["snapshot"]["id"])
+    url = f"sqlite+aiosqlite:///{tmp_path / 'var' / 'records.db'}"
+    await migrate(url)
+    engine = connect_database(url)
+    await AuditLog(engine).append(a_row(snapshot=ids[0]))
+    await engine.dispose()
+    assert await asyncio.to_thread(run, ["kb", "gc"]) == 0
+    shown = capsys.readouterr().out
+    assert "a kept answer names it: turn 1 of conv-1" in shown
+    assert "3 stay · 1 would be removed; do it with --yes" in shown
+    assert await asyncio.to_thread(run, ["kb", "gc", "--yes", "--json"]) == 0
+    told = {each["id"]: (each["stays"], each["removed"], each["why"]) for each in json.loads(capsys.readouterr().out)}
+    assert [told[id_][:2] for id_ in ids] == [(True, False), (False, True), (True, False), (True, False)]
+    assert told[ids[3]][2] == "it is current"
+    left = {each.name for each in (tmp_path / "var" / "knowledge" / "snapshots").iterdir()}
+    assert left == {ids[0], ids[2], ids[3]}
+    assert await asyncio.to_thread(run, ["kb", "search", "visitors may park behind the house"]) == 0

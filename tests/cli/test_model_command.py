@@ -147,7 +147,7 @@ async def test_what_kept_answers_name_stays(
     await answered(data_folder, one)
     assert await asyncio.to_thread(run, ["model", "gc"]) == 0
     shown = capsys.readouterr().out
-    assert "1 kept answers name it" in shown
+    assert "a kept answer names it: turn 1 of" in shown
     assert "do it with --yes" in shown
     assert len(registry.index().models["tiny"].versions) == 2
     assert await asyncio.to_thread(run, ["model", "gc", "--yes", "--json"]) == 0

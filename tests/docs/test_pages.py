@@ -15,6 +15,7 @@ HOSTS = {
     "127.0.0.1",
     "localhost",
     "docs.temporal.io",
+    "opentelemetry.io",
     "planetscale.com",
     "temporal.example",
     "login.example",

@@ -32,7 +32,7 @@ WAYS = (
     Way(r"parley config schema > temporal\.schema\.json", "here"),
     Way(r"PARLEY_\w+=\S+ parley config (?:check|show)", "here"),
     Way(r"parley intents check(?: \S+)?", "here"),
-    Way(r"parley kb (?:add|list|search|remove)\b.*", "here"),
+    Way(r"parley kb (?:add|list|search|remove|gc)\b.*", "here"),
     Way(r"parley model (?:list|verify|gc)(?: --json)?", "here"),
     Way(r"parley model (?:show|promote|rollback) .+", "here", codes=(1,)),  # the registry there is empty
     Way(r"parley keys (?:create|list|token)\b.*", "here"),
@@ -63,7 +63,7 @@ WAYS = (
     Way(r"parley reviews (?:show|resolve) CONVERSATION 1.*", "site", codes=(2,)),  # nothing waits
     Way(r"parley replay (?:find|show|verify|scan) .+", "site"),
     Way(r"parley replay (?:diff|whatif) CONVERSATION.+", "site", codes=(0, 3)),  # 3: they differ, as a change may
-    Way(r"temporal (?:workflow|operator|task-queue) .+", "site"),
+    Way(r"temporal (?:workflow|operator|task-queue|schedule) .+", "site"),
     # 1: the site's workers have no version; tests/workflows/test_versions.py runs these where they have
     Way(r"temporal worker deployment .+", "site", codes=(1,)),
     Way(r"curl .+", "site"),

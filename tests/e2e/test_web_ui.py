@@ -54,7 +54,10 @@ async def test_a_conversation_reads_without_our_tools(site: Site, page: Page) ->
     await expect(summary.get_by_text("tenant default · opened by sdk")).to_be_visible(timeout=PATIENT)
     await expect(details.get_by_text("Waiting for a person: turn 3")).to_be_visible(timeout=PATIENT)
     await expect(details.get_by_role("row").nth(2)).to_contain_text("网上买的鞋子")
+    await expect(details.get_by_text(f"parley replay show {conversation} --turn 3")).to_be_visible(timeout=PATIENT)
+    link = details.get_by_role("link", name="Chat page")
+    await expect(link).to_have_attribute("href", f"{site.gateway_url}/?tenant=default&conversation={conversation}")
     await _screenshot(page, "web-ui-details")
     await page.get_by_text("Search Attributes").first.click()
-    for name in ("Tenant", "Verdict", "Snapshot"):
+    for name in ("Tenant", "Verdict", "Snapshot", "State", "WaitingSince"):
         await expect(page.get_by_text(name).first).to_be_visible(timeout=PATIENT)

@@ -216,6 +216,21 @@ async def test_history_comes_from_the_transcript(page: Page, server: PageServer)
     assert (await _ask(page, server)).conversation != first.conversation
 
 
+async def test_a_link_opens_a_conversation(page: Page, server: PageServer) -> None:
+    """As the Web UI has it: in place of the tab's own, once, and what is asked then goes on in it."""
+    server.turns.append(
+        PageTurn(server, "conv-elsewhere", 1, "msg-of-another", "And socks?", state="done", answer="Socks too.")
+    )
+    await page.goto(f"{server.url}?conversation=conv-elsewhere")
+    await expect(page.locator(".question")).to_have_text("You asked: And socks?")
+    await expect(page.locator(".answer")).to_have_text("Socks too.")
+    assert "conversation" not in page.url
+    assert (await _ask(page, server)).conversation == "conv-elsewhere"
+    await page.get_by_role("button", name="New conversation").click()
+    await page.reload()
+    await expect(page.locator("#greeting")).to_be_visible()
+
+
 async def test_a_dropped_connection_is_taken_up_again(page: Page, server: PageServer) -> None:
     """The reader is told, the page comes back by itself and misses nothing of what was made meanwhile."""
     turn = await _ask(page, server)

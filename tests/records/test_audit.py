@@ -38,7 +38,9 @@ async def test_the_models_of_kept_answers_are_counted(audit: AuditLog) -> None:
     await audit.append(a_row(turn=1, conversation="conv-2", tenant="harbour", model_digest="a" * 64))
     await audit.append(a_row(turn=2, model_digest="b" * 64))
     await audit.append(a_row(turn=3, model_digest=None))
-    assert await audit.model_digests() == {"a" * 64: 2, "b" * 64: 1}
+    naming = await audit.naming("model_digest")
+    assert {digest: each.count for digest, each in naming.items()} == {"a" * 64: 2, "b" * 64: 1}
+    assert str(naming["b" * 64]).startswith("a kept answer names it: turn ")
 
 
 async def test_text_that_no_database_takes_is_kept_all_the_same(audit: AuditLog) -> None:

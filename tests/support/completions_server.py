@@ -63,7 +63,7 @@ class CompletionsServer:
             raise RuntimeError("the completions server did not start: see what it said above")
 
     async def behave(self, behaviour: Behaviour = Behaviour()) -> list[dict[str, Any]]:
-        """Gives the bodies of the requests since the last time."""
+        """Gives the bodies of the requests since the last time; each with the ``traceparent`` it came with, if any."""
         import httpx
 
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -151,7 +151,8 @@ class _Application:
         from starlette.responses import JSONResponse, StreamingResponse
 
         body, behaviour = await request.json(), self._behaviour
-        self._bodies.append(body)
+        trace = request.headers.get("traceparent")
+        self._bodies.append({**body, "traceparent": trace} if trace else body)
         if self._key and request.headers.get("authorization") != f"Bearer {self._key}":
             return self._error(401, f"Incorrect API key provided: {request.headers.get('authorization')}")
         if behaviour.status != 200:

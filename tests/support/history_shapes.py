@@ -299,6 +299,17 @@ SHAPES: dict[str, Callable[[Recorder], Awaitable[None]]] = {
     "refused-after-acceptance": _refused_after_acceptance,
     "repeated-in-run": _repeated_in_run,  # recorded before the patch "reply-held"
     "repeated-in-run-held": _repeated_in_run,
+    "state": _said("How long?", "And in a shop?"),  # this and the next ones: since the patch "state-shown"
+    "state-failed": _said("corrupt weights", "broken for ever", "How long?"),
+    "state-human": _resolved("edit", answer="Ask the shop."),
+    "state-human-timed-out": _human_timed_out,
+    "state-cancelled-while-queued": _cancelled_while_queued,
+    "state-cancelled-while-waiting": _cancelled_while_waiting,
+    "state-workflow-cancelled": _workflow_cancelled,
+    "state-continued-as-new": _continued,
+    "state-idle-closed": _idle,
+    "state-dialogue-resolved": _dialogue_resolved,
+    "state-dialogue-cancelled": _dialogue_cancelled,
     "dialogue": _dialogue,
     "dialogue-resolved": _dialogue_resolved,
     "dialogue-cancelled": _dialogue_cancelled,

@@ -30,6 +30,7 @@ from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.load import load
 from settings.schema import Settings
+from tests.support.otlp_receiver import OtlpReceiver
 from workers.run import ready_file
 
 __all__ = ["Site", "bring_up_site", "model_cache", "started_site", "write_settings"]
@@ -100,6 +101,7 @@ class Site:
     audit: AuditLog
     token_log: TokenLog
     conversation: str = ""
+    collector: OtlpReceiver | None = None
     environment: dict[str, str] = field(default_factory=dict)
     repository: Path = REPOSITORY
 
@@ -154,8 +156,13 @@ async def started_site(config: Path) -> AsyncIterator[Site]:
             await connection.execute(text("select 1"))
         token_log = open_token_log(settings.records, layout, keys)
         stack.push_async_callback(token_log.close)
-        queue, web_ui = settings.queue_serving("workflows"), settings.temporal.web_ui
-        core = Conversations(client, task_queue=queue, web_ui=web_ui, keys=keys)
+        core = Conversations(
+            client,
+            task_queue=settings.queue_serving("workflows"),
+            web_ui=settings.temporal.web_ui,
+            page=settings.gateway.page,
+            keys=keys,
+        )
         audit = AuditLog(database, keys)
         environment = {**os.environ, "PARLEY_CONFIG": str(config), "HF_HUB_OFFLINE": "1"}
         yield Site(config, settings, layout, up, client, core, audit, token_log, environment=environment)

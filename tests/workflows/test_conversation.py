@@ -238,6 +238,7 @@ async def test_what_search_and_the_web_ui_show(site: Site) -> None:
     assert found["Snapshot"] == ["5" * 64]
     metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
     assert "| 1 | How long? | return_item 0.90 | pass |" in metadata.current_details
+    assert f"`parley replay show {conversation} --turn 2`" in metadata.current_details
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from dialogue.messages import TurnKey
 from dialogue.steps import Candidate, GeneratedAnswer, Usage
+from dialogue.turn import TurnSummary
 from workflows.ladder import _with_kept
-from workflows.wording import describe_draft
+from workflows.wording import current_details, describe_draft
 
 
 def draft(**given: object) -> GeneratedAnswer:
@@ -37,3 +39,20 @@ def test_the_kept_candidate_brings_its_own_marks() -> None:
     )
     kept = _with_kept(draft(candidates=candidates, reasoning_bypassed=True), 1)
     assert (kept.answer, kept.reasoning_truncated, kept.reasoning_bypassed) == ("b", True, False)
+
+
+def test_the_details_hold_the_words_as_they_are() -> None:
+    """What a user writes is text there, whatever it would mean in Markdown; a chat page is linked where it is known."""
+    key = TurnKey(conversation="conv-1", turn=2, tenant="acme")
+    asked = "a|b [c](http://x)\n<img> `d` **e**"
+    turn = TurnSummary(
+        turn=2, message_id="m", text_digest="", question=asked, answer="", verdict="human", state="waiting"
+    )
+    told = current_details(key, [turn], "https://chat.example")
+    assert r"| 2 | a\|b \[c\]\(http://x\) \<img\> \`d\` \*\*e\*\* |" in told
+    assert "Waiting for a person: turn 2. Resolve: `parley reviews show conv-1 2`" in told
+    assert told.endswith(
+        "[Chat page](https://chat.example/?tenant=acme&conversation=conv-1)"
+        " · Incident review: `parley replay show conv-1 --turn 2`"
+    )
+    assert "Chat page" not in current_details(key, [turn])

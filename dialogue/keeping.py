@@ -1,0 +1,39 @@
+"""What the keeping of records is asked for and what it did."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from dialogue.base import Value
+
+__all__ = ["ArchiveRuns", "ArchivedRuns", "KeptRecords", "RemovedRecords"]
+
+
+class ArchiveRuns(Value):
+    """Asks for every run that was closed since then; of all that the server still has where it is None."""
+
+    since: float | None = Field(default=None, description="seconds since 1970")
+
+
+class ArchivedRuns(Value):
+    """Closed runs that were ``seen``, and how many of them were not archived yet."""
+
+    until: float = Field(description="what was closed before then is archived; seconds since 1970")
+    seen: int = 0
+    archived: int = 0
+
+
+class RemovedRecords(Value):
+    """How many of each were older than the settings keep them."""
+
+    streams: int = 0
+    runs: int = 0
+    audit_rows: int = 0
+    try_records: int = 0
+
+
+class KeptRecords(Value):
+    """One run of the schedule."""
+
+    archived: ArchivedRuns
+    removed: RemovedRecords

@@ -1,0 +1,86 @@
+"""One policy says how long records are kept; what is left is whole and can be shown to be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from dialogue.keeping import RemovedRecords
+from records.archive import RunArchive
+from records.audit import AuditLog
+from records.content import ContentStore
+from records.database import reading, writing
+from records.retention import Retention
+from records.tables import audit_tails, contents, interaction_logs
+from records.token_log import TokenLog
+from records.token_log_sqlite import SqliteTokenLog
+from settings.schema import RetentionSettings
+from tests.records.rows import a_row
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+DAY = 86_400.0
+
+
+@pytest.fixture
+async def token_log(tmp_path: Path) -> AsyncIterator[TokenLog]:
+    log = SqliteTokenLog(tmp_path / "tokens.db")
+    yield log
+    await log.close()
+
+
+def _at(days_ago: float) -> float:
+    return NOW.timestamp() - days_ago * DAY
+
+
+async def _apply(database: AsyncEngine, token_log: TokenLog, **days: float) -> RemovedRecords:
+    archive = RunArchive(database, ContentStore(database))
+    return await Retention(database, archive, token_log, RetentionSettings(**days)).apply(NOW)
+
+
+async def test_by_default_the_audit_is_for_good(database: AsyncEngine, audit: AuditLog, token_log: TokenLog) -> None:
+    """And so is the archive."""
+    await audit.append(a_row(timestamp=_at(10_000)))
+    assert await _apply(database, token_log) == RemovedRecords()
+    assert await audit.count() == 1
+
+
+async def test_the_beginning_of_each_chain_goes(database: AsyncEngine, audit: AuditLog, token_log: TokenLog) -> None:
+    """With feedback and try records; the rest is verified from where it begins, as it grows and when it is gone."""
+    store = ContentStore(database)
+    old_try, young_try = await store.put("try", b"1"), await store.put("try", b"2")
+    for turn, days in enumerate((9, 8, 7, 2, 1), start=1):
+        record = young_try if days < 5 else old_try
+        await audit.append(a_row(turn=turn, timestamp=_at(days), record=record))
+        await audit.keep_feedback(conversation="conv-1", turn=turn, tenant="lantern", user="ann", score=1)
+    await audit.append(a_row(conversation="conv-2", tenant="other", timestamp=_at(1)))
+    async with writing(database) as connection:
+        await connection.execute(contents.update().values(timestamp=datetime.fromtimestamp(_at(9), UTC)))
+    assert await _apply(database, token_log, audit=5) == RemovedRecords(audit_rows=3, try_records=1)
+    assert [row.turn for row in await audit.turns("conv-1", "lantern")] == [4, 5]
+    assert [each.turn for each in await audit.feedback("conv-1", "lantern")] == [4, 5]
+    assert await audit.verify() == []
+    await audit.append(a_row(turn=6, timestamp=_at(0.5)))
+    assert await audit.verify() == []
+    assert await _apply(database, token_log, audit=0.1) == RemovedRecords(audit_rows=4, try_records=1)
+    assert (await audit.count(), await audit.verify()) == (0, [])
+    await audit.append(a_row(turn=7, timestamp=_at(0)))
+    assert await audit.verify() == []
+
+
+async def test_what_was_taken_by_hand_is_still_found(
+    database: AsyncEngine, audit: AuditLog, token_log: TokenLog
+) -> None:
+    """Retention names where it stopped, and nothing behind that may be missing."""
+    for turn, days in enumerate((9, 8, 2, 1), start=1):
+        await audit.append(a_row(turn=turn, timestamp=_at(days)))
+    await _apply(database, token_log, audit=5)
+    async with writing(database) as connection:
+        await connection.execute(delete(interaction_logs).where(interaction_logs.c.turn == 3))
+    assert [(problem.kind, problem.position) for problem in await audit.verify()] == [("removed", 3)]
+    async with reading(database) as connection:
+        assert await connection.scalar(select(func.max(audit_tails.c.position))) == 2

@@ -1,0 +1,75 @@
+"""A log line tells of an exception what it is and where it was, and nobody's words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from dialogue.faults import EngineLost
+from settings.logs import _exceptions
+
+MARKER = "what the user wrote"
+
+
+def _told(error: Exception) -> str:
+    try:
+        raise error
+    except Exception:
+        return _exceptions(None, "", {"event": "it failed", "exc_info": True})["exception"]
+
+
+@pytest.mark.parametrize(
+    ("error", "last"),
+    [
+        (ValueError(MARKER), "ValueError"),
+        (UnicodeError(MARKER), "UnicodeError"),
+        (EngineLost("the engine is gone"), "dialogue.faults.EngineLost: the engine is gone"),
+        (ApplicationError("no room", type="x"), "temporalio.exceptions.ApplicationError: x: no room"),
+        (FileNotFoundError(2, "No such file", "a.db"), "FileNotFoundError: [Errno 2] No such file: 'a.db'"),
+    ],
+)
+def test_only_our_own_messages_are_told(error: Exception, last: str) -> None:
+    """Those of a library may quote a text."""
+    lines = _told(error).splitlines()
+    assert lines[-1] == last
+    assert f"{__file__}:" in lines[0]
+    assert MARKER not in "\n".join(lines)
+
+
+def test_the_chain_is_told_from_its_beginning() -> None:
+    """As Python prints it, without the messages."""
+    try:
+        try:
+            raise KeyError(MARKER)
+        except KeyError as cause:
+            raise EngineLost("gone") from cause
+    except EngineLost as error:
+        told = _told(error)
+    assert told.index("KeyError") < told.index("EngineLost: gone")
+    assert MARKER not in told
+
+
+@pytest.mark.parametrize("kind", ["json", "console"])
+def test_every_logger_of_the_process_does_so(kind: str) -> None:
+    """Ours, the standard library's, and those of libraries that log an exception of theirs."""
+    code = (
+        "import logging, structlog\n"
+        "from settings.logs import configure_logs\n"
+        "from settings.schema import LogSettings\n"
+        f"configure_logs(LogSettings(format={kind!r}), pool='gpu')\n"
+        "secret = 'what the user ' + 'wrote'\n"
+        "try:\n    raise ValueError(secret)\n"
+        "except ValueError:\n"
+        "    structlog.get_logger('x').exception('ours')\n"
+        "    logging.getLogger('y').exception('theirs')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert MARKER not in ended.stderr
+    assert ended.stderr.count("ValueError") == 2
+    if kind == "json":
+        lines = [json.loads(line) for line in ended.stderr.splitlines()]
+        assert [(line["event"], line["pool"]) for line in lines] == [("ours", "gpu"), ("theirs", "gpu")]

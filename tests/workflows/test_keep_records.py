@@ -1,0 +1,132 @@
+"""Closed runs are archived by a schedule before the server forgets them, and read alike wherever they are."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.worker import Replayer, Worker
+
+from activities.keep_records import KeepRecordsStep
+from dialogue.keeping import KeptRecords
+from records.archive import RunArchive
+from records.content import ContentStore
+from records.database import connect_database, migrate
+from records.histories import Histories
+from records.plugin import parley_plugin
+from records.retention import Retention
+from records.token_log_sqlite import SqliteTokenLog
+from settings.schema import RetentionSettings
+from tests.workflows.conftest import Site
+from workers.schedule import SCHEDULE_ID, ensure_schedule
+from workflows.conversation_workflow import ConversationWorkflow
+from workflows.keep_records_workflow import KeepRecordsWorkflow
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[RunArchive]:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
+    await migrate(url)
+    engine = connect_database(url)
+    yield RunArchive(engine, ContentStore(engine))
+    await engine.dispose()
+
+
+@pytest.fixture
+async def queue(site: Site, archive: RunArchive, tmp_path: Path) -> AsyncIterator[str]:
+    """Of a worker that keeps the records."""
+    name = f"keeping-{uuid.uuid4().hex[:8]}"
+    token_log = SqliteTokenLog(tmp_path / "token_log.db")
+    retention = Retention(archive._engine, archive, token_log, RetentionSettings())
+    step = KeepRecordsStep(archive, retention)
+    activities = [step.archive_runs, step.apply_retention]
+    async with Worker(site.client, task_queue=name, workflows=[KeepRecordsWorkflow], activities=activities):
+        yield name
+    await token_log.close()
+
+
+async def _kept(client: Client, count: int) -> KeptRecords:
+    """The result of the schedule's run number ``count``."""
+    handle = client.get_schedule_handle(SCHEDULE_ID)
+    while len(actions := (await handle.describe()).info.recent_actions) < count:  # noqa: ASYNC110 (it has no event)
+        await asyncio.sleep(0.05)
+    started = actions[count - 1].action
+    run = client.get_workflow_handle(
+        started.workflow_id,
+        run_id=started.first_execution_run_id,
+        result_type=KeptRecords,  # type: ignore[union-attr]
+    )
+    return await run.result()
+
+
+async def test_a_chain_outlives_the_server(site: Site, archive: RunArchive, queue: str) -> None:
+    """Continued and closed runs are archived, running ones are not; forgotten by the server they replay as before."""
+    conversation, open_one = site.new(), site.new()
+    for number in range(3):
+        await site.say(conversation, f"How long, {number}?", f"m{number}", start={"turns_per_run": 2})
+    await site.say(open_one, "How long?", "m1")
+    await site.conversations.close(conversation, "default")
+    await site.client.get_workflow_handle(conversation).result()
+    histories = Histories(site.client, archive)
+    live = await histories.find(conversation)
+    assert [(run.place, run.status) for run in live] == [("server", "continued_as_new"), ("server", "completed")]
+    before = [await histories.history(run) for run in live]
+    try:
+        assert await ensure_schedule(site.client, queue, 60)
+        first = await _kept(site.client, 1)
+        assert first.archived.archived >= 2
+        assert await archive.find(open_one) == []
+        await _forgotten(site.client, conversation, [run.run_id for run in live])
+        found = await histories.find(conversation)
+        assert [(run.run_id, run.place) for run in found] == [(run.run_id, "archive") for run in live]
+        after = [await histories.history(run) for run in found]
+        assert [each.events for each in after] == [each.events for each in before]
+        replayer = Replayer(workflows=[ConversationWorkflow], plugins=[parley_plugin()])
+        for each in after:
+            await replayer.replay_workflow(each)
+        await _a_second_sweep(site, archive, open_one, first)
+        await _made_once(site.client, queue)
+    finally:
+        await site.client.get_schedule_handle(SCHEDULE_ID).delete()
+
+
+async def _a_second_sweep(site: Site, archive: RunArchive, open_one: str, first: KeptRecords) -> None:
+    """Begins where the last one ended, and archives what was closed since."""
+    await site.conversations.close(open_one, "default")
+    await site.client.get_workflow_handle(open_one).result()
+    await site.client.get_schedule_handle(SCHEDULE_ID).trigger()
+    second = await _kept(site.client, 2)
+    assert second.archived.archived >= 1
+    assert second.archived.until > first.archived.until
+    assert [run.tenant for run in await archive.find(open_one)] == ["default"]
+
+
+async def _made_once(client: Client, queue: str) -> None:
+    """Every worker asks for it; a change is taken over, and an operator's pause stays."""
+    handle = client.get_schedule_handle(SCHEDULE_ID)
+    await handle.pause(note="the database is being moved")
+    assert not await ensure_schedule(client, queue, 60)
+    assert not await ensure_schedule(client, queue, 30)
+    described = await handle.describe()
+    assert described.schedule.spec.intervals[0].every == timedelta(minutes=30)
+    assert described.schedule.state.paused
+
+
+async def _forgotten(client: Client, workflow_id: str, run_ids: list[str]) -> None:
+    """As after the server's own retention."""
+    for run_id in run_ids:
+        await client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(
+                namespace=client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+            )
+        )
+    while [run async for run in client.list_workflows(f"WorkflowId = '{workflow_id}'")]:  # noqa: ASYNC110 (no event)
+        await asyncio.sleep(0.05)
