@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from records.archive import RunArchive
     from replay.histories import Chain
     from settings.schema import Settings
 
@@ -42,13 +44,31 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
             raise InvalidRequest("conversation: name one, or give its exported history with --file.")
         from records.connection import connect
 
-        return await live(await connect(settings.temporal), conversation, run)
+        client = await connect(settings.temporal)
+        async with _archive(settings) as archive:
+            return await live(client, conversation, run, archive=archive)
     chains = await from_files(history_files(files), site_converter(settings), namespace=settings.temporal.namespace)
     named = [chain for chain in chains if conversation in (None, chain.workflow_id)]
     if len(named) != 1:
         held = ", ".join(chain.workflow_id for chain in chains[:5])
         raise InvalidRequest(f"conversation: the files hold {held}. Name one of them.", field="conversation")
     return named[0]
+
+
+@asynccontextmanager
+async def _archive(settings: Settings) -> AsyncIterator[RunArchive | None]:
+    """``None`` where the records are not there: what the server has is shown all the same."""
+    from dialogue.faults import RecordsUnavailable
+    from records.archive import RunArchive
+    from replay.evidence import evidence
+
+    async with AsyncExitStack() as stack:
+        try:
+            held = await stack.enter_async_context(evidence(settings))
+        except RecordsUnavailable:
+            yield None
+            return
+        yield RunArchive(held.database, held.contents)
 
 
 def tell_problems(chain: Chain) -> int:

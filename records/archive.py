@@ -1,7 +1,7 @@
 """Histories of closed runs, kept beyond Temporal's own retention: as the server gave them, by digest.
 
 A history is kept byte for byte as its events are: where payloads are encrypted, what is kept is ciphertext too. The
-table says which run it is of; :mod:`records.histories` finds a run wherever it is.
+table says which run it is of; ``replay.histories.live`` reads a chain wherever its runs are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Where histories come from: the server, live, or files that were exported. One conversation is one chain of runs."""
+"""Where histories come from: the server and the archive, or files that were exported. One conversation is one chain of
+runs, wherever each of them is."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
-from dialogue.faults import HistoryFault, InvalidRequest, NoSuchHistory
+from dialogue.faults import HistoryFault, InvalidRequest, NoSuchHistory, RecordsUnavailable
+from records.archive import RunArchive
 from replay.decoding import decode_events
 from replay.events import attributes, kind, seconds
 from replay.exported import read_exported
@@ -88,13 +90,52 @@ class Chain:
         return tuple(problem for run in self.runs for problem in run.problems)
 
 
-async def live(client: Client, workflow_id: str, run_id: str | None = None) -> Chain:
-    """The chain as the server has it; with ``run_id`` that run alone.
+async def live(
+    client: Client, workflow_id: str, run_id: str | None = None, *, archive: RunArchive | None = None
+) -> Chain:
+    """The chain as the server has it, and of what it has forgotten the ``archive``; with ``run_id`` that run alone.
 
-    Raises NoSuchHistory where the server has none (any more), and HistoryForeign.
+    Raises NoSuchHistory where neither has one, HistoryForeign, and ContentMissing for an archived one that is damaged.
     """
-    if run_id is not None:
-        return Chain(workflow_id, (await _fetch(client, workflow_id, run_id),))
+    runs: dict[str, RecordedRun] = {}
+    lost: RecordsUnavailable | None = None
+    try:
+        runs = {run.run_id: run for run in await _archived(client, archive, workflow_id, run_id)}
+    except RecordsUnavailable as fault:  # what the server has is shown all the same
+        lost = fault
+    try:
+        if run_id is None:
+            runs |= await _held(client, workflow_id)
+        elif not runs:
+            runs[run_id] = await _fetch(client, workflow_id, run_id)
+    except NoSuchHistory:
+        if lost is not None:
+            raise lost from None
+        if not runs:
+            raise
+    return Chain(workflow_id, tuple(sorted(runs.values(), key=lambda run: run.started_at)))
+
+
+async def _archived(
+    client: Client, archive: RunArchive | None, workflow_id: str, run_id: str | None
+) -> list[RecordedRun]:
+    if archive is None:
+        return []
+    found = await archive.find(workflow_id, run_id)
+    return [
+        await _recorded(
+            workflow_id,
+            (await archive.history(run)).events,
+            f"{workflow_id}/{run.run_id[:8]} (archived)",
+            client.data_converter,
+            client.namespace,
+        )
+        for run in found
+    ]
+
+
+async def _held(client: Client, workflow_id: str) -> dict[str, RecordedRun]:
+    """What the server has of the chain."""
     runs: dict[str, RecordedRun] = {}
     newest = await _fetch(client, workflow_id, None)
     waiting: list[str | None] = [newest.before_run_id]
@@ -109,7 +150,7 @@ async def live(client: Client, workflow_id: str, run_id: str | None = None) -> C
                 break
             runs[name] = run
             name = run.before_run_id
-    return Chain(workflow_id, tuple(sorted(runs.values(), key=lambda run: run.started_at)))
+    return runs
 
 
 async def _listed_runs(client: Client, workflow_id: str) -> AsyncIterator[str]:
@@ -130,8 +171,8 @@ async def _fetch(client: Client, workflow_id: str, run_id: str | None) -> Record
             raise
         which = f"run {run_id} of {workflow_id}" if run_id else workflow_id
         raise NoSuchHistory(
-            f"workflow: Temporal has no {which} (any more). Closed runs are kept as long as temporal.retention says; "
-            "give an exported one with --file.",
+            f"workflow: Temporal has no {which} (any more), and it is not archived. Closed runs are kept as long as "
+            "records.retention.archive says; give an exported one with --file.",
             field="workflow",
         ) from None
     return await _recorded(

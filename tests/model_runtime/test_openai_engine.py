@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,14 @@ async def test_drawn_token_ids_are_those_of_the_engine_behind_it(engine: OpenAIE
     request = _ask(temperature=1.0, seed=11, max_new_tokens=60)
     assert await collect(engine, request) == await collect(inner, request)
     await inner.close()
+
+
+async def test_a_trace_goes_on_to_the_server(server: CompletionsServer, engine: OpenAIEngine) -> None:
+    """Where the request belongs to one; a request without it says nothing."""
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    await collect(engine, replace(_ask(), traceparent=trace))
+    await collect(engine, _ask())
+    assert [body.get("traceparent") for body in await server.behave()] == [trace, None]
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour(ids=False), Behaviour(strict=True)], ids=["silent", "strict"])

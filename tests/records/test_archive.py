@@ -11,11 +11,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import WorkflowHistory
 
-from dialogue.faults import ContentMissing, UnknownConversation
+from dialogue.faults import ContentMissing
 from records.archive import ArchivedRun, RunArchive
 from records.content import ContentStore
 from records.database import reading, writing
-from records.histories import Histories
 from records.tables import contents
 
 HISTORIES = Path(__file__).resolve().parents[1] / "histories"
@@ -56,17 +55,6 @@ async def test_a_chain_of_runs_comes_back_as_it_was(archive: RunArchive) -> None
     kept = await archive.history(first)
     assert kept.events == recorded("continued-as-new.1").events
     assert (kept.workflow_id, first.events) == ("conv-1", len(kept.events))
-
-
-async def test_without_a_server_the_archive_alone_is_looked_into(archive: RunArchive) -> None:
-    """And says so where it has nothing."""
-    run = await _archive(archive, "normal", "r1", NOON)
-    histories = Histories(None, archive)
-    (found,) = await histories.find("conv-1")
-    assert (found.place, found.status, found.closed, found.archived) == ("archive", "completed", NOON + HOUR, run)
-    assert (await histories.history(found)).events == recorded("normal").events
-    with pytest.raises(UnknownConversation, match="run r2 of conv-1 is neither at the server nor in the archive"):
-        await histories.find("conv-1", "r2")
 
 
 async def test_a_damaged_history_is_told(archive: RunArchive, database: AsyncEngine) -> None:

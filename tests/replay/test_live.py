@@ -53,7 +53,7 @@ async def test_a_live_chain_is_one_story_and_a_run_can_be_named(speaker: Speaker
     assert [turn.said for turn in tell(chain).turns] == ["How long?", "And in a shop?", "And for gifts?"]
     alone = await live(speaker.client, name, chain.runs[1].run_id)
     assert [turn.turn for turn in tell(alone).turns if turn.steps] == [2]
-    with pytest.raises(NoSuchHistory, match=r"Temporal has no conv-0 \(any more\)"):
+    with pytest.raises(NoSuchHistory, match=r"Temporal has no conv-0 \(any more\), and it is not archived"):
         await live(speaker.client, "conv-0")
     with pytest.raises(NoSuchHistory):
         await live(speaker.client, name, "no-such-run")

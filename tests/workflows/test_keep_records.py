@@ -15,14 +15,15 @@ from temporalio.client import Client
 from temporalio.worker import Replayer, Worker
 
 from activities.keep_records import KeepRecordsStep
+from dialogue.faults import NoSuchHistory
 from dialogue.keeping import KeptRecords
 from records.archive import RunArchive
 from records.content import ContentStore
 from records.database import connect_database, migrate
-from records.histories import Histories
 from records.plugin import parley_plugin
 from records.retention import Retention
 from records.token_log_sqlite import SqliteTokenLog
+from replay.histories import live
 from settings.schema import RetentionSettings
 from tests.workflows.conftest import Site
 from workers.schedule import SCHEDULE_ID, ensure_schedule
@@ -74,23 +75,25 @@ async def test_a_chain_outlives_the_server(site: Site, archive: RunArchive, queu
     await site.say(open_one, "How long?", "m1")
     await site.conversations.close(conversation, "default")
     await site.client.get_workflow_handle(conversation).result()
-    histories = Histories(site.client, archive)
-    live = await histories.find(conversation)
-    assert [(run.place, run.status) for run in live] == [("server", "continued_as_new"), ("server", "completed")]
-    before = [await histories.history(run) for run in live]
+    before = await live(site.client, conversation)
+    assert len(before.runs) == 2
     try:
         assert await ensure_schedule(site.client, queue, 60)
         first = await _kept(site.client, 1)
         assert first.archived.archived >= 2
         assert await archive.find(open_one) == []
-        await _forgotten(site.client, conversation, [run.run_id for run in live])
-        found = await histories.find(conversation)
-        assert [(run.run_id, run.place) for run in found] == [(run.run_id, "archive") for run in live]
-        after = [await histories.history(run) for run in found]
-        assert [each.events for each in after] == [each.events for each in before]
+        kept = await archive.find(conversation)
+        assert [(run.status, run.tenant) for run in kept] == [("continued_as_new", "default"), ("completed", "default")]
+        await _forgotten(site.client, conversation, [run.run_id for run in before.runs])
+        with pytest.raises(NoSuchHistory):
+            await live(site.client, conversation)
+        after = await live(site.client, conversation, archive=archive)
+        assert [run.events for run in after.runs] == [run.events for run in before.runs]
+        alone = await live(site.client, conversation, kept[1].run_id, archive=archive)
+        assert [run.run_id for run in alone.runs] == [kept[1].run_id]
         replayer = Replayer(workflows=[ConversationWorkflow], plugins=[parley_plugin()])
-        for each in after:
-            await replayer.replay_workflow(each)
+        for run in after.runs:
+            await replayer.replay_workflow(run.history())
         await _a_second_sweep(site, archive, open_one, first)
         await _made_once(site.client, queue)
     finally:
