@@ -98,7 +98,8 @@ async def _again(
             _say(_token_lines(each))
     if samples:
         reruns = await stack.enter_async_context(bench(held))
-        for turn in turns:
+        asked = [turn for turn in turns if turn.asked is not None]  # of the others nothing is left to chance
+        for turn in asked or turns:
             statistical.append(await sampled(reruns, turn, samples))
             if not quiet:
                 _say(_statistical_line(statistical[-1]))

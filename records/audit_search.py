@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -41,9 +42,10 @@ class AuditQuery(Value):
 async def find_rows(engine: AsyncEngine, query: AuditQuery, *, limit: int = 100) -> list[KeptRow]:
     """The newest ``limit`` rows that match, newest first. Raises RecordsUnavailable."""
     found: list[KeptRow] = []
-    async for row in _rows(engine, _statement(query)):
-        if _cites(row, query.document) and (query.text is None or text_matches(row, query.text)):
-            found.append(row)
+    async with contextlib.aclosing(_rows(engine, _statement(query))) as rows:
+        async for row in rows:
+            if _cites(row, query.document) and (query.text is None or text_matches(row, query.text)):
+                found.append(row)
             if len(found) >= limit:
                 break
     return found
@@ -91,7 +93,7 @@ def _statement(query: AuditQuery) -> Select[tuple[object, ...]]:
     return statement
 
 
-async def _rows(engine: AsyncEngine, statement: Select[tuple[object, ...]]) -> AsyncIterator[KeptRow]:
+async def _rows(engine: AsyncEngine, statement: Select[tuple[object, ...]]) -> AsyncGenerator[KeptRow]:
     async with reading(engine) as connection:
         streamed = await connection.stream(statement.execution_options(yield_per=200))
         async for row in streamed.mappings():
