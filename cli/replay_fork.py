@@ -30,6 +30,7 @@ async def fork(
     conversation
         Its id, which is its workflow's.
     """
+    from cli.connected import protection_of
     from cli.console import print_json, print_line
     from cli.ending import FAILED
     from dialogue.faults import InvalidRequest
@@ -42,7 +43,7 @@ async def fork(
     if not why.strip():
         raise InvalidRequest("why: say why, for the records.", field="why")
     settings = load()
-    client = await connect(settings.temporal)
+    client = await connect(settings.temporal, protection=protection_of(settings))
     plan = plan_fork(await live(client, conversation), turn)
     left = ", ".join(str(number) for number in plan.left)
     print_line(f"{conversation} goes back to before turn {turn}: its turns {left} are left behind.", error=json)

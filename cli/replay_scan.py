@@ -37,6 +37,7 @@ async def scan(
     files
         Exported histories, or folders of them; else what the server finds with --query, --since and --until.
     """
+    from cli.connected import protection_of
     from cli.console import output, print_json
     from cli.progress import share_bar
     from cli.replay_verify import code_of
@@ -53,7 +54,7 @@ async def scan(
     asked = _query(query, since, until)
     if bool(files) == bool(asked):
         raise InvalidRequest("files: give files or folders, or one of --query, --since and --until.")
-    client = None if files else await connect(settings.temporal)
+    client = None if files else await connect(settings.temporal, protection=protection_of(settings))
     found = of_files(history_files(files)) if client is None else await of_query(client, asked)
     with share_bar() as tell:
         done = 0

@@ -42,9 +42,10 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
     if not files:
         if conversation is None:
             raise InvalidRequest("conversation: name one, or give its exported history with --file.")
+        from cli.connected import protection_of
         from records.connection import connect
 
-        client = await connect(settings.temporal)
+        client = await connect(settings.temporal, protection=protection_of(settings))
         async with _archive(settings) as archive:
             return await live(client, conversation, run, archive=archive)
     chains = await from_files(history_files(files), site_converter(settings), namespace=settings.temporal.namespace)

@@ -57,7 +57,7 @@ class OpenAIEngine(StreamedEngine):
         self._base_url, self._served_name = base_url, served_name
         self._api_key_env, self._api_key_file = api_key_env, api_key_file
         self._connect_seconds = connect_seconds
-        self._bounds = {"first_seconds": first_token_seconds, "next_seconds": hang_seconds}
+        self._first_seconds, self._next_seconds = first_token_seconds, hang_seconds
 
     async def _start_drawing(self) -> EngineDescription:
         """Asks the server for its model and for one token, by which it is seen whether it gives token ids."""
@@ -92,7 +92,7 @@ class OpenAIEngine(StreamedEngine):
         for self._with_ids in (True, False):
             body = self._body(prompt, Sampling(), position=0, room=1)
             try:
-                async with aclosing(client.complete(body, **self._bounds)) as pieces:
+                async with aclosing(self._complete(client, body)) as pieces:
                     return self._with_ids and all([piece.token_ids is not None async for piece in pieces])
             except ModelFault as fault:
                 if not self._with_ids or fault.details.get("status") not in (400, 422):
@@ -148,10 +148,15 @@ class OpenAIEngine(StreamedEngine):
 
     async def _draw(self, answer: Answer) -> AsyncGenerator[Drawn, None]:
         body = self._body(answer.ids, answer.request.sampling, position=len(answer.made), room=answer.room)
-        traceparent = answer.request.traceparent
-        async with aclosing(self._client.complete(body, **self._bounds, traceparent=traceparent)) as pieces:
+        async with aclosing(self._complete(self._client, body, answer.request.traceparent)) as pieces:
             async for piece in pieces:
                 yield Drawn(self._ids(piece), piece.finish, piece.logprobs)
+
+    def _complete(
+        self, client: CompletionsClient, body: dict[str, Any], traceparent: str = ""
+    ) -> AsyncGenerator[Piece, None]:
+        first, following = self._first_seconds, self._next_seconds
+        return client.complete(body, first_seconds=first, next_seconds=following, traceparent=traceparent)
 
     def _body(self, prompt: list[int], sampling: Sampling, *, position: int, room: int) -> dict[str, Any]:
         body: dict[str, Any] = {

@@ -17,6 +17,7 @@ from records.audit import AuditLog
 from records.audit_rows import KeptRow
 from records.content import ContentStore
 from records.database import connect_database
+from records.protection import Protection, open_protection
 from replay.try_record import TryRecord
 from replay.turns import Turn
 from settings.layout import Layout
@@ -28,10 +29,11 @@ __all__ = ["Evidence", "evidence"]
 class Evidence:
     """Of one site."""
 
-    def __init__(self, settings: Settings, database: AsyncEngine) -> None:
+    def __init__(self, settings: Settings, database: AsyncEngine, protection: Protection | None = None) -> None:
         self.settings, self.layout = settings, Layout.of(settings)
-        self.database = database
-        self.contents, self.audit = ContentStore(database), AuditLog(database)
+        self.database, self.protection = database, protection
+        self.keys = protection.keys if protection else None
+        self.contents, self.audit = ContentStore(database, self.keys), AuditLog(database, self.keys)
 
     async def row(self, turn: Turn) -> KeptRow | None:
         """The turn's row in the audit; ``None`` where there is none."""
@@ -65,13 +67,13 @@ class Evidence:
 
 @asynccontextmanager
 async def evidence(settings: Settings) -> AsyncIterator[Evidence]:
-    """Raises RecordsUnavailable where the records are not there: a look at them must not make them."""
+    """Raises RecordsUnavailable where the records are not there: a look at them must not make them; SettingsFault."""
     url = Layout.of(settings).database_url(settings.records.database)
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite" and not await asyncio.to_thread(Path(parsed.database or "").is_file):
         raise RecordsUnavailable(f"records.database: {parsed.database} is not there. Is this the site's temporal.yaml?")
     database = connect_database(url)
     try:
-        yield Evidence(settings, database)
+        yield Evidence(settings, database, await asyncio.to_thread(open_protection, settings, database))
     finally:
         await database.dispose()

@@ -7,12 +7,15 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.stream_events import StreamEvents
 from records.audit import AuditLog
 from records.audit_rows import AuditReceipt, AuditRow
 from records.content import ContentStore
+from records.data_keys import DataKeys
+from records.signing import Signer
 from records.token_log import ENDS, Resume, StreamEvent, TokenLog
 from replay.evidence import Evidence
 from settings.schema import Settings
@@ -70,11 +73,11 @@ def no_token_log() -> TokenLog:
 class QuietContents(ContentStore):
     """Gives what is stored; what is put stays in this process."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: AsyncEngine, keys: DataKeys | None = None) -> None:
+        super().__init__(engine, keys)
         self.put_here: dict[str, bytes] = {}
 
-    async def put(self, kind: str, body: bytes | Mapping[str, Any]) -> str:
+    async def put(self, kind: str, body: bytes | Mapping[str, Any], *, workflow: str | None = None) -> str:
         if not isinstance(body, bytes):
             canonical = json.dumps(body, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
             body = canonical.encode("ascii")
@@ -103,6 +106,8 @@ def quiet_parts(evidence: Evidence, settings: Settings) -> Parts:
         database=evidence.database,
         token_log=token_log,
         events=StreamEvents(token_log),
-        contents=QuietContents(evidence.database),
-        audit=_QuietAudit(evidence.database),
+        contents=QuietContents(evidence.database, evidence.keys),
+        audit=_QuietAudit(evidence.database, evidence.keys),
+        protection=evidence.protection,
+        signer=Signer([Ed25519PrivateKey.generate()]),  # what is only tried is not signed with the site's key
     )
