@@ -181,9 +181,9 @@ async def stream_or_gone(
     pulled = Pulled(events)
     gone = asyncio.ensure_future(_gone(request))
     try:
-        await asyncio.wait({pulled.coming, gone}, timeout=settings.heartbeat_seconds, return_when=FIRST_COMPLETED)
-        if pulled.coming.done():
-            pulled.coming.result()
+        gone.add_done_callback(pulled.nudge)
+        if await pulled.wait(settings.heartbeat_seconds):
+            pulled.check()
         elif gone.done():
             await pulled.aclose()
             return Response(status_code=CLIENT_LEFT)
