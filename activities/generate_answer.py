@@ -252,7 +252,9 @@ async def _measure(model: ServedModel, state: _Try) -> None:
     except (EngineLost, EngineHung) as fault:
         model.keeper.lost(fault)
         return
-    for name in ("steps", "max_rows_in_a_step", "prefill_tokens", "rows_limit", "put_back", "reused_tokens"):
+    for name in (
+        *("steps", "max_rows_in_a_step", "prefill_tokens", "rows_limit", "put_back", "reused_tokens", "cancelled"),
+    ):
         meter.create_gauge(f"parley_engine_{name}", f"The engine's {name.replace('_', ' ')}").set(stats[name], labels)
     meter.create_gauge("parley_engine_restarts", "How often the engine was started again").set(
         model.keeper.restarts, labels

@@ -15,6 +15,7 @@ from dialogue.faults import BadInput, UnknownTenant
 from dialogue.plan import TextKind
 from dialogue.receipt import Receipt
 from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
+from dialogue.turn import FINAL_FIELDS
 from records.audit import AuditLog, AuditRow
 from records.signing import Signer, receipt_of
 
@@ -83,26 +84,12 @@ class ReturnAnswerStep:
         return template.replace("{answer}", request.answer)
 
 
-_TOLD = {
-    "message_id",
-    "language",
-    "verdict",
-    "intent",
-    "confidence",
-    "model",
-    "model_digest",
-    "finish_reason",
-    "snapshot",
-    "citations",
-}
-
-
 def final_data(
     request: ReturnAnswer, reply: str, info: activity.Info, receipt: Receipt | None = None
 ) -> dict[str, Any]:
     """The reply as a stream's readers get it: what whoever waited for the answer itself is told too."""
     return {
-        **request.model_dump(mode="json", include=_TOLD),
+        **request.model_dump(mode="json", include=set(FINAL_FIELDS)),
         "answer": reply,
         "reasoning": request.told,
         "state": "done",

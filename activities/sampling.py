@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import structlog
@@ -75,17 +76,18 @@ class CandidateSampler:
             sampling=self.sampling,
             traceparent=trace.traceparent if trace else "",
         )
-        events = engine.submit(request)
-        async for event in events:
-            self.reused = event.reused
-            if event.token_ids and self.first_token_at is None:
-                self.first_token_at = clock()
-            await self._take(event)
-            if self.reader.drifted:
-                await engine.cancel(request.id)
-                break
-        async for _ in events:  # until the row is free; what was made in the meantime does not count
-            pass
+        # Closed, or a fence that is met here would leave the engine at work for nobody.
+        async with aclosing(engine.submit(request)) as events:
+            async for event in events:
+                self.reused = event.reused
+                if event.token_ids and self.first_token_at is None:
+                    self.first_token_at = clock()
+                await self._take(event)
+                if self.reader.drifted:
+                    await engine.cancel(request.id)
+                    break
+            async for _ in events:  # until the row is free; what was made in the meantime does not count
+                pass
 
     # the candidate as a span ---------------------------------------------------------------------
 

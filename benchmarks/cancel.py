@@ -114,9 +114,9 @@ async def _cancel(generating: Generating, running: Running) -> float | None:
 
     Raises TimeoutError when no row comes free.
     """
-    engine = await generating.stand.engine()
+    cancelling = generating.cancel(running)
     try:
-        return await until_freed(engine, generating.cancel(running), lambda: running.ended_by_itself)
+        return await until_freed(generating.stand, running.conversation, cancelling, lambda: running.ended_by_itself)
     finally:
         await running.saying
 

@@ -45,7 +45,6 @@ class Turn:
     verdict: str | None = None
     reading: asyncio.Task[None] = field(init=False)
 
-    @property
     def ended_by_itself(self) -> bool:
         return self.verdict not in (None, "cancelled")
 
@@ -136,16 +135,15 @@ async def _site(stood: Stand) -> AsyncIterator[Site]:
 
 async def _measure(site: Site, cases: Sequence[Case], cancels: int) -> None:
     running: list[Turn] = []
-    engine = await site.stand.engine()
     warm = await site.begin()  # the workflow, the prompt, the first heartbeat
-    await until_freed(engine, site.delete(warm), lambda: warm.ended_by_itself)
+    await until_freed(site.stand, warm.conversation, site.delete(warm), warm.ended_by_itself)
     while unfinished := [case for case in cases if len(case.milliseconds) < cancels]:
         for case in unfinished:
             running = [turn for turn in running if not turn.reading.done()]
             running += [await site.begin() for _ in range(case.in_flight - len(running))]
             turn = running.pop(0)
             cancelling = WAYS[case.way](site, turn)
-            milliseconds = await until_freed(engine, cancelling, lambda turn=turn: turn.ended_by_itself)
+            milliseconds = await until_freed(site.stand, turn.conversation, cancelling, turn.ended_by_itself)
             if milliseconds is None:
                 case.missed += 1
             else:

@@ -106,6 +106,11 @@ class Stand:
     async def engine(self) -> Engine:
         return await self.keeper.ready()
 
+    async def generated(self, conversation: str) -> bool:
+        """Whether the first answer of ``conversation`` was there: the step behind the generation began."""
+        events = await self.token_log.read(f"{conversation}/0001", limit=10_000)
+        return any(event.data.get("step") == "review_answer" for event in events)
+
     @asynccontextmanager
     async def generating(self, interval: float) -> AsyncGenerator[Generating]:
         """A worker whose generations send a heartbeat every ``interval`` seconds."""
@@ -143,12 +148,13 @@ async def stand(folder: Path) -> AsyncGenerator[Stand]:
 
 
 async def until_freed(
-    engine: Engine, cancelling: Coroutine[Any, Any, object], ended_by_itself: Callable[[], bool]
+    stood: Stand, conversation: str, cancelling: Coroutine[Any, Any, object], ended_by_itself: Callable[[], bool]
 ) -> float | None:
     """Milliseconds from the beginning of ``cancelling`` to the free row; ``None`` where the answer ended before.
 
     Raises TimeoutError when no row comes free.
     """
+    engine = await stood.engine()
     before, busy = (await engine.stats())["cancelled"], (await engine.capacity()).rows_busy
     began = time.perf_counter()
     task = asyncio.create_task(cancelling)
@@ -162,6 +168,10 @@ async def until_freed(
         freed = time.perf_counter()
         if (await engine.capacity()).rows_busy >= busy:
             raise RuntimeError("the engine counted a cancel and freed no row")
+    except TimeoutError:
+        if await stood.generated(conversation):  # and the turn was cancelled behind it
+            return None
+        raise
     finally:
         with contextlib.suppress(ParleyFault):  # nothing runs any more that could be cancelled
             await task

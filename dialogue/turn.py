@@ -13,6 +13,7 @@ from dialogue.receipt import Receipt
 from dialogue.steps import Citation, Finding, Usage, Verdict
 
 __all__ = [
+    "FINAL_FIELDS",
     "MAX_CARRIED_BYTES",
     "Carried",
     "CarriedId",
@@ -75,6 +76,16 @@ class Reply(Value):
     received_at: float
     answered_at: float | None = None
     receipt: Receipt | None = Field(default=None, description="of a reply that is done; histories before it have none")
+
+
+FINAL_FIELDS = frozenset(
+    {
+        *("conversation", "turn", "message_id", "state", "answer", "reasoning", "language", "verdict"),
+        *("intent", "confidence", "citations", "model", "model_digest", "finish_reason", "snapshot", "usage"),
+        *("workflow_id", "run_id", "receipt"),
+    }
+)
+"""Of a reply: what the last event of its stream tells."""
 
 
 class DeliverWebhook(Value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -22,7 +23,7 @@ from gateway.events import TurnEvent
 from gateway.identifiers import idempotency_key, known_conversation
 from gateway.json_body import read_object
 from gateway.pulled import Pulled
-from gateway.sse import EventStream
+from gateway.sse import Encoding, EventStream
 from gateway.usage import usage_of
 from gateway.wire import (
     Cancelled,
@@ -33,6 +34,7 @@ from gateway.wire import (
     StreamQuery,
     TranscriptQuery,
 )
+from settings.schema import GatewaySettings
 
 __all__ = [
     "CLIENT_LEFT",
@@ -40,10 +42,10 @@ __all__ = [
     "PERSON_SECONDS",
     "Chat",
     "answer_or_gone",
-    "begun",
     "body_of",
     "caller_of",
     "chat_reply",
+    "stream_or_gone",
 ]
 
 LAST_EVENT_ID = "Last-Event-ID"
@@ -91,7 +93,7 @@ class Chat:
             "workflow_id": place.conversation,
         }
         if chat.stream:
-            return await self._stream(self._core.follow(said))
+            return await stream_or_gone(request, self._core.follow(said), self._gateway)
         answered = await answer_or_gone(self._core, request, said)
         if answered is None:
             return Response(status_code=CLIENT_LEFT)
@@ -115,12 +117,9 @@ class Chat:
         asked = query.model_dump(include={"tenant", "turn", "message_id"})
         said = await self._core.resume(caller_of(request), conversation, **asked)
         request.state.log |= {"conversation": conversation, "tenant": said.tenant, "turn": said.place.turn}
-        return await self._stream(self._core.follow(said, after))
+        return await stream_or_gone(request, self._core.follow(said, after), self._gateway)
 
     # answering -----------------------------------------------------------------------------------
-
-    async def _stream(self, events: AsyncGenerator[TurnEvent, None]) -> Response:
-        return EventStream(await begun(events, self._gateway.heartbeat_seconds), self._gateway)
 
     def _reply(self, request: Request, reply: Reply) -> Response:
         request.state.log |= {
@@ -170,17 +169,31 @@ class Chat:
         return _json(Cancelled(conversation=conversation, turn=turn))
 
 
-async def begun(events: AsyncGenerator[TurnEvent, None], seconds: float) -> Pulled[TurnEvent]:
-    """Waits up to ``seconds`` for the first event: a refusal that comes before anything else is an answer of its own,
-    and raised here; later it is an event of the stream."""
+async def stream_or_gone(
+    request: Request,
+    events: AsyncGenerator[TurnEvent, None],
+    settings: GatewaySettings,
+    encoding: Encoding | None = None,
+) -> Response:
+    """Streams ``events`` once the first is there, or none came for a while. A refusal that comes before anything else
+    is an answer of its own, and raised here; later it is an event of the stream. Who leaves before closes ``events``.
+    """
     pulled = Pulled(events)
+    gone = asyncio.ensure_future(_gone(request))
     try:
-        if await pulled.wait(seconds):
-            pulled.coming.result()
+        gone.add_done_callback(pulled.nudge)
+        if await pulled.wait(settings.heartbeat_seconds):
+            pulled.check()
+        elif gone.done():
+            await pulled.aclose()
+            return Response(status_code=CLIENT_LEFT)
     except BaseException:
         await pulled.aclose()
         raise
-    return pulled
+    finally:
+        gone.cancel()
+        await asyncio.wait({gone})
+    return EventStream(pulled, settings, encoding)
 
 
 async def answer_or_gone(core: Core, request: Request, said: Said) -> Reply | Pending | None:
@@ -188,7 +201,7 @@ async def answer_or_gone(core: Core, request: Request, said: Said) -> Reply | Pe
     answering = asyncio.ensure_future(core.answer(said))
     gone = asyncio.ensure_future(_gone(request))
     try:
-        await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({answering, gone}, return_when=FIRST_COMPLETED)
         if answering.done():
             return answering.result()
         said.reply.cancel()

@@ -77,6 +77,8 @@ ACCEPT_SECONDS = 60.0
 """How long a worker may take to accept a message; it does so before it does anything else."""
 LOOK_SECONDS = 2.0
 """Of these, how long it may take to tell that it has."""
+RUNS_LOOKED_AT = 100
+"""Of one conversation, the newest ones."""
 DIALOGUE_PREFIX = "dlg-"
 Asked = TypeVar("Asked")
 _DIGEST = "question"
@@ -432,9 +434,9 @@ class Conversations:
             if conversation.startswith(DIALOGUE_PREFIX):
                 return await self._answer(handle, tenant)
             return await handle.get_update_handle(message_id, result_type=Reply).result()
-        except WorkflowUpdateRPCTimeoutOrCancelledError:
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             _go_on_if_cancelled()
-            raise
+            raise RecordsUnavailable(_NOBODY_ANSWERED) from error
         except (WorkflowUpdateFailedError, WorkflowFailureError) as error:
             raise _fault_of(error) from error
         except RPCError as error:
@@ -442,7 +444,7 @@ class Conversations:
 
     async def transcript(self, conversation: str, tenant: str) -> Transcript:
         """The turns that the conversation still carries. Raises UnknownConversation for a foreign one."""
-        transcript = await self._query(conversation, names.TRANSCRIPT, {"tenant": tenant}, Transcript)
+        transcript = await self._query_own(conversation, names.TRANSCRIPT, {"tenant": tenant}, Transcript)
         if transcript.tenant != tenant:
             raise unknown_conversation(conversation)
         return transcript
@@ -450,11 +452,36 @@ class Conversations:
     async def reply(self, conversation: str, turn: int, tenant: str) -> Reply | None:
         """The reply of one of the last turns as it stands now; ``None`` when the run no longer holds it."""
         asked = {"tenant": tenant, "turn": turn}
-        found = await self._query(conversation, names.REPLY, asked, dict)
+        found = await self._query_own(conversation, names.REPLY, asked, dict)
         return Reply.model_validate(found) if found else None
 
-    async def _query(self, conversation: str, name: str, argument: object, kind: type[Asked]) -> Asked:
-        handle = self.client.get_workflow_handle(conversation)
+    async def _query_own(self, conversation: str, name: str, argument: dict[str, Any], kind: type[Asked]) -> Asked:
+        """Asks the newest run. Whoever tried to open a conversation that had ended, and was refused, left a run of its
+        name: then the newest of the tenant's own is asked."""
+        try:
+            return await self._query(conversation, name, argument, kind)
+        except UnknownConversation as fault:
+            if not isinstance(fault.__cause__, WorkflowQueryFailedError):  # there is no run at all
+                raise
+            run_id = await self._own_run(conversation, argument["tenant"])
+            if run_id is None:
+                raise
+        return await self._query(conversation, name, argument, kind, run_id)
+
+    async def _own_run(self, conversation: str, tenant: str) -> str | None:
+        """The newest run of that name, where that is another tenant's and an earlier one this one's."""
+        own = f"WorkflowId = '{conversation}' AND Tenant = '{tenant}'"
+        try:
+            runs = [run async for run in self.client.list_workflows(own, limit=RUNS_LOOKED_AT)]
+        except RPCError as error:
+            raise _unavailable(error) from error
+        newest = max(runs, key=lambda run: run.start_time, default=None)
+        return newest.run_id if newest else None
+
+    async def _query(
+        self, conversation: str, name: str, argument: object, kind: type[Asked], run_id: str | None = None
+    ) -> Asked:
+        handle = self.client.get_workflow_handle(conversation, run_id=run_id)
         try:
             return await handle.query(name, argument, result_type=kind)
         except WorkflowQueryFailedError as error:
@@ -533,6 +560,7 @@ def _least(bound: float, wait_seconds: float | None) -> float:
     return bound if wait_seconds is None else min(bound, wait_seconds)
 
 
+_NOBODY_ANSWERED = "temporal: no worker answered in time. Does one run? `parley doctor` tells."
 _NO_WORKER = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION)
 
 
@@ -543,7 +571,7 @@ def _lost(error: RPCError, conversation: str) -> ParleyFault:
 
 def _unavailable(error: RPCError) -> ParleyFault:
     if error.status in _NO_WORKER:
-        return RecordsUnavailable("temporal: no worker answered in time. Does one run? `parley doctor` tells.")
+        return RecordsUnavailable(_NOBODY_ANSWERED)
     if error.status is RPCStatusCode.INVALID_ARGUMENT:
         return ParleyFault(f"temporal: {error.message}")
     if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ulid import ULID
@@ -34,6 +34,7 @@ from gateway.conversations import (
     new_conversation_id,
     opened_conversation_id,
 )
+from gateway.counted_turns import CountedTurns, Spent
 from gateway.events import TurnEvent
 from gateway.feedback import give_feedback
 from gateway.limits import Limits
@@ -51,15 +52,12 @@ from gateway.wire import (
 )
 from policy.webhook_target import check_target
 from records.caller_tokens import CallerTokens
-from records.tracing import span
 from settings.schema import Settings, TenantSettings
-from workflows import names
 
 __all__ = ["NEW", "Core", "Said"]
 
 NEW = "new"
 """As ``conversation``: opens one, whose id is in the reply."""
-_INVOKED = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.provider.name": "parley"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ class Said:
     reply: asyncio.Task[Reply | Pending]
     cancels: bool
     reader: asyncio.Task[int] | None = None
+    spent: Spent = field(default_factory=Spent)
 
 
 class Core:
@@ -94,8 +93,9 @@ class Core:
         self.stopping = stopping
         self.access = access
         self.limits = limits
+        self._turns = CountedTurns(limits, conversations, stopping, self._beside)
         self._callers = callers
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._going_on: set[asyncio.Task[None]] = set()
 
     # saying --------------------------------------------------------------------------------------
 
@@ -143,29 +143,24 @@ class Core:
                 opened_by=opened_by,
             )
         cancels = (chat.on_disconnect or settings.on_disconnect) == "cancel"
-        workflow = names.DIALOGUE_WORKFLOW if chat.conversation is None else names.CONVERSATION_WORKFLOW
-        reply = asyncio.ensure_future(self._within_limits(tenant, workflow, saying))
-        return Said(tenant, settings, place, reply, cancels, self._came(place) if own_id else None)
+        spent = Spent()
+        reply = self._counted(tenant, place, saying, spent)
+        return Said(tenant, settings, place, reply, cancels, self._came(place) if own_id else None, spent)
 
     def _came(self, place: Place) -> asyncio.Task[int]:
         """Notes a reader beside what they wait for. Whoever says a message again comes back to it."""
         return asyncio.create_task(self.streams.came_to_read(message_stream(place.conversation, place.message_id)))
 
-    async def _within_limits(
-        self, tenant: str, workflow: str, saying: Coroutine[Any, Any, Reply | Pending]
-    ) -> Reply | Pending:
-        """What ``saying`` gives, unless the tenant has used up what it may use."""
-        with contextlib.closing(saying):
-            await self.limits.request(tenant)
-            async with self.limits.turn(tenant):
-                with span(
-                    f"invoke_workflow {workflow}", "client", {**_INVOKED, "gen_ai.workflow.name": workflow}
-                ) as told:
-                    reply = await saying
-                    told.note({"gen_ai.conversation.id": reply.conversation, "parley.tenant": tenant})
-            if isinstance(reply, Reply):
-                await self.limits.spend(tenant, reply.usage.total_tokens)
-            return reply
+    def _counted(
+        self, tenant: str, place: Place, saying: Coroutine[Any, Any, Reply | Pending], spent: Spent
+    ) -> asyncio.Task[Reply | Pending]:
+        return asyncio.ensure_future(self._turns.counted(tenant, place, saying, spent))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Goes on when the request is over."""
+        task = asyncio.create_task(work)
+        self._going_on.add(task)
+        task.add_done_callback(self._going_on.discard)
 
     async def start(
         self, caller: Caller, given: DialogueRequest, *, message_id: str | None = None, address: str | None = None
@@ -189,8 +184,9 @@ class Core:
         dialogue = dialogue_id(tenant, question.user, id_)
         wait_seconds = min(given.wait, self.settings.gateway.wait_seconds)
         asked = self.conversations.ask(question, dialogue=dialogue, wait_seconds=wait_seconds)
-        reply = asyncio.ensure_future(self._within_limits(tenant, names.DIALOGUE_WORKFLOW, asked))
-        said = Said(tenant, settings, Place(dialogue, id_, None), reply, cancels=False)
+        place = Place(dialogue, id_, None, text_digest(given.messages[-1].content))
+        reply = self._counted(tenant, place, asked, Spent())
+        said = Said(tenant, settings, place, reply, cancels=False)
         return tenant, await self.answer(said)
 
     async def dialogue(
@@ -203,22 +199,15 @@ class Core:
 
     async def answer(self, said: Said) -> Reply | Pending:
         """The reply. When the gateway stops first, the caller is told how to come back for it."""
-        try:
-            await self._unless_stopping(said.reply, said.place.message_id)
-            return said.reply.result()
-        finally:
-            said.reply.cancel()
-
-    async def _unless_stopping(self, awaited: asyncio.Future[Any], message_id: str) -> None:
         stopped = asyncio.ensure_future(self.stopping.wait())
         try:
-            await asyncio.wait({awaited, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({said.reply, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not said.reply.done():
+                raise _stopping(said)
+            return said.reply.result()
         finally:
             stopped.cancel()
-        if not awaited.done():
-            raise RecordsUnavailable(
-                f"The gateway is stopping. Send it again with the message_id {message_id}: it is answered once."
-            )
+            said.reply.cancel()
 
     # following -----------------------------------------------------------------------------------
 
@@ -230,13 +219,20 @@ class Core:
         ended = False
         reply: asyncio.Future[Reply] = said.reply  # type: ignore[assignment] - without a bound it is no Pending
         events = Pulled(self.streams.follow(said.place, said.tenant, said.settings, reply, after))
+        stopped = asyncio.ensure_future(self.stopping.wait())
+        stopped.add_done_callback(events.nudge)
         try:
             while True:
-                await self._unless_stopping(events.coming, said.place.message_id)
+                while not events.ready:
+                    if self.stopping.is_set():
+                        raise _stopping(said)
+                    await events.wait()
                 event = await events.take()
                 if event is None:
                     return
-                ended = event.kind == "final"
+                if event.kind == "final":
+                    ended = True
+                    said.spent.tokens = event.data["usage"]["total_tokens"]
                 yield event
         except ParleyFault:
             ended = True
@@ -245,6 +241,7 @@ class Core:
             try:
                 await events.aclose()
             finally:  # also where the reader is cancelled once more meanwhile: else the reply is awaited for ever
+                stopped.cancel()
                 said.reply.cancel()
                 if not ended:
                     self.left(said)
@@ -252,9 +249,7 @@ class Core:
     def left(self, said: Said) -> None:
         """The reader left before the end. The turn is ended where ``said.cancels``, unless they come back in time."""
         if said.cancels and not self.stopping.is_set():
-            leaving = asyncio.create_task(self._left(said))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            self._beside(self._left(said))
 
     async def _left(self, said: Said) -> None:
         """Ends the turn, unless its reader is back in time, on whatever gateway."""
@@ -408,6 +403,12 @@ class Core:
         return list(
             dict.fromkeys(["default", settings.model.name, *others, *(other.name for other in others.values())])
         )
+
+
+def _stopping(said: Said) -> RecordsUnavailable:
+    return RecordsUnavailable(
+        f"The gateway is stopping. Send it again with the message_id {said.place.message_id}: it is answered once."
+    )
 
 
 def _turn_of(transcript: Transcript, turn: int | None, message_id: str | None) -> TurnSummary | None:

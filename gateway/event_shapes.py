@@ -96,6 +96,7 @@ class StreamProblem(Value):
     status: int
     detail: str
     field: str | None = Field(default=None, description="left out where there is none")
+    retry_after: int | None = Field(default=None, description="with status 429 and 503: seconds to wait")
 
 
 EVENT_DATA: Mapping[str, type[BaseModel]] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dialogue.faults import ParleyFault
-from dialogue.turn import Reply
+from dialogue.turn import FINAL_FIELDS, Reply
 from gateway.problems import told
 from gateway.usage import usage_of
 
@@ -31,27 +31,7 @@ class TurnEvent:
 
 def final_event(id_: int, reply: Reply, trace_url: str) -> TurnEvent:
     """The reply itself as the last event: for a turn that waits for a person, or whose log was lost."""
-    told_of_it = {
-        "conversation",
-        "turn",
-        "message_id",
-        "state",
-        "answer",
-        "reasoning",
-        "language",
-        "verdict",
-        "intent",
-        "confidence",
-        "citations",
-        "model",
-        "model_digest",
-        "finish_reason",
-        "snapshot",
-        "workflow_id",
-        "run_id",
-        "receipt",
-    }
-    data = reply.model_dump(mode="json", include=told_of_it)
+    data = reply.model_dump(mode="json", include=set(FINAL_FIELDS))
     return TurnEvent(id_, "final", {**data, "usage": usage_of(reply.usage).model_dump(), "trace_url": trace_url})
 
 

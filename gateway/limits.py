@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,6 @@ import structlog
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter, RateLimiter
-from ulid import ULID
 
 from dialogue.faults import LimitReached
 from records.redis_client import close_redis, connect_redis
@@ -76,6 +75,11 @@ class Limits:
         """Bytes that a body of that tenant may have; ``None``: it is not known yet whose it is."""
         return self._of(tenant).max_body or self._largest
 
+    def outlasts(self, tenant: str) -> bool:
+        """Whether a turn counts to its end, also when nobody waits for it any more."""
+        limits = self._of(tenant)
+        return limits.concurrent_turns is not None or limits.tokens_per_minute is not None
+
     async def request(self, tenant: str) -> None:
         """Counts one message. Raises LimitReached where it is one too many, or the tokens of the minute are spent."""
         limits = self._of(tenant)
@@ -97,13 +101,12 @@ class Limits:
         await self._asked(self._storage.incr(item.key_for(tenant), item.get_expiry(), tokens))
 
     @contextlib.asynccontextmanager
-    async def turn(self, tenant: str) -> AsyncIterator[None]:
-        """Around one turn. Raises LimitReached where as many run as may."""
+    async def turn(self, tenant: str, turn: str) -> AsyncIterator[None]:
+        """Around the turn of that name; held twice, it counts once. Raises LimitReached where as many run as may."""
         most = self._of(tenant).concurrent_turns
         if most is None:
             yield
             return
-        turn = str(ULID())
         if await self._asked(self._turns.enter(tenant, turn, most)) is False:
             told = f"tenant {tenant}: it may have {most} turns at once. Send it again when one is answered."
             raise LimitReached(told, field="tenant", retry_after=TURN_RETRY_SECONDS)
@@ -158,22 +161,24 @@ class _OwnTurns:
     """Of this process."""
 
     def __init__(self) -> None:
-        self._running: Counter[str] = Counter()
+        self._running: defaultdict[str, set[str]] = defaultdict(set)
 
     async def enter(self, tenant: str, turn: str, most: int) -> bool:
-        if self._running[tenant] >= most:
+        running = self._running[tenant]
+        if turn not in running and len(running) >= most:
             return False
-        self._running[tenant] += 1
+        running.add(turn)
         return True
 
     async def leave(self, tenant: str, turn: str) -> None:
-        self._running[tenant] -= 1
+        self._running[tenant].discard(turn)
 
 
 _ENTER = """
 local now = redis.call('TIME')[1]
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+local held = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not held and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
@@ -195,7 +200,8 @@ class _SharedTurns:
     async def enter(self, tenant: str, turn: str, most: int) -> bool:
         if not await self._enter(keys=[_key(tenant)], args=[turn, most, LEASE_SECONDS]):
             return False
-        self._held[turn] = asyncio.create_task(self._keep(tenant, turn))
+        if turn not in self._held:
+            self._held[turn] = asyncio.create_task(self._keep(tenant, turn))
         return True
 
     def leave(self, tenant: str, turn: str) -> Coroutine[Any, Any, None]:

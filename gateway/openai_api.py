@@ -14,7 +14,7 @@ from dialogue.faults import InvalidRequest, ParleyFault, UnknownModel
 from dialogue.turn import Reply
 from gateway import validation
 from gateway.addresses import client_address
-from gateway.chat import CLIENT_LEFT, answer_or_gone, begun, body_of, caller_of
+from gateway.chat import CLIENT_LEFT, answer_or_gone, body_of, caller_of, stream_or_gone
 from gateway.core import Core
 from gateway.events import final_event
 from gateway.identifiers import idempotency_key
@@ -22,7 +22,6 @@ from gateway.openai_answers import CompletionChunks, completion
 from gateway.openai_errors import RETRY_HEADER
 from gateway.openai_wire import CompletionRequest
 from gateway.problems import on_fault
-from gateway.sse import EventStream
 
 __all__ = ["routes"]
 
@@ -83,8 +82,7 @@ class _Completions:
         noted |= {"conversation": place.conversation, "workflow_id": place.conversation}
         if asked.stream:
             chunks = CompletionChunks(place.message_id, asked.model, with_usage=asked.usage_wanted)
-            pulled = await begun(self._core.follow(said), self._gateway.heartbeat_seconds)
-            return EventStream(pulled, self._gateway, chunks)
+            return await stream_or_gone(request, self._core.follow(said), self._gateway, chunks)
         reply = await answer_or_gone(self._core, request, said)
         if not isinstance(reply, Reply):  # without a bound on waiting there is no Pending
             return Response(status_code=CLIENT_LEFT)

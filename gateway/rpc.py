@@ -45,7 +45,6 @@ from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from gateway.proto.parley.v1.dialogue_connect import DialoguesASGIApplication
 from gateway.pulled import Pulled
 from gateway.wire import CancelQuery, ChatRequest, FeedbackRequest, StreamQuery, TranscriptQuery
-from settings.schema import GatewaySettings
 
 __all__ = ["routes"]
 
@@ -94,7 +93,7 @@ def routes(core: Core) -> list[Route]:
     return [
         Route(
             f"/{service.full_name}/{method.name}",
-            _Call(application, core.settings.gateway, _STREAMED if method.server_streaming else _UNARY),
+            _Call(application, core, _STREAMED if method.server_streaming else _UNARY),
             methods=["POST"],
         )
         for method in service.methods
@@ -118,12 +117,10 @@ class _Json:
 class _Call:
     """Around the library's application: the content types and the size that are taken, and whose request it is."""
 
-    def __init__(
-        self, application: DialoguesASGIApplication, settings: GatewaySettings, kinds: tuple[str, ...]
-    ) -> None:
+    def __init__(self, application: DialoguesASGIApplication, core: Core, kinds: tuple[str, ...]) -> None:
         self._application = application
-        self._limit = settings.max_body + _FLAGS_AND_LENGTH
-        self._seconds = settings.body_seconds
+        self._limits = core.limits
+        self._seconds = core.settings.gateway.body_seconds
         self._kinds = kinds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +141,8 @@ class _Call:
         refused: HTTPException | None = None
         body = b""
         try:
-            body = await read_body(request, self._limit, self._seconds)
+            limit = self._limits.max_body(caller_of(request).tenant) + _FLAGS_AND_LENGTH
+            body = await read_body(request, limit, self._seconds)
         except HTTPException as error:
             refused = error
         given = False

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from starlette.responses import StreamingResponse
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from dialogue.faults import ParleyFault
 from gateway.events import TurnEvent, error_event
@@ -67,7 +67,14 @@ class EventStream(StreamingResponse):
     def __init__(self, events: Pulled[TurnEvent], settings: GatewaySettings, encoding: Encoding | None = None) -> None:
         lines = _lines(events, settings.heartbeat_seconds, encoding or _Events())
         super().__init__(lines, media_type="text/event-stream", headers=_HEADERS)
+        self._events = events
         self._reader_seconds = settings.reader_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # also where the reader had left before the first line was asked for
+            await self._events.aclose()
 
     async def stream_response(self, send: Send) -> None:
         async def within(message: Message) -> None:
@@ -97,5 +104,3 @@ async def _lines(
             yield told
     except ParleyFault as fault:
         yield encoding.fault(last + 1, fault)
-    finally:
-        await events.aclose()

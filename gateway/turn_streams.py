@@ -163,17 +163,26 @@ async def _until_settled(
 ) -> AsyncGenerator[StreamEvent, None]:
     """``events``, until the reply is there and nothing more comes. ``if_failed``: how long they may be quiet once the
     reply has failed."""
-    pulled = Pulled(events)
+    pulled, settled = Pulled(events), False
+
+    def settle(_: object) -> None:
+        nonlocal settled
+        settled = True
+        pulled.nudge()
+
+    reply.add_done_callback(settle)
     try:
         while True:
-            await asyncio.wait({pulled.coming, reply}, return_when=asyncio.FIRST_COMPLETED)
-            if not await pulled.wait(_quiet(reply, if_failed) if reply.done() else None):
+            seconds = _quiet(reply, if_failed) if settled else None
+            if await pulled.wait(seconds):
+                event = await pulled.take()
+                if event is None:
+                    return
+                yield event
+            elif seconds is not None:
                 return
-            event = await pulled.take()
-            if event is None:
-                return
-            yield event
     finally:
+        reply.remove_done_callback(settle)
         await pulled.aclose()
 
 

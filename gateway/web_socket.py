@@ -1,7 +1,7 @@
 """WebSocket ``/v1/stream`` and ``/stream``: many turns at once over one connection, typed JSON both ways.
 
-A connection holds nothing of an answer: each turn's next event is asked for when the one before is on its way, so a
-reader that is slow makes the gateway wait and not grow. Whoever closes the connection leaves every turn on it.
+A connection holds a few events of each turn and no more, so a reader that is slow makes the gateway wait and not grow.
+Whoever closes the connection leaves every turn on it.
 """
 
 from __future__ import annotations
@@ -121,30 +121,32 @@ class Connection:
                 self._noted["code"] = frame.get("code")
                 return
             self._noted["messages"] += 1
-            if _bytes(frame) > self._gateway.max_body:
-                limit = self._gateway.max_body
-                fault = MessageTooLong(f"body: has more than {limit} bytes. Send less, or set gateway.max_body.")
-                await self._refuse(Given(), fault)
+            size = _bytes(frame)
+            if size > self._gateway.max_body:
+                await self._refuse(Given(), _too_long(self._gateway.max_body))
                 await self._socket.close(TOO_BIG)
                 return
-            await self._take(frame)
+            await self._take(frame, size)
 
-    async def _take(self, frame: Any) -> None:
+    async def _take(self, frame: Any, size: int) -> None:
         given = Given()
         try:
             given = object_of(frame)
-            await self._do(given, message_of(given, self._own_conversation))
+            await self._do(given, message_of(given, self._own_conversation), size)
         except ParleyFault as fault:
             await self._refuse(given, fault)
 
-    async def _do(self, given: Given, message: Message) -> None:
+    async def _do(self, given: Given, message: Message, size: int) -> None:
         if isinstance(message, Ping):
             await self._send({"type": "pong", **given.echo})
         elif isinstance(message, Auth):
             await self._core.access.caller_of_key(message.key)
             self._key = message.key
         else:
-            await self._ask(given, await self._caller(), message)
+            caller = await self._caller()
+            if size > (most := self._core.limits.max_body(caller.tenant)):
+                raise _too_long(most)
+            await self._ask(given, caller, message)
 
     async def _ask(
         self, given: Given, caller: Caller, message: ChatRequest | Resume | Cancel | FeedbackRequest
@@ -292,6 +294,10 @@ class Connection:
 def _problem(data: dict[str, Any]) -> dict[str, Any]:
     """``type`` is the event's own here, so the problem's stands under ``problem``."""
     return {"problem": data["type"], **{name: value for name, value in data.items() if name != "type"}}
+
+
+def _too_long(most: int) -> MessageTooLong:
+    return MessageTooLong(f"body: has more than {most} bytes. Send less, or set gateway.max_body.")
 
 
 def _bytes(frame: Any) -> int:

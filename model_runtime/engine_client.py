@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -232,7 +232,7 @@ class ProcessEngine:
 
     # the protocol
 
-    async def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
+    async def submit(self, request: GenerationRequest) -> AsyncGenerator[TokenEvent, None]:
         if (known := self._description) is not None:
             admit(request, vocabulary=known.vocabulary, longest=known.widths[-1], running=self._streams.keys())
         self._send({"op": "submit", "request": framing.pack_request(request)})

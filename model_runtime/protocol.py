@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -124,8 +124,10 @@ class Engine(Protocol):
         """
         ...
 
-    def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
-        """The events of one answer, in order; the last one has a ``finish``. Leaving the iteration early cancels.
+    def submit(self, request: GenerationRequest) -> AsyncGenerator[TokenEvent, None]:
+        """The events of one answer, in order; the last one has a ``finish``.
+
+        Closing the generator early (``contextlib.aclosing``) cancels: left open, its row stays busy.
 
         Several candidates are several submits. Raises, at the first event asked for,
         :class:`~dialogue.faults.InvalidRequest` for a value that cannot be used or an id that runs already (see

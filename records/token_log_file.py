@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,10 +88,16 @@ class TokenLogFile:
         rows = self._connection.execute(query, (stream, after, limit))
         return [StreamEvent(id_, kind, json.loads(data), at) for id_, kind, data, at in rows]
 
-    def last_ids(self, streams: Iterable[str]) -> dict[str, int]:
-        """The last event id of each of these streams that is there."""
-        query = "SELECT stream, last_id FROM streams WHERE stream IN (SELECT value FROM json_each(?))"
-        return dict(self._connection.execute(query, (json.dumps(list(streams)),)))
+    def read_all(self, after: Mapping[str, int], limit: int) -> dict[str, list[StreamEvent]]:
+        """Of each of these streams the events above that id, at most ``limit``, in order; of the others nothing."""
+        query = (
+            "SELECT events.stream, id, kind, data, at FROM json_each(?) AS asked CROSS JOIN events "
+            "ON events.stream = asked.key AND id > asked.value AND id <= asked.value + ? ORDER BY events.stream, id"
+        )
+        found: dict[str, list[StreamEvent]] = {}
+        for stream, id_, kind, data, at in self._connection.execute(query, (json.dumps(after), limit)):
+            found.setdefault(stream, []).append(StreamEvent(id_, kind, json.loads(data), at))
+        return found
 
     def version(self) -> int:
         """Another number as soon as another connection has committed."""

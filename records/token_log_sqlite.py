@@ -88,18 +88,16 @@ class SqliteTokenLog(TokenLog):
     async def follow(
         self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
     ) -> AsyncGenerator[StreamEvent, None]:
-        with self._watcher.watching(stream) as changed:
+        with self._watcher.following(stream, after) as follower:
             while True:
-                # Cleared before reading: what is written during the read wakes this again.
-                changed.clear()
-                events = await self.read(stream, after)
+                events = await follower.more()
+                if events is None:
+                    events = await self.read(stream, follower.after)
+                    follower.after = events[-1].id if events else follower.after
                 for event in events:
                     yield event
-                    after = event.id
                     if event.kind in until_kinds:
                         return
-                if len(events) < _READ_AT_ONCE:
-                    await changed.wait()
 
     async def tokens(self, stream: str, try_number: int, candidate: int) -> tuple[int, ...]:
         place = (stream, try_number, candidate)

@@ -68,6 +68,6 @@ class LimitSettings(Section):
     tokens_per_minute: int | None = Field(default=None, ge=1)
     """Tokens, of prompts and answers, after which its next message of that minute is refused."""
     concurrent_turns: int | None = Field(default=None, ge=1)
-    """Turns that may be answered at once."""
+    """Turns that may be answered at once. One counts until it is over, whether or not somebody waits for it."""
     max_body: int | None = Field(default=None, ge=1000)
     """Bytes a request body may have; at most ``gateway.max_body``."""

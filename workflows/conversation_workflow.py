@@ -71,6 +71,8 @@ class ConversationWorkflow:
             self._memory = Memory(runs.carried(self._start))
         except ApplicationError as error:  # told by run(): an init that raises would fail the task for ever
             self._bad_start = error
+        self._foreign = False
+        """Whether the conversation is another tenant's: then nothing is told of this run either."""
         self._recalled = self._start.fresh or self._start.carried is not None
         self._queue: list[TurnInProgress] = []
         self._current: TurnInProgress | None = None
@@ -173,6 +175,7 @@ class ConversationWorkflow:
         is told what they would be told of it while it ran, and so is whoever comes before this run has ended."""
         recalled = await self._ask_the_audit(None)
         if recalled.foreign:
+            self._foreign = True
             self._bad_start = application_error(unknown_conversation(workflow.info().workflow_id))
         self._memory.recall(recalled)
         self._recalled = True
@@ -402,7 +405,7 @@ class ConversationWorkflow:
         raise application_error(fault)
 
     def _refuse_foreign(self, tenant: str) -> None:
-        if tenant != self._start.tenant:
+        if tenant != self._start.tenant or self._foreign:
             self._refuse(unknown_conversation(workflow.info().workflow_id))
 
     def _refuse_reused_id(self, message: Say) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +34,24 @@ class Words:
 
 
 class OneByOne:
-    """An engine that makes a token at a time; ``before_the_third`` happens to the site meanwhile."""
+    """An engine that makes a token at a time; ``before_the_third`` happens to the site meanwhile. ``busy``: its row."""
 
     def __init__(self, before_the_third: Callable[[], Awaitable[object]]) -> None:
         self._before_the_third = before_the_third
+        self.busy = False
 
-    async def submit(self, request: GenerationRequest) -> AsyncIterator[TokenEvent]:
-        for start, id_ in enumerate(IDS):
-            if start == 2:
-                await self._before_the_third()
-            logprobs = (-float(start),) if request.sampling.logprobs else None
-            finish = "stop" if start == len(IDS) - 1 else None
-            if start >= len(request.prefix_ids):
-                yield TokenEvent(request.id, start, (id_,), finish, logprobs=logprobs)
+    async def submit(self, request: GenerationRequest) -> AsyncGenerator[TokenEvent, None]:
+        self.busy = True
+        try:
+            for start, id_ in enumerate(IDS):
+                if start == 2:
+                    await self._before_the_third()
+                logprobs = (-float(start),) if request.sampling.logprobs else None
+                finish = "stop" if start == len(IDS) - 1 else None
+                if start >= len(request.prefix_ids):
+                    yield TokenEvent(request.id, start, (id_,), finish, logprobs=logprobs)
+        finally:
+            self.busy = False
 
 
 @pytest.fixture
@@ -105,23 +110,18 @@ async def test_how_likely_each_token_was_stands_beside_it(log: TokenLog) -> None
     assert (tuple(sampler.ids), sampler.logprobs) == (IDS, [None, -1.0, -2.0, -3.0])
 
 
-async def test_whoever_was_replaced_stops(log: TokenLog) -> None:
-    """A later attempt holds the try: this one has nothing more to say."""
-    sampler = sampler_on(log)
-    with pytest.raises(TokenLogFenced, match="the attempt opened last is 2"):
-        await sampler.run(
-            OneByOne(lambda: log.open_attempt(TURN.stream, 1, 0, 2)),  # type: ignore[arg-type]
-            (1,),
-            lambda: 0.0,
-        )
-
-
-async def test_an_answered_turn_stops_it(log: TokenLog) -> None:
-    """So does the final event."""
-    sampler = sampler_on(log)
-    with pytest.raises(TokenLogFenced, match="its final event is written"):
-        await sampler.run(
-            OneByOne(lambda: log.publish(TURN.stream, "final", {})),  # type: ignore[arg-type]
-            (1,),
-            lambda: 0.0,
-        )
+@pytest.mark.parametrize(
+    ("happens", "why"),
+    [
+        (lambda log: log.open_attempt(TURN.stream, 1, 0, 2), "the attempt opened last is 2"),
+        (lambda log: log.publish(TURN.stream, "final", {}), "its final event is written"),
+    ],
+    ids=["replaced", "answered"],
+)
+async def test_whoever_is_fenced_stops(log: TokenLog, happens: Callable[[TokenLog], Any], why: str) -> None:
+    """A later attempt holds the try, or the turn was answered, as a cancelled one is: nothing more is said, and the
+    engine's row is free at once."""
+    engine = OneByOne(lambda: happens(log))
+    with pytest.raises(TokenLogFenced, match=why):
+        await sampler_on(log).run(engine, (1,), lambda: 0.0)  # type: ignore[arg-type]
+    assert not engine.busy

@@ -8,6 +8,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 
 from dialogue.faults import ParleyFault
+from dialogue.turn import FINAL_FIELDS, Reply
 from gateway.event_shapes import EVENT_DATA
 from gateway.events import error_event
 from gateway.openapi import document
@@ -33,6 +34,12 @@ def _events() -> dict[str, str]:
 def test_every_kind_is_described() -> None:
     """No other, and each by what it holds."""
     assert set(EVENT_KINDS) == set(EVENT_DATA) == set(_events())
+
+
+def test_the_last_event_is_of_the_reply() -> None:
+    """What the last step writes, what the gateway makes of a reply and what is documented have the same fields."""
+    assert set(EVENT_DATA["final"].model_fields) == FINAL_FIELDS | {"trace_url"}
+    assert set(Reply.model_fields) >= FINAL_FIELDS
 
 
 @pytest.mark.parametrize(

@@ -382,5 +382,13 @@ async def test_a_conversation_that_ended_stays_its_tenants(held: Held) -> None:
             refused = await held.http.post("/v1/chat", json=body, headers=foreign)
             assert refused.status_code == 404, refused.text
             assert refused.json()["detail"] == unknown_conversation(conversation).message
+    path = f"/v1/chat/{conversation}"
+    assert (await held.http.get(path, headers=foreign)).status_code == 404
+    async with asyncio.timeout(SECONDS):  # the server's index of runs is a moment behind
+        while (kept := await held.http.get(path, headers=owner)).status_code == 404:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert [turn["turn"] for turn in kept.json()["turns"]] == [1]
+    followed = await held.http.get(f"{path}/stream", params={"turn": 1}, headers=owner)
+    assert f'"answer":"{first.json()["answer"]}"' in followed.text
     again = await held.http.post("/v1/chat", json={**asked, "message_id": "m-3"}, headers=owner)
     assert (again.status_code, again.json()["turn"]) == (200, 2)

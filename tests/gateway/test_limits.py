@@ -68,12 +68,15 @@ async def test_tokens_in_a_minute(limits: Limits) -> None:
 async def test_turns_at_once(limits: Limits) -> None:
     """The third waits its turn; one that ends, by an error too, makes room."""
     async with AsyncExitStack() as turns:
-        await turns.enter_async_context(limits.turn("busy"))
+        await turns.enter_async_context(limits.turn("busy", "a"))
         with pytest.raises(LimitReached, match="2 turns at once"):
-            async with limits.turn("busy"):
-                await turns.enter_async_context(limits.turn("busy"))
-        await turns.enter_async_context(limits.turn("busy"))
-    async with limits.turn("free"), limits.turn("free"), limits.turn("free"):
+            async with limits.turn("busy", "b"):
+                await turns.enter_async_context(limits.turn("busy", "c"))
+        await turns.enter_async_context(limits.turn("busy", "b"))
+        await turns.enter_async_context(limits.turn("busy", "a"))  # said again: the same turn
+    async with limits.turn("free", "a"), limits.turn("free", "b"), limits.turn("free", "c"):
+        pass
+    async with limits.turn("busy", "d"), limits.turn("busy", "e"):
         pass
 
 
@@ -90,10 +93,12 @@ async def test_gateways_count_together(server: RedisServer) -> None:
     await second.request("slow")
     with pytest.raises(LimitReached):
         await first.request("slow")
-    async with first.turn("busy"), second.turn("busy"):
+    async with first.turn("busy", "a"), second.turn("busy", "b"):
         with pytest.raises(LimitReached):
-            async with second.turn("busy"):
+            async with second.turn("busy", "c"):
                 pass
+        async with second.turn("busy", "a"):
+            pass
     await first.aclose()
     await second.aclose()
 
@@ -102,20 +107,20 @@ async def test_a_turn_is_held_while_it_runs(server: RedisServer, monkeypatch: py
     """Longer than its lease; the one of a gateway that died is forgotten with its lease."""
     monkeypatch.setattr(limits_module, "LEASE_SECONDS", 1)
     alive, dead = (Limits.open(settings_with(server.url)) for _ in range(2))
-    await dead.turn("busy").__aenter__()
-    async with alive.turn("busy"):
+    await dead.turn("busy", "dead").__aenter__()
+    async with alive.turn("busy", "first"):
         await dead.aclose()
         async with asyncio.timeout(20):
             while not await _taken(alive):  # noqa: ASYNC110 - a lease that ends tells nobody
                 await asyncio.sleep(0.05)
-        async with alive.turn("busy"):
+        async with alive.turn("busy", "second"):
             with pytest.raises(LimitReached):
                 await _enter(alive)
     await alive.aclose()
 
 
 async def _enter(limits: Limits) -> None:
-    async with limits.turn("busy"):
+    async with limits.turn("busy", "one more"):
         pass
 
 
@@ -136,7 +141,7 @@ async def test_a_lost_store_refuses_nobody(
     server.kill()
     for _ in range(5):
         await limits.request("slow")
-        async with limits.turn("busy"), limits.turn("busy"), limits.turn("busy"):
+        async with limits.turn("busy", "a"), limits.turn("busy", "b"), limits.turn("busy", "c"):
             await limits.spend("dear", 1000)
     assert [line["event"] for line in logged] == ["limits lost"]
     server.start()

@@ -44,6 +44,10 @@ async def over_rest(http: httpx.AsyncClient, *, stream: bool = False) -> Refused
     return Refused(told.status_code, told.json()["detail"], int(told.headers["retry-after"]))
 
 
+async def over_rest_status(http: httpx.AsyncClient) -> int:
+    return (await http.post("/v1/chat", json=QUESTION)).status_code
+
+
 async def over_sse(http: httpx.AsyncClient) -> Refused:
     return await over_rest(http, stream=True)
 
@@ -93,10 +97,11 @@ TRANSPORTS = {
 
 
 @asynccontextmanager
-async def limited(front: Front, limits: LimitSettings) -> AsyncIterator[httpx.AsyncClient]:
+async def limited(front: Front, limits: LimitSettings, **gateway: float) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway whose tenant ``default`` has these limits; ``acme`` has none."""
     tenants = {"default": TenantSettings(limits=limits), "acme": TenantSettings()}
-    settings = front.settings.model_copy(update={"tenants": tenants})
+    changed = front.settings.gateway.model_copy(update=gateway)
+    settings = front.settings.model_copy(update={"tenants": tenants, "gateway": changed})
     async with open_streams(settings, front.conversations.trace_url) as streams:
         app = create_app(front.conversations, settings, streams, limits=Limits.open(settings))
         async with (
@@ -135,3 +140,25 @@ async def test_it_is_told_when_to_come_back(front: Front, limit: str, transport:
         assert refused.retry_after == TURN_RETRY_SECONDS
     else:
         assert 1 <= refused.retry_after <= 60
+
+
+@pytest.mark.parametrize("left", ["stream", "whole", "202"])
+async def test_a_turn_counts_until_it_is_over(front: Front, left: str) -> None:
+    """Also when nobody waits for it any more; who says it again is let in, because it is the same turn."""
+    slow = {"messages": [{"role": "user", "content": "A slow one."}], "conversation": front.new(), "message_id": "m-1"}
+    wait = {"wait_seconds": 0.5} if left == "202" else {}
+    async with limited(front, LimitSettings(concurrent_turns=1), **wait) as http:
+        body = {**slow, "on_disconnect": "continue", "stream": left == "stream"}
+        first = asyncio.create_task(http.post("/v1/chat", json=body))
+        await asyncio.wait_for(front.steps.running.wait(), SECONDS)
+        if left == "202":
+            assert (await first).status_code == 202
+        first.cancel()
+        await asyncio.wait({first})
+        assert await over_rest_status(http) == 429
+        again = asyncio.create_task(http.post("/v1/chat", json={**slow, "stream": True}))
+        front.steps.release.set()
+        assert (await again).status_code == 200
+        async with asyncio.timeout(SECONDS):
+            while (await over_rest_status(http)) == 429:  # noqa: ASYNC110 - who no longer waits is told nothing
+                await asyncio.sleep(0.02)

@@ -68,6 +68,26 @@ async def settled(site: Site, conversation: str, message_id: str, tenant: str = 
     return await asyncio.wait_for(site.front.conversations.settled(conversation, message_id, tenant), SECONDS)
 
 
+async def waiting(site: Site, conversation: str, message_id: str) -> None:
+    """Until the conversation has taken that message too; no stream tells so."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            transcript = await site.front.conversations.transcript(conversation, "default")
+            if any(turn.message_id == message_id for turn in transcript.turns):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def cancelling(site: Site, conversation: str) -> None:
+    """Until the conversation was told to cancel a turn, which it does when that one's turn comes."""
+    handle = site.front.client.get_workflow_handle(conversation)
+    while True:
+        async for event in handle.fetch_history_events():
+            if "cancel_turn" in str(event.workflow_execution_update_accepted_event_attributes.accepted_request):
+                return
+        await asyncio.sleep(0.02)
+
+
 # the same answer -------------------------------------------------------------------------------------
 
 
@@ -261,6 +281,30 @@ async def test_who_leaves_for_good_frees_the_turn(site: Site, transport: type[Dr
     task.cancel()
     await asyncio.wait({task})
     assert (await settled(site, said["conversation"], "m-1")).verdict == "cancelled"
+
+
+@on(ANSWERS)
+@pytest.mark.parametrize("streams", [True, False], ids=["streamed", "whole"])
+async def test_who_leaves_before_anything_was_answered_frees_the_turn(
+    site: Site, transport: type[Driver], streams: bool
+) -> None:
+    """Also while the message waits behind another and not even the answer's head is sent: it never comes to a model."""
+    conversation = site.front.new()
+    driver = transport(site.ports[0])
+    first = asyncio.ensure_future(driver.whole("slow", conversation=conversation, message_id="m-1"))
+    await running(site)
+    said = {"conversation": conversation, "message_id": "m-2", "on_disconnect": "cancel"}
+    asking = all_of(driver.streamed("How long?", **said)) if streams else driver.whole("How long?", **said)
+    task = asyncio.ensure_future(asking)
+    await waiting(site, conversation, "m-2")
+    task.cancel()
+    await asyncio.wait({task})
+    async with asyncio.timeout(site.front.settings.gateway.heartbeat_seconds / 2):
+        await cancelling(site, conversation)
+    site.steps.release.set()
+    assert (await first)["verdict"] == "pass"
+    assert (await settled(site, conversation, "m-2")).verdict == "cancelled"
+    assert len(site.steps.called("generate_answer")) == 1
 
 
 @on(EVENTS)
