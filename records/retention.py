@@ -11,7 +11,7 @@ from dialogue.keeping import RemovedRecords
 from records.archive import RunArchive
 from records.database import reading, writing
 from records.statements import insert
-from records.tables import audit_tails, contents, feedback, interaction_logs
+from records.tables import audit_tails, audit_words, contents, feedback, interaction_logs
 from records.token_log import TokenLog
 from settings.retention import RetentionSettings
 
@@ -63,6 +63,8 @@ class Retention:
                 going, logs.conversation == feedback.c.conversation, logs.turn == feedback.c.turn
             )
             await connection.execute(delete(feedback).where(feedback.c.tenant == tenant, turns.exists()))
+            gone = select(logs.id).where(going)
+            await connection.execute(delete(audit_words).where(audit_words.c.row_id.in_(gone)))
             return (await connection.execute(delete(interaction_logs).where(going))).rowcount
 
     async def _remove_tries(self, before: datetime) -> int:

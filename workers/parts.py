@@ -55,8 +55,8 @@ class Parts:
     events: StreamEvents
     contents: ContentStore
     audit: AuditLog
-    protection: Protection | None
-    signer: Signer
+    protection: Protection | None = None
+    signer: Signer | None = None
 
     @classmethod
     async def open(cls, settings: Settings, stack: AsyncExitStack) -> Parts:

@@ -11,12 +11,14 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.keeping import RemovedRecords
+from knowledge_base.terms import terms
 from records.archive import RunArchive
 from records.audit import AuditLog
+from records.audit_words import AuditWords
 from records.content import ContentStore
 from records.database import reading, writing
 from records.retention import Retention
-from records.tables import audit_tails, contents, interaction_logs
+from records.tables import audit_tails, audit_words, contents, interaction_logs
 from records.token_log import TokenLog
 from records.token_log_sqlite import SqliteTokenLog
 from settings.schema import RetentionSettings
@@ -84,3 +86,15 @@ async def test_what_was_taken_by_hand_is_still_found(
     assert [(problem.kind, problem.position) for problem in await audit.verify()] == [("removed", 3)]
     async with reading(database) as connection:
         assert await connection.scalar(select(func.max(audit_tails.c.position))) == 2
+
+
+async def test_the_words_of_a_removed_row_go_with_it(database: AsyncEngine, token_log: TokenLog) -> None:
+    """The index names no row that is not there."""
+    words = AuditWords(database, terms)
+    audit = AuditLog(database, words=words)
+    await audit.append(a_row(turn=1, timestamp=_at(9)))
+    kept = await audit.append(a_row(turn=2, timestamp=_at(1)))
+    assert (await _apply(database, token_log, audit=5)).audit_rows == 1
+    assert await words.find("lantern", "parcel") == [kept.id]
+    async with reading(database) as connection:
+        assert set(await connection.scalars(select(audit_words.c.row_id))) == {kept.id}
