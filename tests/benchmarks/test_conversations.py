@@ -20,6 +20,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[
     return json.loads(file.read_text("utf-8"))["results"]
 
 
+@pytest.mark.full
 def test_an_old_conversation_is_held_against_itself_when_young(results: dict[str, Any]) -> None:
     """The last turns over the first ones, of the same conversation."""
     long = results["long"]
@@ -28,6 +29,7 @@ def test_an_old_conversation_is_held_against_itself_when_young(results: dict[str
     assert long["slowest_ms"]["greatest"] >= long["old_ms"]["greatest"]
 
 
+@pytest.mark.full
 def test_the_cache_tells_which_conversations_it_held(results: dict[str, Any]) -> None:
     """Those it still held are hits alone but for what others pushed out; of the oldest each one is replayed."""
     (case,) = results["open"]["cases"]

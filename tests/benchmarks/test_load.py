@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.load import compared, figures
 from benchmarks.peers_timing import Answered
 from benchmarks.peers_work import Work
 
 
+@pytest.mark.full
 def test_both_get_the_same_load(repository: Path, tmp_path: Path) -> None:
     """One and a half times what the naive one can serve; every query is answered by both, in the end."""
     file = tmp_path / "figures.json"

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 
+
+@pytest.mark.full
 def test_what_the_gateway_adds_is_measured(repository: Path, tmp_path: Path) -> None:
     """A process of its own, because it changes how many files it may open."""
     file = tmp_path / "figures.json"

@@ -113,11 +113,13 @@ async def test_what_does_not_need_another_starts_beside_it(settings, tmp_path, m
 
 
 async def test_a_worker_that_cannot_start_ends_the_start(tmp_path):
-    """With the last line of its log, however far the others are; nothing was left running."""
+    """With the last line of its log, however far the others are (both read the list); nothing was left running."""
     changes = {"policies": {"default": {"words": ["no-such-list.txt"]}}, "knowledge": {"sources": []}}
     settings = load(write_settings(tmp_path, changes))
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    with pytest.raises(ChildFailed, match=r"dialogue ended with exit code 2; .*no-such-list\.txt: no such word list"):
+    with pytest.raises(
+        ChildFailed, match=r"(dialogue|gateway) ended with exit code 2; .*no-such-list\.txt: no such word list"
+    ):
         async with bring_up(settings, Console(file=io.StringIO(), width=100)):
             pass
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before

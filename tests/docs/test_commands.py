@@ -19,6 +19,9 @@ from tests.docs.ways import Way, way_of
 # A Chinese page holds its English one's commands (tests/docs/test_pages.py), so they are run once.
 ENGLISH = [page for page in PAGES if counterpart(page) is None]
 
+# On a site these alone belong to the quick whole: what a newcomer types first. The others ask the real model for minutes.
+QUICK = {"README.md", "docs/incident-review.md", "docs/web-socket.md"}
+
 
 def _to_run(page: Path, *how: str) -> list[tuple[Command, Way]]:
     found = [(command, way_of(command.text)) for command in commands(page) if not command.not_run]
@@ -34,8 +37,13 @@ def _programs(page: Path) -> list[Block]:
     ]
 
 
-def _named(pages: list[Path]) -> Any:
-    return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.relative_to(ROOT)))
+def _named(pages: list[Path], quick: set[str] | None = None) -> Any:
+    """A test a page; where some are ``quick``, the others are run by `make test-full` alone."""
+    names = [str(page.relative_to(ROOT)) for page in pages]
+    marks = [() if quick is None or name in quick else (pytest.mark.full,) for name in names]
+    return pytest.mark.parametrize(
+        "page", [pytest.param(*each[:1], id=each[1], marks=each[2]) for each in zip(pages, names, marks, strict=True)]
+    )
 
 
 @_named(PAGES)
@@ -89,7 +97,7 @@ def _harmless(line: str, way: Way) -> str:
 @pytest.mark.e2e
 @pytest.mark.xdist_group("site")
 @pytest.mark.timeout(400)  # a page may ask the real model ten times
-@_named([page for page in ENGLISH if _to_run(page, "site") or _programs(page)])
+@_named([page for page in ENGLISH if _to_run(page, "site") or _programs(page)], quick=QUICK)
 async def test_what_needs_a_site_runs(page: Path, tmp_path: Path, demo_site: Any) -> None:
     """Commands and programs of a page, in its order, in one folder, against a site that answers."""
     bare = make_folder(tmp_path / "site")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.site import Site
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.xdist_group("site")]
 
 QUESTIONS = (
     "How long do I have to send back shoes I bought online?",

@@ -24,7 +24,7 @@ from tests.support.site import Site, bring_up_site, write_settings
 
 QUESTION = "How long do I have to send back shoes I bought online?"
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.xdist_group("site")]
 
 THREE_POOLS = {
     "pools": {

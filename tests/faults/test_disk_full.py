@@ -64,6 +64,7 @@ async def test_tokens_that_cannot_be_logged_cost_the_stream_alone(stood: Site) -
     assert again.verdict == "pass"
 
 
+@pytest.mark.full
 async def test_documents_that_find_no_room_leave_readers_what_they_have(stood: Site, tmp_path: Path) -> None:
     """`parley kb add` ends with one line; turns go on with the old snapshot; with room the same command works."""
     document = tmp_path / "parking.md"
