@@ -19,7 +19,7 @@ from tests.docs.ways import Way, way_of
 # A Chinese page holds its English one's commands (tests/docs/test_pages.py), so they are run once.
 ENGLISH = [page for page in PAGES if counterpart(page) is None]
 
-# On a site these alone belong to the quick whole: what a newcomer types first. The others ask the real model for minutes.
+# On a site these alone belong to the quick whole: what a newcomer types first. The others ask the model for minutes.
 QUICK = {"README.md", "docs/incident-review.md", "docs/web-socket.md"}
 
 
@@ -39,11 +39,12 @@ def _programs(page: Path) -> list[Block]:
 
 def _named(pages: list[Path], quick: set[str] | None = None) -> Any:
     """A test a page; where some are ``quick``, the others are run by `make test-full` alone."""
-    names = [str(page.relative_to(ROOT)) for page in pages]
-    marks = [() if quick is None or name in quick else (pytest.mark.full,) for name in names]
-    return pytest.mark.parametrize(
-        "page", [pytest.param(*each[:1], id=each[1], marks=each[2]) for each in zip(pages, names, marks, strict=True)]
-    )
+
+    def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
+        return () if quick is None or name in quick else (pytest.mark.full,)
+
+    names = [(page, str(page.relative_to(ROOT))) for page in pages]
+    return pytest.mark.parametrize("page", [pytest.param(page, id=name, marks=marks(name)) for page, name in names])
 
 
 @_named(PAGES)
