@@ -32,6 +32,17 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _access(settings)
     yield from _edge(settings)
     yield from _encryption(settings)
+    yield from _retention(settings)
+
+
+def _retention(settings: Settings) -> Iterator[Problem]:
+    kept = settings.records.retention
+    if kept.payloads is not None and (kept.archive is None or kept.payloads < kept.archive):
+        long = "is for good" if kept.archive is None else f"is {kept.archive:g} days"
+        yield Problem(
+            ("records", "retention", "payloads"),
+            f"must be at least as long as archive, which {long}: a history is not readable without its payloads",
+        )
 
 
 def _pools(settings: Settings) -> Iterator[Problem]:
