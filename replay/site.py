@@ -1,4 +1,4 @@
-"""The site's own converter and a rerun's plugin, in one place: whatever reads or reruns a history takes them from here."""
+"""The site's converter and a rerun's plugin, in one place: whatever reads or reruns a history takes them from here."""
 
 from __future__ import annotations
 
