@@ -52,7 +52,7 @@ async def find(
         text=text,
     )
     async with evidence(settings) as held:
-        found = await find_rows(held.database, query, limit=limit)
+        found = await find_rows(held.database, query, keys=held.keys, limit=limit)
     web = f"{settings.temporal.web_ui}/namespaces/{settings.temporal.namespace}/workflows"
     if json:
         print_json([{**row.model_dump(mode="json"), "trace_url": f"{web}/{row.conversation}"} for row in found])

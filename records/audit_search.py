@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.base import Value
 from records.audit_rows import KeptRow
+from records.audit_seal import TextSeal
+from records.data_keys import DataKeys
 from records.database import reading
 from records.tables import interaction_logs
 
@@ -39,10 +41,14 @@ class AuditQuery(Value):
     text: str | None = Field(default=None, min_length=1)
 
 
-async def find_rows(engine: AsyncEngine, query: AuditQuery, *, limit: int = 100) -> list[KeptRow]:
-    """The newest ``limit`` rows that match, newest first. Raises RecordsUnavailable."""
+async def find_rows(
+    engine: AsyncEngine, query: AuditQuery, *, keys: DataKeys | None = None, limit: int = 100
+) -> list[KeptRow]:
+    """The newest ``limit`` rows that match, newest first. ``keys`` open what is sealed; what cannot be opened holds no
+    word and cites no document. Raises RecordsUnavailable and KeysUnavailable.
+    """
     found: list[KeptRow] = []
-    async with contextlib.aclosing(_rows(engine, _statement(query))) as rows:
+    async with contextlib.aclosing(_rows(engine, _statement(query), TextSeal(keys))) as rows:
         async for row in rows:
             if _cites(row, query.document) and (query.text is None or text_matches(row, query.text)):
                 found.append(row)
@@ -93,8 +99,9 @@ def _statement(query: AuditQuery) -> Select[tuple[object, ...]]:
     return statement
 
 
-async def _rows(engine: AsyncEngine, statement: Select[tuple[object, ...]]) -> AsyncGenerator[KeptRow]:
+async def _rows(engine: AsyncEngine, statement: Select[tuple[object, ...]], seal: TextSeal) -> AsyncGenerator[KeptRow]:
     async with reading(engine) as connection:
         streamed = await connection.stream(statement.execution_options(yield_per=200))
         async for row in streamed.mappings():
-            yield KeptRow.of_columns(row)
+            opened, gone = await seal.opened_row(row)
+            yield KeptRow.of_columns(opened, forgotten=gone)

@@ -14,7 +14,7 @@ from replay.turns import Turn, TurnStep
 __all__ = ["FieldDiff", "StepDiff", "TurnDiff", "compare", "marked", "spans"]
 
 _OF_THE_RUN = re.compile(
-    r"(?:input\.)?(?:turn\b|done\b|attempts|seconds|first_token_seconds|record$|resumed_at|audit_|returned_at|received_at|said_at"
+    r"(?:input\.)?(?:turn\b|done\b|attempts|seconds|first_token_seconds|record$|resumed_at|audit_|receipt|returned_at|received_at|said_at"
     r"|message_id|caller|user$|address|masked|question_digest|plan\.(?:steps|priority|other_models|texts|ladder|review)"
     r"|plan\.model\.task_queue|candidates\[\d+\]\.(?!answer|reasoning$|finish_reason))"
 )

@@ -37,10 +37,9 @@ from replay.histories import live
 from replay.replayer import quiet_runtime
 from replay.rerun_parts import RerunParts
 from replay.rerun_steps import AsItWasScheduled, Rerun, RerunSteps
-from replay.site import site_plugin
+from replay.site import rerun_plugin
 from replay.story import tell
 from replay.turns import Turn, parsed
-from settings.schema import Settings
 from workflows.dialogue_workflow import DialogueWorkflow
 from workflows.names import ANSWER, DIALOGUE_WORKFLOW, SEARCH_ATTRIBUTES
 
@@ -131,7 +130,7 @@ async def bench(evidence: Evidence, client: Client | None = None) -> AsyncIterat
     queue = f"replay-{uuid.uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
         if client is None:
-            client = await stack.enter_async_context(small_server(evidence.settings))
+            client = await stack.enter_async_context(small_server())
         parts = RerunParts(evidence, stack)
         try:
             models = parts.models()
@@ -150,14 +149,14 @@ async def bench(evidence: Evidence, client: Client | None = None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def small_server(settings: Settings) -> AsyncIterator[Client]:
+async def small_server() -> AsyncIterator[Client]:
     """A Temporal server of this process's own, on this machine, in memory. Raises SettingsFault without the wheel."""
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=_executable(),
         dev_server_log_level="error",
         dev_server_extra_args=_arguments(),
         runtime=quiet_runtime(),
-        plugins=[site_plugin(settings)],
+        plugins=[rerun_plugin()],
     )
     async with environment:
         yield environment.client

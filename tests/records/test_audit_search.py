@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from records.audit import AuditLog
 from records.audit_search import AuditQuery, find_rows, text_matches
+from records.data_keys import DataKeys
 from records.database import connect_database, migrate
+from records.tenant_keys import LocalKeys
 from tests.records.rows import a_row
 
 NOON = 1_790_000_000.0
@@ -69,6 +71,22 @@ async def test_all_that_is_given_must_hold(engine: AsyncEngine, asked: dict[str,
 async def test_the_newest_are_given_where_there_are_many(engine: AsyncEngine) -> None:
     """As many as are asked for."""
     assert [row.turn for row in await find_rows(engine, AuditQuery(user="ann"), limit=2)] == [4, 2]
+
+
+async def test_what_is_sealed_is_found_with_its_keys_alone(url: str, tmp_path: Path) -> None:
+    """Words and documents are sealed; verdict, time and user are not."""
+    await migrate(url)
+    engine = connect_database(url)
+    try:
+        keys = DataKeys(engine, LocalKeys(tmp_path / "site.keys", make=True))
+        await AuditLog(engine, keys).append(a_row())
+        for asked in (AuditQuery(text="parcel"), AuditQuery(document="r.md")):
+            assert [row.turn for row in await find_rows(engine, asked, keys=keys)] == [1]
+            assert await find_rows(engine, asked) == []
+        (row,) = await find_rows(engine, AuditQuery(verdict=("pass",)))
+        assert (row.forgotten, row.input_text) == (True, "")
+    finally:
+        await engine.dispose()
 
 
 def test_words_are_found_whatever_their_case_and_width(tmp_path: Path) -> None:

@@ -48,24 +48,25 @@ async def _made(engine: SlotEngine, tiny: TinyR1, *, resumed_at: int = 0, most: 
     )
 
 
-@pytest.mark.parametrize("resumed_at", [0, 9])
+@pytest.mark.parametrize("resumed_at", [0, 3])
 async def test_the_same_engine_gives_the_same_tokens(engine: SlotEngine, tiny_r1: TinyR1, resumed_at: int) -> None:
     """Also where a second attempt took over the tokens of the first; and that was promised beforehand."""
     record = await _made(engine, tiny_r1, resumed_at=resumed_at)
     (exact,) = await token_exact(engine, tiny_r1.tokenizer, record, turn=1, try_number=1)
     assert (exact.state, exact.same, exact.unpromised) == ("same", exact.tokens, ())
-    assert exact.tokens > 10
+    assert exact.tokens > 3
 
 
 async def test_the_first_difference_is_told_with_both_continuations(engine: SlotEngine, tiny_r1: TinyR1) -> None:
     """At its index, as text."""
     record = await _made(engine, tiny_r1)
     (candidate,) = record.candidates
-    other = next(id_ for id_ in range(40, 60) if id_ != candidate.output_ids[12])
-    ids = (*candidate.output_ids[:12], other, *candidate.output_ids[13:])
+    place = len(candidate.output_ids) // 2
+    other = next(id_ for id_ in range(40, 60) if id_ != candidate.output_ids[place])
+    ids = (*candidate.output_ids[:place], other, *candidate.output_ids[place + 1 :])
     forged = record.model_copy(update={"candidates": (candidate.model_copy(update={"output_ids": ids}),)})
     (exact,) = await token_exact(engine, tiny_r1.tokenizer, forged, turn=1, try_number=1)
-    assert (exact.state, exact.same) == ("differs", 12)
+    assert (exact.state, exact.same) == ("differs", place)
     assert exact.recorded != exact.today
     assert exact.recorded.split("⟦")[0] == exact.today.split("⟦")[0]
 
@@ -74,10 +75,11 @@ async def test_an_answer_that_the_reader_stopped_is_compared_up_to_there(engine:
     """What was cancelled, or drifted into another language, goes on when nobody stops it; that is no difference."""
     record = await _made(engine, tiny_r1)
     (candidate,) = record.candidates
-    cut = candidate.model_copy(update={"output_ids": candidate.output_ids[:15], "finish": "wrong_language"})
+    half = len(candidate.output_ids) // 2
+    cut = candidate.model_copy(update={"output_ids": candidate.output_ids[:half], "finish": "wrong_language"})
     stopped = record.model_copy(update={"candidates": (cut,)})
     (exact,) = await token_exact(engine, tiny_r1.tokenizer, stopped, turn=1, try_number=1)
-    assert (exact.state, exact.same) == ("same", 15)
+    assert (exact.state, exact.same) == ("same", half)
 
 
 async def test_a_changed_prompt_is_not_run(engine: SlotEngine, tiny_r1: TinyR1) -> None:
