@@ -110,7 +110,7 @@ class SignIn:
             return self._shown(request, None, fault)
         session = secrets.token_urlsafe(32)
         self._keys.put(session, key)
-        answer = RedirectResponse("/", 303)
+        answer = RedirectResponse(".", 303)  # a proxy may have it below a path
         secure = self._url.startswith("https://")
         answer.set_cookie(COOKIE, session, round(self._seconds), httponly=True, secure=secure, samesite="strict")
         return answer
@@ -118,7 +118,7 @@ class SignIn:
     async def _sign_out(self, request: Request) -> Response:
         self._refuse_other_pages(request)
         self._keys.drop(request.cookies.get(COOKIE, ""))
-        answer = RedirectResponse("/", 303)
+        answer = RedirectResponse(".", 303)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
 
