@@ -22,7 +22,7 @@ from temporalio.worker import Worker
 
 from activities.return_answer import final_data
 from activities.stream_events import StreamEvents
-from dialogue.messages import Feedback, TurnKey
+from dialogue.messages import Feedback, TurnKey, message_digest
 from dialogue.plan import StepName, StepPlan, TurnPlan
 from dialogue.steps import (
     Candidate,
@@ -122,7 +122,9 @@ class ScriptedSteps:
     async def receive_input(self, request: ReceiveInput) -> ReceivedInput:
         self.calls.append(("receive_input", request))
         if self.token_log is not None:
-            await StreamEvents(self.token_log).accepted(request.turn, request.message_id, request.text)
+            await StreamEvents(self.token_log).accepted(
+                request.turn, request.message_id, message_digest(request.text, request.files)
+            )
         await self.tell(request.turn, "step", {"step": "receive_input", "attempt": 1})
         if "unreadable" in request.text:
             raise ApplicationError("the policy cannot be used", type="policy", non_retryable=True)
