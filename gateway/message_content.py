@@ -86,11 +86,14 @@ def _text_of(data: str) -> str:
     try:
         if not re.fullmatch(_BODY, body):
             raise binascii.Error
-        return base64.b64decode(body).decode("utf-8-sig")
+        text = base64.b64decode(body).decode("utf-8-sig")
     except binascii.Error:
         raise ValueError("is empty or no base64 behind its comma. Encode the file again") from None
     except UnicodeDecodeError:
         raise ValueError("is no UTF-8. Save the file in UTF-8 and send it again") from None
+    if "\0" in text:
+        raise ValueError("holds U+0000, which no text does. Send the text of the file")
+    return text
 
 
 class _Parts:
