@@ -142,7 +142,7 @@ class Settings(Section):
     gateway: GatewaySettings = GatewaySettings()
     """The gateway."""
     codec_server: CodecServerSettings = CodecServerSettings()
-    """Who reads what is encrypted: the codec server."""
+    """The codec server, which opens what is encrypted for whoever may read it."""
     access: AccessSettings = AccessSettings()
     """Who may get in."""
     log: LogSettings = LogSettings()
