@@ -34,14 +34,13 @@ from tests.support.scripted_steps import ScriptedSteps
 from tests.support.servers import DYNAMIC_CONFIG_ARGS, executable
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
-from workflows.names import INTENT, MODEL, SNAPSHOT, TENANT, VARIANT, VERDICT
+from workflows.names import SEARCH_ATTRIBUTE_KEYS
 
 __all__ = ["CACHED", "QUESTION", "ROOT", "Living", "Shape", "file_server", "planned_steps", "serving", "turn_shape"]
 
 ROOT = Path(__file__).resolve().parent.parent
 # As `parley up` starts it: the file database's own defaults wait for the disk at every commit.
 PRAGMAS = ("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=1")
-ATTRIBUTES = (TENANT, INTENT, VARIANT, VERDICT, MODEL, SNAPSHOT)
 QUESTION = "How long do I have to send something back?"
 CACHED = 1000  # pools.dialogue.max_cached_workflows, as temporal.yaml has it
 
@@ -76,7 +75,7 @@ async def file_server(database: Path, *, metrics_port: int | None = None) -> Wor
         dev_server_existing_path=executable("temporal"),
         dev_server_database_filename=str(database),
         dev_server_extra_args=[*DYNAMIC_CONFIG_ARGS, *PRAGMAS, *metrics],
-        search_attributes=ATTRIBUTES,
+        search_attributes=SEARCH_ATTRIBUTE_KEYS,
     )
 
 

@@ -28,6 +28,7 @@ class RemovedRecords(Value):
 
     streams: int = 0
     runs: int = 0
+    payloads: int = 0
     audit_rows: int = 0
     try_records: int = 0
 

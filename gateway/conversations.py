@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from temporalio.api.errordetails.v1 import QueryFailedFailure
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -31,7 +30,6 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.converter import WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from ulid import ULID
@@ -42,6 +40,7 @@ from dialogue.faults import (
     ParleyFault,
     RecordsUnavailable,
     UnknownConversation,
+    all_faults,
     fault_named,
     unknown_conversation,
 )
@@ -53,9 +52,10 @@ from dialogue.messages import (
     Feedback,
     ResolveReview,
     Say,
-    text_digest,
+    message_digest,
 )
 from dialogue.turn import Reply, Transcript
+from records.payloads import SEALED_FAILURE
 from workflows import names
 from workflows.wording import read_on
 
@@ -140,25 +140,16 @@ def _fault_of(error: WorkflowUpdateFailedError | WorkflowFailureError) -> Parley
     return ParleyFault(str(error.cause or error))
 
 
-async def _fault_of_query(client: Client, error: WorkflowQueryFailedError, conversation: str) -> ParleyFault:
-    """A failed query has no type, only its message: so the words themselves are compared."""
-    unknown, message = unknown_conversation(conversation), await _query_failure(client, error, conversation)
-    another_workflow = message.startswith("Query handler for")
-    return unknown if another_workflow or message == unknown.message else ParleyFault(message)
-
-
-async def _query_failure(client: Client, error: WorkflowQueryFailedError, conversation: str) -> str:
-    """Why a query failed. Where failures are encrypted the message says only that; the SDK leaves the rest in the
-    details of the call."""
-    call = error.__context__
-    if isinstance(call, RPCError) and client.data_converter.payload_codec is not None:
-        for detail in call.grpc_status.details:
-            found = QueryFailedFailure()
-            if detail.Unpack(found) and found.HasField("failure"):
-                context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=conversation)
-                why = await client.data_converter.with_context(context).decode_failure(found.failure)
-                return getattr(why, "message", str(why))
-    return error.message
+def _fault_of_query(error: WorkflowQueryFailedError, conversation: str) -> ParleyFault:
+    """A failed query comes back as a message alone: so the words are compared, or the type where they are sealed."""
+    unknown = unknown_conversation(conversation)
+    sealed, _, type_ = error.message.partition(f"{SEALED_FAILURE}: ")
+    if type_ and not sealed:
+        fault = all_faults().get(type_)
+        # what is no fault of ours is the SDK's: another workflow, which has no such query
+        return unknown if fault is None or isinstance(unknown, fault) else fault(f"{fault.title}.")
+    another_workflow = error.message.startswith("Query handler for")
+    return unknown if another_workflow or error.message == unknown.message else ParleyFault(error.message)
 
 
 class Conversations:
@@ -263,7 +254,7 @@ class Conversations:
         ended it does so for another tenant too."""
         if reply.tenant != message.tenant:
             raise unknown_conversation(reply.conversation)
-        if reply.text_digest != text_digest(message.text):
+        if reply.text_digest != message_digest(message.text, message.files):
             raise MessageIdReused(
                 f"message_id: {message.message_id} was used for another text. Give each message an id of its own.",
                 field="message_id",
@@ -485,7 +476,7 @@ class Conversations:
         try:
             return await handle.query(name, argument, result_type=kind)
         except WorkflowQueryFailedError as error:
-            raise await _fault_of_query(self.client, error, conversation) from error
+            raise _fault_of_query(error, conversation) from error
         except RPCError as error:
             raise _lost(error, conversation) from error
 

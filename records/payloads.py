@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import PydanticPayloadConverter
-from temporalio.converter import CompositePayloadConverter, DataConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverter,
+    PayloadConverter,
+)
 
-__all__ = ["data_converter"]
+__all__ = ["SEALED_FAILURE", "SealedFailureConverter", "data_converter"]
 
 _LEARNED: Final = tuple(PydanticPayloadConverter().converters.values())
 """The SDK makes a converter for each activation; a new one of pydantic's builds every type's adapter again."""
@@ -34,6 +40,23 @@ class _PayloadConverter(PydanticPayloadConverter):
             return super().from_payloads([payload])[0]
         except Exception:
             return RawValue(payload)
+
+
+SEALED_FAILURE: Final = "Encoded failure"
+"""What stands in clear of a failure whose message and stack trace are sealed; the type of ours behind a colon."""
+
+
+class SealedFailureConverter(DefaultFailureConverter):
+    """Message and stack trace go where the codec seals them. The type stays: a failed query comes back without its
+    details, and an operator sees what kind of fault it was."""
+
+    def __init__(self) -> None:
+        super().__init__(encode_common_attributes=True)
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        super().to_failure(exception, payload_converter, failure)
+        if type_ := failure.application_failure_info.type:
+            failure.message = f"{SEALED_FAILURE}: {type_}"
 
 
 data_converter = DataConverter(payload_converter_class=_PayloadConverter)

@@ -6,13 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, ExternalStorage
+from temporalio.converter import DataConverter, ExternalStorage
 
 from records.codec import EncryptionCodec
 from records.data_keys import DataKeys
 from records.database import connect_database
 from records.payload_store import external_storage
-from records.payloads import data_converter
+from records.payloads import SealedFailureConverter, data_converter
 from records.tenant_keys import open_key_provider
 from settings.layout import Layout
 from settings.schema import Settings
@@ -35,7 +35,7 @@ class Protection:
             data_converter,
             payload_codec=self.codec,
             external_storage=self.external,
-            failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+            failure_converter_class=SealedFailureConverter,
         )
 
 

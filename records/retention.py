@@ -1,4 +1,5 @@
-"""How long what is kept is kept: one policy for streams, audit rows, try records and archived histories."""
+"""How long what is kept is kept: one policy for streams, audit rows, try records, archived histories and payloads
+outside of them."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from dialogue.keeping import RemovedRecords
 from records.archive import RunArchive
 from records.database import reading, writing
+from records.payload_store import LocalPayloads
 from records.statements import insert
 from records.tables import audit_tails, audit_words, contents, feedback, interaction_logs
 from records.token_log import TokenLog
@@ -23,11 +25,19 @@ logs = interaction_logs.c
 class Retention:
     """``days`` says how long; null keeps for good."""
 
-    def __init__(self, engine: AsyncEngine, archive: RunArchive, token_log: TokenLog, days: RetentionSettings) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        archive: RunArchive,
+        token_log: TokenLog,
+        days: RetentionSettings,
+        payloads: LocalPayloads | None = None,
+    ) -> None:
         self._engine = engine
         self._archive = archive
         self._token_log = token_log
         self._days = days
+        self._payloads = payloads
 
     async def apply(self, now: datetime | None = None) -> RemovedRecords:
         """Removes what is older, and may be done again at any time. Raises RecordsUnavailable and
@@ -35,12 +45,15 @@ class Retention:
         now, days = now or datetime.now(UTC), self._days
         streams = await self._token_log.trim(days.token_log * 86_400)
         runs = 0 if days.archive is None else await self._archive.remove(now - timedelta(days=days.archive))
+        payloads = 0
+        if days.payloads is not None and self._payloads is not None:
+            payloads = await self._payloads.trim(days.payloads * 86_400)
         rows = tries = 0
         if days.audit is not None:
             before = now - timedelta(days=days.audit)
             rows = sum([await self._trim_audit(tenant, before) for tenant in await self._tenants(before)])
             tries = await self._remove_tries(before)
-        return RemovedRecords(streams=streams, runs=runs, audit_rows=rows, try_records=tries)
+        return RemovedRecords(streams=streams, runs=runs, payloads=payloads, audit_rows=rows, try_records=tries)
 
     async def _tenants(self, before: datetime) -> list[str]:
         async with reading(self._engine) as connection:

@@ -32,6 +32,17 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _access(settings)
     yield from _edge(settings)
     yield from _encryption(settings)
+    yield from _retention(settings)
+
+
+def _retention(settings: Settings) -> Iterator[Problem]:
+    kept = settings.records.retention
+    if kept.payloads is not None and (kept.archive is None or kept.payloads < kept.archive):
+        long = "is for good" if kept.archive is None else f"is {kept.archive:g} days"
+        yield Problem(
+            ("records", "retention", "payloads"),
+            f"must be at least as long as archive, which {long}: a history is not readable without its payloads",
+        )
 
 
 def _pools(settings: Settings) -> Iterator[Problem]:
@@ -137,6 +148,11 @@ def _server(settings: Settings) -> Iterator[Problem]:
     for name, taken in ports.items():
         if ui and ui == taken:
             yield Problem(("temporal", "dev_server", "ui_port"), f"{ui} is also the port of {name}")
+    if settings.codec_server.port in {settings.gateway.port, int(port), ui} - {0} and (
+        settings.encryption.provider != "none"
+    ):
+        taken = settings.codec_server.port
+        yield Problem(("codec_server", "port"), f"{taken} is also the port of the gateway, Temporal or the Web UI")
     if settings.gateway.port and settings.gateway.port == int(port):
         yield Problem(("gateway", "port"), f"{port} is also the port of temporal.address")
 

@@ -23,6 +23,7 @@ from records.audit_words import AuditWords
 from records.content import ContentStore
 from records.database import connect_database, migrate
 from records.open_token_log import open_token_log
+from records.payload_store import LocalPayloads
 from records.protection import Protection, open_protection
 from records.retention import Retention
 from records.signing import Signer
@@ -89,7 +90,11 @@ class Parts:
 
     @cached_property
     def retention(self) -> Retention:
-        return Retention(self.database, self.archive, self.token_log, self.settings.records.retention)
+        external = self.protection.external if self.protection else None
+        drivers = external.drivers if external else ()
+        payloads = next((driver for driver in drivers if isinstance(driver, LocalPayloads)), None)
+        days = self.settings.records.retention
+        return Retention(self.database, self.archive, self.token_log, days, payloads)
 
     # models --------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ __all__ = [
     "RESOLVE_REVIEW",
     "SAY",
     "SEARCH_ATTRIBUTES",
+    "SEARCH_ATTRIBUTE_KEYS",
     "SNAPSHOT",
     "STATE",
     "TENANT",
@@ -56,6 +57,7 @@ VERDICT = SearchAttributeKey.for_keyword_list("Verdict")
 MODEL = SearchAttributeKey.for_keyword_list("Model")
 SNAPSHOT = SearchAttributeKey.for_keyword_list("Snapshot")
 
+SEARCH_ATTRIBUTE_KEYS = (TENANT, INTENT, VARIANT, STATE, FAULT, WAITING_SINCE, VERDICT, MODEL, SNAPSHOT)
 SEARCH_ATTRIBUTES: dict[str, str] = {
     "Tenant": "Keyword",
     "Intent": "Keyword",

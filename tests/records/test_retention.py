@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import StorageDriverRetrieveContext, StorageDriverStoreContext
 
 from dialogue.keeping import RemovedRecords
 from knowledge_base.terms import terms
@@ -17,6 +21,7 @@ from records.audit import AuditLog
 from records.audit_words import AuditWords
 from records.content import ContentStore
 from records.database import reading, writing
+from records.payload_store import LocalPayloads
 from records.retention import Retention
 from records.tables import audit_tails, audit_words, contents, interaction_logs
 from records.token_log import TokenLog
@@ -98,3 +103,19 @@ async def test_the_words_of_a_removed_row_go_with_it(database: AsyncEngine, toke
     assert await words.find("lantern", "parcel") == [kept.id]
     async with reading(database) as connection:
         assert set(await connection.scalars(select(audit_words.c.row_id))) == {kept.id}
+
+
+async def test_payloads_outside_the_histories_go_too(
+    database: AsyncEngine, token_log: TokenLog, tmp_path: Path
+) -> None:
+    """Those that were stored so long ago, and no others."""
+    store = LocalPayloads(tmp_path / "payloads")
+    context = StorageDriverStoreContext()
+    old, young = await store.store(context, [Payload(data=b"old"), Payload(data=b"young")])
+    path = tmp_path / "payloads" / old.claim_data["sha256"][:2] / old.claim_data["sha256"]
+    os.utime(path, (time.time() - 9 * DAY,) * 2)
+    archive = RunArchive(database, ContentStore(database))
+    days = RetentionSettings(payloads=5, archive=5)
+    assert await Retention(database, archive, token_log, days, store).apply() == RemovedRecords(payloads=1)
+    assert not path.exists()
+    assert (await store.retrieve(StorageDriverRetrieveContext(), [young]))[0].data == b"young"

@@ -182,7 +182,9 @@ def records(draw: st.DrawFn) -> RecordsSettings:
     given = draw(of_field("records", Settings.model_fields["records"]))
     spoken = given.token_log.startswith("rediss://")
     tls = RedisTlsSettings(ca=draw(st.none() | PATHS)) if spoken and draw(st.booleans()) else None
-    return given.model_copy(update={"redis_tls": tls})
+    kept = given.retention
+    payloads = None if kept.archive is None else draw(st.none() | st.integers(1, 9).map(lambda n: n * kept.archive))
+    return given.model_copy(update={"redis_tls": tls, "retention": kept.model_copy(update={"payloads": payloads})})
 
 
 @st.composite

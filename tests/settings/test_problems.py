@@ -16,6 +16,13 @@ BAD = [
     ("log:\n  level: info\ngatewey: {}", ":3: gatewey: no such setting. Did you mean gateway?"),
     ("port: 8088", ":1: port: no such setting. Did you mean gateway.port?"),
     ("log: {zzz: 1}", ":1: log.zzz: no such setting. There are: level, format"),
+    (
+        "records:\n  retention: {archive: 30, payloads: 7}",
+        (
+            ":2: records.retention.payloads: must be at least as long as archive, which is 30 days: "
+            "a history is not readable without its payloads"
+        ),
+    ),
     ("records:\n  token_log_days: 3", ":2: records.token_log_days: was renamed. It is now records.retention.token_log"),
     (
         "generation:\n  ladder:\n    empty:\n      - temprature: 1",

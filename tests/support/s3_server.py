@@ -27,8 +27,9 @@ def s3_server(folder: Path) -> Iterator[str]:
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
+    assert process.stderr is not None
+    rest = None
     try:
-        assert process.stderr is not None
         for line in process.stderr:
             if found := re.search(r"http://127\.0\.0\.1:\d+", line):
                 break
@@ -40,3 +41,6 @@ def s3_server(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+        if rest is not None:
+            rest.join(10)
+        process.stderr.close()

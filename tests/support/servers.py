@@ -11,18 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from cli.temporal_server import DYNAMIC_CONFIG
 from records.plugin import parley_plugin
-from workflows.names import (
-    FAULT,
-    INTENT,
-    MODEL,
-    SEARCH_ATTRIBUTES,
-    SNAPSHOT,
-    STATE,
-    TENANT,
-    VARIANT,
-    VERDICT,
-    WAITING_SINCE,
-)
+from workflows.names import SEARCH_ATTRIBUTE_KEYS, SEARCH_ATTRIBUTES
 from workflows.registration import add_search_attributes
 
 __all__ = ["dev_server", "executable", "time_skipping_server"]
@@ -45,7 +34,7 @@ async def dev_server(*more: str) -> WorkflowEnvironment:
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=executable("temporal"),
         dev_server_extra_args=[*DYNAMIC_CONFIG_ARGS, *more],
-        search_attributes=(TENANT, INTENT, VARIANT, STATE, FAULT, WAITING_SINCE, VERDICT, MODEL, SNAPSHOT),
+        search_attributes=SEARCH_ATTRIBUTE_KEYS,
         plugins=[parley_plugin(strict=True)],
     )
 
