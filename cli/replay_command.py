@@ -23,6 +23,14 @@ _WHATIF = """Run a turn again with something changed, and compare.
 
 Nothing is written: no audit row, no stream, no webhook. Steps that the change does not reach give what was recorded.
 Ends with 3 where something comes out otherwise."""
+_WHY = """Find what of a turn made its fault.
+
+Passages, messages of the history and settings are taken away by delta debugging (ddmin), until the least is left
+without which the fault goes. Ends with 4 where it stays whatever is taken away."""
+_AFFECTED = """List the answers that a faulty document, model or rule touched.
+
+By the people concerned. Ends with 3 where one comes out otherwise today (--ask-again), with 4 where one could not be
+checked."""
 _SCAN = f"""Verify many histories at once.
 
 {_CODES}"""
@@ -44,6 +52,8 @@ app.command("cli.replay_show:show", name="show", help=_SHOW)
 app.command("cli.replay_verify:verify", name="verify", help=_VERIFY)
 app.command("cli.replay_diff:diff", name="diff", help=_DIFF)
 app.command("cli.replay_whatif:whatif", name="whatif", help=_WHATIF)
+app.command("cli.replay_why:why", name="why", help=_WHY)
+app.command("cli.replay_affected:affected", name="affected", help=_AFFECTED)
 app.command("cli.replay_scan:scan", name="scan", help=_SCAN)
 app.command("cli.replay_export:export", name="export", help=_EXPORT)
 app.command("cli.replay_to_test:to_test", name="to-test", help=_TO_TEST)

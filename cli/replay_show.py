@@ -51,7 +51,7 @@ async def show(
     from replay.story import tell, turn_of
     from settings.load import load
 
-    opened = bundle_of(bundle, key) if bundle else None
+    opened = bundle_of(bundle, key, conversation, file) if bundle else None
     chain = await opened.chain() if opened else await chain_of(load(), conversation, run, file)
     code = tell_problems(chain)
     story = tell(chain)

@@ -76,19 +76,26 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
     return named[0]
 
 
-def bundle_of(path: Path, key: Path | None) -> Bundle:
-    """Raises BundleBroken, and InvalidRequest for a file that cannot be opened."""
+def bundle_of(path: Path, key: Path | None, conversation: str | None, files: Sequence[Path]) -> Bundle:
+    """Raises BundleBroken, and InvalidRequest for a file that cannot be opened or is of another conversation."""
     from dialogue.faults import InvalidRequest
     from records.signing import Verifier
     from replay.bundle import read_bundle
 
-    if key is None:
-        return read_bundle(path)
-    try:
-        text = key.read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"key: {key} cannot be opened ({error.strerror}).", field="key") from None
-    return read_bundle(path, Verifier.of_pem(text, str(key)))
+    if files:
+        raise InvalidRequest("bundle: give either --bundle or --file, and not both.", field="bundle")
+    keys = None
+    if key is not None:
+        try:
+            keys = Verifier.of_pem(key.read_bytes(), str(key))
+        except OSError as error:
+            raise InvalidRequest(f"key: {key} cannot be opened ({error.strerror}).", field="key") from None
+    bundle = read_bundle(path, keys)
+    if conversation not in (None, bundle.manifest.conversation):
+        raise InvalidRequest(
+            f"conversation: {path} holds {bundle.manifest.conversation} and not {conversation}.", field="conversation"
+        )
+    return bundle
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ async def verify(
     else:
         if tokens or samples:
             raise InvalidRequest("bundle: --tokens and --samples need the site's model; a bundle has none.")
-        opened = bundle_of(bundle, key)
+        opened = bundle_of(bundle, key, conversation, file)
         if not json:
             _say(_bundle_line(opened))
         chain = await opened.chain()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -125,11 +126,13 @@ def read_bundle(path: Path, keys: Verifier | None = None) -> Bundle:
     was signed, and InvalidRequest for a path that cannot be opened.
     """
     try:
-        with zipfile.ZipFile(path) as packed:
-            files = _files(path, packed)
+        body = path.read_bytes()
     except OSError as error:
-        raise InvalidRequest(f"bundle: {path} cannot be opened ({error.strerror or error}).", field="bundle") from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"bundle: {path} cannot be opened ({error.strerror}).", field="bundle") from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as packed:
+            files = _files(path, packed)
+    except (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError, OSError) as error:
         raise BundleBroken(f"{path}: it is no bundle, or only a part of one ({error}). {_AGAIN}") from None
     manifest = _signed_manifest(path, files, keys)
     for name in sorted({*files, *manifest.files} - _UNSIGNED):

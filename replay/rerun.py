@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
@@ -43,7 +43,7 @@ from replay.turns import Turn, parsed
 from workflows.dialogue_workflow import DialogueWorkflow
 from workflows.names import ANSWER, DIALOGUE_WORKFLOW, SEARCH_ATTRIBUTES
 
-__all__ = ["Bench", "RerunTurn", "bench", "small_server"]
+__all__ = ["Bench", "RerunTurn", "Reruns", "bench", "small_server"]
 
 _NOT_HERE = (ModelMissing, KnowledgeMissing, ContentMissing)
 """Faults that say nothing of the turn: what it needs is not at this site."""
@@ -59,11 +59,17 @@ class RerunTurn(Value):
     failures: tuple[str, ...] = ()
 
 
+class Reruns(Protocol):
+    """What asks for reruns needs no more of :class:`Bench`."""
+
+    async def run(self, turn: Turn, changes: Changes) -> RerunTurn: ...
+
+
 class Bench:
     """Reruns turns, as many at once as are asked for. Made by :func:`bench`."""
 
     def __init__(self, client: Client, steps: RerunSteps, parts: RerunParts, queue: str) -> None:
-        self._client, self._steps, self._parts, self._queue = client, steps, parts, queue
+        self._client, self._steps, self.parts, self._queue = client, steps, parts, queue
 
     async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
         """The turn as it would have gone. Raises InvalidRequest and PolicyFault for a turn or a change that cannot be
@@ -95,12 +101,12 @@ class Bench:
         if not turn.said:
             raise InvalidRequest(f"turn: the message of turn {turn.turn} is not in this history.", field="turn")
         if turn.plan is not None:
-            rerun_plan(turn.plan, changes, self._parts.models() if changes.model else {}, self._queue)
+            rerun_plan(turn.plan, changes, self.parts.models() if changes.model else {}, self._queue)
         if changes.snapshot is not None:
-            await asyncio.to_thread(self._parts.knowledge().list, changes.snapshot)
+            await asyncio.to_thread(self.parts.knowledge().list, changes.snapshot)
         # What takes long to import and to build is there before a step with a short time to live needs it.
         for step in sorted(changes.steps - {"retrieve_knowledge"}):
-            await self._parts.step(step, changes, tenant=turn.tenant, snapshot=None)
+            await self.parts.step(step, changes, tenant=turn.tenant, snapshot=None)
 
 
 def _start(turn: Turn, changes: Changes) -> DialogueStart:

@@ -16,9 +16,9 @@ from replay.exact import State
 from replay.rerun import Bench
 from replay.turns import Turn
 
-__all__ = ["Statistical", "sampled"]
+__all__ = ["SEEDS_APART", "Statistical", "sampled", "wilson"]
 
-_SEEDS_APART = 1_000_003
+SEEDS_APART = 1_000_003
 """More than the ladder and its candidates draw from one seed."""
 
 
@@ -50,7 +50,7 @@ async def sampled(
 
     async def one(number: int) -> str:
         async with turns_at_once:
-            again = await bench.run(turn, Changes().with_seed(seed + number * _SEEDS_APART))
+            again = await bench.run(turn, Changes().with_seed(seed + number * SEEDS_APART))
         if told is not None:
             told()
         return again.turn.verdict

@@ -62,6 +62,9 @@ WAYS = (
     Way(r"parley reviews list(?: --json)?", "site"),
     Way(r"parley reviews (?:show|resolve) CONVERSATION 1.*", "site", codes=(2,)),  # nothing waits
     Way(r"parley replay (?:find|show|verify|scan) .+", "site"),
+    Way(r"parley replay export CONVERSATION .+", "site"),
+    # 3: another answer today; 4: of a conversation that was only made for a test no history is left
+    Way(r"parley replay affected .+", "site", codes=(0, 3, 4)),
     Way(r"parley replay (?:diff|whatif) CONVERSATION.+", "site", codes=(0, 3)),  # 3: they differ, as a change may
     Way(r"temporal (?:workflow|operator|task-queue|schedule) .+", "site"),
     # 1: the site's workers have no version; tests/workflows/test_versions.py runs these where they have

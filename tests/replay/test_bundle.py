@@ -97,7 +97,10 @@ def test_a_bundle_is_read_with_nothing_else(
     assert MAIL in json.loads(capsys.readouterr().out)["audit"]["row"]["input_text"]
     assert run(["replay", "show", "--bundle", str(out), "--turn", "1", "--prompt"]) == 1
     assert "it holds no prompts/turn-1.txt" in capsys.readouterr().err
-    assert run(["replay", "verify", "--bundle", str(out), "--tokens"]) == 2
+    for wrong in (["--tokens"], ["--file", str(out)], ["--key", str(site / "none.pem")]):
+        assert run(["replay", "verify", "--bundle", str(out), *wrong]) == 2
+    assert run(["replay", "show", "conv-other", "--bundle", str(out)]) == 2
+    assert "holds conv-normal and not conv-other" in capsys.readouterr().err
 
 
 def test_a_redacted_bundle_still_replays(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

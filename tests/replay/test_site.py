@@ -24,6 +24,7 @@ from replay.shown import audit_of, prompt_of
 from replay.story import tell, turn_of
 from replay.token_runs import verify_tokens
 from replay.turns import Turn
+from replay.why import Fault, parts_of, why
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site"), pytest.mark.timeout(400)]
@@ -138,6 +139,18 @@ async def test_samples_say_how_often_the_recorded_verdict_comes(turn: Turn, reru
     assert found.low <= found.hits / 2 <= found.high
     greeting = turn.model_copy(update={"steps": turn.steps[:2]})
     assert (await sampled(reruns, greeting, 2)).state == "unchecked"
+
+
+@pytest.mark.full  # a dozen generations
+async def test_the_passages_behind_a_word_are_found(turn: Turn, reruns: Bench) -> None:
+    """A word of the answer: without what is named, no rerun says it; put back, the recorded one does."""
+    said = next(word for word in re.findall(r"[a-z]{4,}", turn.answer) if word not in turn.question.lower())
+    found = await why(reruns, turn, Fault(word=said))
+    assert (found.recorded.hits, found.recorded.samples) == (1, 1)
+    if found.least is not None:
+        assert found.without is not None
+        assert found.without.hits == 0
+        assert set(found.least) <= set(parts_of(turn))
 
 
 async def test_the_commands_find_and_show_on_a_site(demo_site: Site) -> None:

@@ -1,0 +1,208 @@
+"""The least that makes the difference: which passages, messages of the history and settings a turn's fault needs.
+
+They are taken away in parts (:mod:`replay.ddmin`) and the turn is run again without them, until the least is left
+whose absence makes the fault go.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from dialogue.base import Value
+from dialogue.faults import InvalidRequest
+from dialogue.steps import Passage
+from knowledge_base.citations import SUPPORTED
+from knowledge_base.support import support
+from replay.changes import Changes
+from replay.ddmin import ddmin
+from replay.rerun import Reruns
+from replay.samples import SEEDS_APART, wilson
+from replay.turns import Turn
+from settings.answering import GenerationSettings
+
+__all__ = ["Fault", "Part", "Share", "Why", "parts_of", "why"]
+
+_SETTINGS = ("temperature", "top_p", "max_new_tokens", "thinking_budget", "history_turns")
+
+
+class Fault(Value):
+    """What was wrong with an answer: exactly one is given. ``claim``: a sentence whose content the answer holds."""
+
+    verdict: str | None = None
+    word: str | None = None
+    claim: str | None = None
+
+    def __str__(self) -> str:
+        return next(f"{name} {value!r}" for name, value in self.model_dump().items() if value is not None)
+
+    def shows(self, turn: Turn) -> bool:
+        if self.verdict is not None:
+            return turn.verdict == self.verdict
+        if self.word is not None:
+            return _folded(self.word) in _folded(turn.answer)
+        return support(self.claim or "", _as_passage(turn.answer)).score >= SUPPORTED
+
+
+class Part(Value):
+    """One thing that can be taken away. ``name``: a passage's id, a message's place in the history from 0, a setting.
+    Of a setting the recorded value gives way to ``instead``, Parley's own default."""
+
+    kind: Literal["passage", "message", "setting"]
+    name: str
+    text: str
+    instead: float | int | None = None
+
+
+class Share(Value):
+    """In how many of the samples the fault showed; ``low`` and ``high`` bound its share (Wilson, 95%)."""
+
+    hits: int
+    samples: int
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, hits: int, samples: int) -> Share:
+        low, high = wilson(hits, samples)
+        return cls(hits=hits, samples=samples, low=low, high=high)
+
+
+class Why(Value):
+    """``least``: without them the fault goes, and with any one of them back it comes again; ``None`` where it stays
+    whatever is taken away. ``recorded`` and ``without``: how often it shows, in samples that the search did not use.
+    ``chance``: whether the model was sampled at all; without it a single sample is the whole truth. ``tried``: how
+    many ways of taking parts away were run."""
+
+    turn: int
+    fault: str
+    parts: tuple[Part, ...]
+    least: tuple[Part, ...] | None = None
+    recorded: Share
+    without: Share | None = None
+    chance: bool = True
+    tried: int = 0
+
+    @property
+    def sure(self) -> bool:
+        """Whether the two shares' intervals lie apart, or there is no chance in it."""
+        if self.without is None:
+            return False
+        return self.without.high < self.recorded.low if self.chance else self.without.hits < self.recorded.hits
+
+
+def parts_of(turn: Turn) -> tuple[Part, ...]:
+    """What can be taken away from the turn."""
+    return (*_passages(turn), *_messages(turn), *_settings(turn))
+
+
+async def why(
+    bench: Reruns, turn: Turn, fault: Fault, *, samples: int = 1, told: Callable[[str], None] | None = None
+) -> Why:
+    """The fault is said to be gone where none of ``samples`` reruns shows it: the first with the recorded seed, the
+    others with other ones.
+
+    Raises InvalidRequest where the recorded turn does not show it, or has nothing that can be taken away; and what
+    :meth:`replay.rerun.Bench.run` raises.
+    """
+    if not fault.shows(turn):
+        raise InvalidRequest(f"fault: turn {turn.turn} does not show {fault}; its verdict is {turn.verdict}.")
+    parts = parts_of(turn)
+    if not parts:
+        raise InvalidRequest(
+            f"turn: turn {turn.turn} has no passage, no history and no setting of its own to take away.", field="turn"
+        )
+    chance = turn.plan is None or turn.plan.generation.temperature > 0
+    samples = samples if chance else 1
+    search = _Search(bench, turn, fault, told)
+    first = samples if samples > 1 else 0
+    least = await _least(search, parts, samples)
+    return Why(
+        turn=turn.turn,
+        fault=str(fault),
+        parts=parts,
+        least=least,
+        recorded=await search.share((), samples, first=first),
+        without=None if least is None else await search.share(least, samples, first=first),
+        chance=chance,
+        tried=search.tried,
+    )
+
+
+async def _least(search: _Search, parts: tuple[Part, ...], samples: int) -> tuple[Part, ...] | None:
+    if await search.shows(parts, samples):
+        return None
+    running = ddmin(parts)
+    try:
+        away = next(running)
+        while True:
+            away = running.send(not await search.shows(away, samples))
+    except StopIteration as stopped:
+        return stopped.value
+
+
+class _Search:
+    def __init__(self, bench: Reruns, turn: Turn, fault: Fault, told: Callable[[str], None] | None) -> None:
+        self._bench, self._turn, self._fault, self._told = bench, turn, fault, told
+        self.tried = 0
+
+    async def shows(self, away: tuple[Part, ...], samples: int) -> bool:
+        """Whether any sample shows the fault; the first that does is enough."""
+        self.tried += 1
+        if self._told is not None:
+            self._told(f"without {len(away)} of its parts")
+        for number in range(samples):
+            if await self._one(away, number):
+                return True
+        return False
+
+    async def share(self, away: tuple[Part, ...], samples: int, *, first: int) -> Share:
+        """Of the samples from the number ``first`` on."""
+        hits = sum([await self._one(away, number) for number in range(first, first + samples)])
+        return Share.of(hits, samples)
+
+    async def _one(self, away: tuple[Part, ...], number: int) -> bool:
+        changes = _without(away)
+        if number:
+            seed = self._turn.plan.generation.seed if self._turn.plan else 0
+            changes = changes.with_seed(seed + number * SEEDS_APART)
+        return self._fault.shows((await self._bench.run(self._turn, changes)).turn)
+
+
+def _without(away: tuple[Part, ...]) -> Changes:
+    return Changes(
+        without_passages=tuple(part.name for part in away if part.kind == "passage"),
+        without_history=tuple(int(part.name) for part in away if part.kind == "message"),
+        settings={part.name: part.instead for part in away if part.kind == "setting"},
+    )
+
+
+def _passages(turn: Turn) -> Iterator[Part]:
+    for each in turn.passages:
+        yield Part(kind="passage", name=each.id, text=f"{each.document}:{each.start}-{each.end} {each.text}")
+
+
+def _messages(turn: Turn) -> Iterator[Part]:
+    for place, each in enumerate(turn.asked.history if turn.asked else ()):
+        yield Part(kind="message", name=str(place), text=f"{each.role}: {each.content}")
+
+
+def _settings(turn: Turn) -> Iterator[Part]:
+    if turn.plan is None or turn.asked is None:
+        return
+    default = GenerationSettings()
+    for name in _SETTINGS:
+        held, instead = getattr(turn.plan.generation, name), getattr(default, name)
+        if held != instead:
+            yield Part(kind="setting", name=f"generation.{name}", text=f"{held} (default {instead})", instead=instead)
+
+
+def _as_passage(answer: str) -> Passage:
+    return Passage(
+        id="", document="", title="", section="", language="", text=answer, start=0, end=len(answer), score=1.0
+    )
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()

@@ -1,0 +1,107 @@
+"""Which answers a faulty document, model or rule touched, by the audit and by the histories."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.main import run
+from dialogue.faults import NoSuchHistory
+from knowledge_base.knowledge import KnowledgeBase
+from records.payloads import data_converter
+from replay.affected import Affected, Suspect, affected, ask_again, todays
+from replay.changes import Changes, rerun_plan
+from replay.evidence import evidence
+from replay.histories import Chain, from_files
+from replay.rerun import RerunTurn
+from replay.turns import Turn
+from settings.load import load
+from tests.replay.kept import kept_site
+from tests.replay.made import chain, edited_result, spoiled, story
+
+NAMES = ("normal", "blocked", "generated-without-knowledge")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    found = kept_site(tmp_path, *NAMES)
+    monkeypatch.setenv("PARLEY_CONFIG", str(found))
+    return found
+
+
+async def _found(file: Path, suspect: Suspect) -> list[Affected]:
+    """With the histories that there are: of one there is none, and in another the review found something."""
+    finding = {"rule": "words", "label": "word level 2", "start": 0, "end": 3, "action": "block"}
+    edited = spoiled(file.parent, "blocked", edited_result("review_answer", lambda v: v.update(findings=[finding])))
+
+    async def chain_of(conversation: str) -> Chain:
+        if conversation == "conv-generated-without-knowledge":
+            raise NoSuchHistory("workflow: it is away")
+        if conversation == "conv-blocked":
+            return (await from_files([edited], data_converter))[0]
+        return await chain("normal")
+
+    async with evidence(load(file)) as held:
+        return [each async for each, _ in affected(held, suspect, chain_of)]
+
+
+def test_the_audit_tells_documents_and_models(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the people concerned, oldest first, with the command that shows each; no server is asked."""
+    assert run(["replay", "affected", "--document", "en/returns.md"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("ann of ")
+    assert "how       cites en/returns.md" in said
+    assert "parley replay show conv-normal --turn 1" in said
+    assert run(["replay", "affected", "--model", "dddd", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 4
+    assert [each["at"] for each in found] == sorted(each["at"] for each in found)
+    assert run(["replay", "affected", "--document", "en/none.md"]) == 0
+    assert "0 answers to 0 people" in capsys.readouterr().out
+    for wrong in ([], ["--document", "a", "--model", "b"], ["--model", "b", "--shown"]):
+        assert run(["replay", "affected", *wrong]) == 2
+        assert "give one of --document, --model and --rule" in capsys.readouterr().err
+
+
+async def test_the_histories_tell_rules_and_what_was_shown(file: Path) -> None:
+    """What the policy found where; and a history that cannot be read is named and clears nobody."""
+    for rule in ("words", "word level 2"):
+        found = await _found(file, Suspect(rule=rule))
+        assert {each.how for each in found if each.conversation == "conv-blocked"} == {
+            ("words (word level 2) in try 1: block",)
+        }
+        assert [each.problem for each in found if not each.how] == ["workflow: it is away"]
+        assert len(found) == 2
+    document = (await story("normal")).turns[0].passages[0].document
+    shown = await _found(file, Suspect(document=document, shown=True))
+    told = {each.conversation: each.how for each in shown if each.how}
+    assert told["conv-normal"] == (f"cites {document}", f"was shown {document}")
+
+
+class _Reruns:
+    """Gives another answer."""
+
+    async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
+        self.changes = changes
+        return RerunTurn(turn=turn.model_copy(update={"answer": "Within 14 days."}), changes=changes, again=())
+
+
+async def test_an_answer_is_compared_with_todays(file: Path, tmp_path: Path) -> None:
+    """Under all that holds now, but for what whoever asked had chosen; only what they were given counts."""
+    settings = load(file)
+    turn = (await story("normal")).turns[0]
+    (first, *_) = await _found(file, Suspect(document="en/returns.md"))
+    changes = todays(settings, KnowledgeBase(tmp_path / "nothing"), turn, ["default"])
+    assert (changes.model, changes.snapshot, changes.policy) == ("default", None, "default")
+    assert changes.settings["generation.max_tries"] == settings.generation.max_tries
+    assert "generation.seed" not in changes.settings
+    assert turn.plan is not None
+    plan = rerun_plan(turn.plan, changes.model_copy(update={"model": None}), {}, "queue")
+    asked, now = plan.generation, settings.generation  # the recorded message brought its own temperature and length
+    assert (asked.top_p, asked.seed, plan.ladder.rungs) == (now.top_p, turn.plan.generation.seed, now.ladder)
+    reruns = _Reruns()
+    told = await ask_again(reruns, first, turn, changes)
+    assert (told.same, told.today, told.answer) == (False, "Within 14 days.", turn.answer)
+    assert reruns.changes == changes

@@ -1,0 +1,95 @@
+"""What of a turn made its fault: the search over recorded turns, with reruns whose outcome the test decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dialogue.faults import InvalidRequest
+from replay.changes import Changes
+from replay.rerun import RerunTurn
+from replay.story import turn_of
+from replay.turns import Turn
+from replay.why import Fault, parts_of, why
+from tests.replay.made import story
+
+
+class _Decided:
+    """Reruns whose verdict is ``block`` where ``bad`` says so of the change."""
+
+    def __init__(self, bad: Callable[[Changes], bool]) -> None:
+        self._bad = bad
+        self.asked: list[Changes] = []
+
+    async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
+        self.asked.append(changes)
+        verdict = "block" if self._bad(changes) else "pass"
+        return RerunTurn(turn=turn.model_copy(update={"verdict": verdict}), changes=changes, again=())
+
+
+@pytest.fixture
+async def turn() -> Turn:
+    """A second turn, with passages and a history, that was blocked."""
+    found = turn_of(await story("normal"), 2)
+    assert found.plan is not None
+    generation = found.plan.generation.model_copy(update={"temperature": 0.9})
+    plan = found.plan.model_copy(update={"generation": generation})
+    return found.model_copy(update={"verdict": "block", "plan": plan})
+
+
+async def test_the_least_that_makes_the_difference_is_found(turn: Turn) -> None:
+    """A message and a setting that are only bad together: either is enough to take away, and one is named."""
+    parts = parts_of(turn)
+    assert {part.kind for part in parts} == {"passage", "message", "setting"}
+    assert [part.text for part in parts if part.name == "generation.temperature"] == ["0.9 (default 0.2)"]
+
+    def bad(changes: Changes) -> bool:
+        return 0 not in changes.without_history and "generation.temperature" not in changes.settings
+
+    reruns = _Decided(bad)
+    found = await why(reruns, turn, Fault(verdict="block"), samples=4)
+    assert found.least is not None
+    assert len(found.least) == 1
+    assert found.least[0].name in ("0", "generation.temperature")
+    assert found.without is not None
+    assert (found.recorded.hits, found.without.hits, found.sure) == (4, 0, True)
+    seeds = {changes.settings.get("generation.seed") for changes in reruns.asked}
+    assert len(seeds) == 8  # four for the search, the recorded one (None) among them, and four others at the end
+
+
+async def test_both_causes_are_named_where_each_is_enough(turn: Turn) -> None:
+    """The fault goes only without all passages."""
+    passages = tuple(each.id for each in turn.passages)
+    found = await why(_Decided(lambda c: set(c.without_passages) != set(passages)), turn, Fault(verdict="block"))
+    assert found.least is not None
+    assert tuple(part.name for part in found.least) == passages
+    assert not found.sure  # one sample of each
+
+
+async def test_a_fault_that_stays_is_said_to_stay(turn: Turn) -> None:
+    """Whatever is taken away."""
+    found = await why(_Decided(lambda _: True), turn, Fault(verdict="block"))
+    assert (found.least, found.without, found.sure, found.tried) == (None, None, False, 1)
+
+
+async def test_without_chance_one_sample_is_the_truth(turn: Turn) -> None:
+    """However many are asked for."""
+    assert turn.plan is not None
+    generation = turn.plan.generation.model_copy(update={"temperature": 0.0})
+    cold = turn.model_copy(update={"plan": turn.plan.model_copy(update={"generation": generation})})
+    found = await why(_Decided(lambda c: not c.without_history), cold, Fault(verdict="block"), samples=9)
+    assert (found.recorded.samples, found.sure) == (1, True)
+
+
+async def test_what_a_fault_is(turn: Turn) -> None:
+    """A word whatever its case and width; a claim by its content; a fault that the turn does not show is refused."""
+    said = turn.model_copy(update={"answer": "You can return shoes within 30 days."})
+    assert Fault(word="ＳＨＯＥＳ").shows(said)
+    assert Fault(claim="Shoes may be returned within 30 days").shows(said)
+    assert not Fault(claim="Shoes may be returned within 90 days of delivery, unworn").shows(said)
+    with pytest.raises(InvalidRequest, match="turn 2 does not show verdict 'pass'; its verdict is block"):
+        await why(_Decided(lambda _: True), turn, Fault(verdict="pass"))
+    bare = turn.model_copy(update={"steps": ()})
+    with pytest.raises(InvalidRequest, match="has no passage, no history and no setting"):
+        await why(_Decided(lambda _: True), bare, Fault(verdict="block"))
