@@ -125,8 +125,8 @@ async def test_forgetting_leaves_the_chain_whole_and_no_text(
     with pytest.raises(KeyMissing):
         await store.get(record)
     assert await words.find("lantern", "parcel") == [rows[2].id]
-    assert (await sealed.append(a_row(turn=1))).created is False
     assert (await forget_user(database, keys, words, exports, "lantern", "ann")).keys == 0
+    assert (await sealed.append(a_row(turn=1))).created is False
 
 
 async def test_contents_of_a_turn_are_sealed_and_the_sites_own_are_not(database: AsyncEngine, keys: DataKeys) -> None:
@@ -162,8 +162,8 @@ async def test_words_are_found_and_not_readable(sealed: AuditLog, database: Asyn
     assert await words.find("other", "parcel") == [other]
     stems = {row["word"] for row in await stored(database, audit_words)}
     assert not any(term.encode() in stem for stem in stems for term in ("parcel", "shoe", "退"))
-    mine, theirs = ({r["word"] for r in await stored(database, audit_words) if r["tenant"] == t} for t in
-                    ("lantern", "other"))  # fmt: skip
+    marks = await stored(database, audit_words)
+    mine, theirs = ({row["word"] for row in marks if row["tenant"] == tenant} for tenant in ("lantern", "other"))
     assert not mine & theirs
 
 
