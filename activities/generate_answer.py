@@ -284,6 +284,7 @@ def _prompt(request: GenerateAnswer, tokenizer: Tokenizer, engine: EngineDescrip
     return build_prompt(
         tokenizer=tokenizer,
         question=request.question,
+        files=request.files,
         language=request.language,
         passages=request.passages,
         retrieved=request.retrieved,

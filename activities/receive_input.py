@@ -12,8 +12,10 @@ from temporalio import activity
 
 from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
+from dialogue.messages import message_digest
 from dialogue.steps import ReceivedInput, ReceiveInput
 from model_runtime.tokenizer import Tokenizer
+from policy.files import FilesCheck, check_files, sternest
 from policy.policy import InputCheck
 from records.caller_tokens import CallerTokens
 
@@ -50,22 +52,25 @@ class ReceiveInputStep:
         plan = self._planner.plan(request)
         if self._keys is not None:  # who came through an SDK said it to nobody before
             await self._keys.bind(request.turn.conversation, request.turn.tenant, request.user)
-        await self._events.accepted(request.turn, request.message_id, request.text)
+        await self._events.accepted(request.turn, request.message_id, message_digest(request.text, request.files))
         tokenizer = self._tokenizers[plan.model.digest]
-        check = await asyncio.to_thread(self._check, request, tokenizer)
+        check, files = await asyncio.to_thread(self._check, request, tokenizer)
         policy = self._planner.policy(request.turn.tenant)
         if self._planner.tenant(request.turn.tenant).log_texts:
             log.info("message", text=check.text)
+        decision = sternest((check.decision, files.decision))
         return ReceivedInput(
             text=check.text,
             language=check.language,
-            tokens=tokenizer.count(check.text),
-            findings=check.findings,
-            decision=check.decision,
-            refusal=policy.text("refusal", check.language) if check.decision == "refuse" else None,
+            files=files.files,
+            tokens=sum(map(tokenizer.count, (check.text, *(file.text for file in files.files)))),
+            findings=(*check.findings, *files.findings),
+            decision=decision,
+            refusal=policy.text("refusal", check.language) if decision == "refuse" else None,
             plan=plan,
         )
 
-    def _check(self, request: ReceiveInput, tokenizer: Tokenizer) -> InputCheck:
+    def _check(self, request: ReceiveInput, tokenizer: Tokenizer) -> tuple[InputCheck, FilesCheck]:
         policy = self._planner.policy(request.turn.tenant)
-        return policy.check_input(request.text, tokenizer.special_strings())
+        special = tokenizer.special_strings()
+        return policy.check_input(request.text, special), check_files(policy, request.files, special)

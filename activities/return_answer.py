@@ -102,6 +102,12 @@ def final_data(
     }
 
 
+def _files(request: ReturnAnswer) -> str:
+    """Which files came with the message: ``files: terms.txt (sha256 9c56…), notes.md (sha256 b210…)``."""
+    told = ", ".join(f"{file.name} (sha256 {file.digest})" for file in request.files)
+    return f"files: {told}" if told else ""
+
+
 def _row(request: ReturnAnswer, reply: str, returned_at: float, run_id: str) -> AuditRow:
     return AuditRow(
         conversation=request.turn.conversation,
@@ -127,6 +133,6 @@ def _row(request: ReturnAnswer, reply: str, returned_at: float, run_id: str) -> 
         record=request.record,
         citations=request.citations,
         usage=request.usage,
-        note=request.note,
+        note=" · ".join(filter(None, (request.note, _files(request)))),
         run_id=run_id,
     )

@@ -14,7 +14,7 @@ from temporalio import activity
 
 from activities.policies import Policies
 from activities.stream_events import StreamEvents
-from dialogue.steps import Action, Candidate, Finding, Passage, ReviewAnswer, ReviewedAnswer
+from dialogue.steps import Action, Candidate, Finding, Passage, ReceivedFile, ReviewAnswer, ReviewedAnswer
 from knowledge_base.citations import (
     SUPPORTED,
     Span,
@@ -102,7 +102,7 @@ class ReviewAnswerStep:
         findings = policy.check_output(
             text,
             question=request.question,
-            passages_text="\n".join(passage.text for passage in request.passages),
+            passages_text="\n".join(each.text for each in (*request.passages, *request.files)),
             expected_language=request.language,
             finish_reason=finish,
             template_tokens=self._template_tokens,
@@ -153,11 +153,12 @@ def _with_citations_that_hold(text: str, passages: Sequence[Passage]) -> str:
 
 def _claims(text: str, request: ReviewAnswer) -> list[Finding]:
     """Findings before the policy has said what is done about each rule."""
+    sources = (*request.passages, *map(_as_passage, request.files))
     found = [
         Finding(rule="unsupported_claim", label=claim.kind, start=claim.start, end=claim.end, action="pass")
-        for claim in unsupported_claims(text, request.passages, request.question, request.language)
+        for claim in unsupported_claims(text, sources, request.question, request.language)
     ]
-    found += _numbers_out_of_place(text, request.passages)
+    found += _numbers_out_of_place(text, sources)
     marks = check_citations(text, request.passages)
     found += [
         Finding(
@@ -166,9 +167,24 @@ def _claims(text: str, request: ReviewAnswer) -> list[Finding]:
         for mark in marks
         if mark.support is None or mark.support.score < SUPPORTED
     ]
-    if request.passages and not marks:
+    if request.passages and not request.files and not marks:  # what a file says is not cited
         found.append(Finding(rule="no_citation", label="no citation", start=0, end=len(text), action="pass"))
     return found
+
+
+def _as_passage(file: ReceivedFile) -> Passage:
+    """What the asker brought holds a claim up as a passage does; only, it has no number to be cited by."""
+    return Passage(
+        id="",
+        document=file.name,
+        title=file.name,
+        section="",
+        language="",
+        text=file.text,
+        start=0,
+        end=len(file.text),
+        score=1.0,
+    )
 
 
 def _numbers_out_of_place(text: str, passages: Sequence[Passage]) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from dialogue.faults import RecordsFault
-from dialogue.messages import TurnKey, message_stream, text_digest
+from dialogue.messages import TurnKey, message_stream
 from records.token_log import TokenLog
 
 __all__ = ["StreamEvents"]
@@ -23,13 +23,13 @@ class StreamEvents:
         """Appends one event, once however often it is published under ``key``."""
         await self._publish(turn.stream, kind, data, key)
 
-    async def accepted(self, turn: TurnKey, message_id: str | None, text: str) -> None:
-        """Begins the turn's stream, and tells whoever knows only the message, whose text is ``text``, which turn it
+    async def accepted(self, turn: TurnKey, message_id: str | None, digest: str) -> None:
+        """Begins the turn's stream, and tells whoever knows only the message, whose digest is ``digest``, which turn it
         became."""
         data = {"conversation": turn.conversation, "turn": turn.turn, "message_id": message_id}
         await self.publish(turn, "accepted", data, key="accepted")
         if message_id is not None:
-            which = {**data, "tenant": turn.tenant, "text_digest": text_digest(text)}
+            which = {**data, "tenant": turn.tenant, "text_digest": digest}
             await self._publish(message_stream(turn.conversation, message_id), "accepted", which, "accepted")
 
     async def _publish(self, stream: str, kind: str, data: dict[str, Any], key: str) -> None:

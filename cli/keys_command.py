@@ -47,7 +47,12 @@ async def create(
     tenant: KeyTenant,
     user: Annotated[str | None, Parameter(help="Bind it to this user; else it speaks for any of the tenant's.")] = None,
     scope: Annotated[
-        tuple[str, ...], Parameter(help="chat, review, operate or admin; may be repeated.", negative="")
+        tuple[str, ...],
+        Parameter(
+            help="chat, review, operate, admin, codec:operator, codec:reviewer, codec:auditor or codec:service; "
+            "may be repeated.",
+            negative="",
+        ),
     ] = ("chat",),
     name: Annotated[str, Parameter(help="What it is for, as the list shows it.")] = "",
     expires: Annotated[float | None, Parameter(help="Days until it is over; else it holds until revoked.")] = None,

@@ -20,6 +20,7 @@ COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("Run", "demo", "cli.demo_command:demo", "Start everything and hold a conversation of three turns."),
     ("Run", "worker", "cli.worker_command:worker", "Serve one worker pool."),
     ("Run", "gateway", "cli.gateway_command:gateway", "Serve the gateway."),
+    ("Run", "codec", "cli.codec_command:codec", "Serve the codec server of the Temporal Web UI and CLI."),
     ("Run", "prepare", "cli.prepare_command:prepare", "Prepare the models and the knowledge base, once."),
     ("Talk", "chat", "cli.chat_command:chat", "Talk in a conversation."),
     ("Talk", "ask", "cli.ask_command:ask", "Ask one question."),

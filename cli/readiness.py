@@ -39,7 +39,7 @@ def gateway_url(file: Path) -> str:
 
 def clear_stale(folder: Path) -> None:
     """Removes what processes left behind that were killed."""
-    for file in (*folder.glob("worker-*.json"), *folder.glob("gateway.json")):
+    for file in (*folder.glob("worker-*.json"), *folder.glob("gateway.json"), *folder.glob("codec_server.json")):
         writer = _read(file).get("pid")
         if not isinstance(writer, int) or not psutil.pid_exists(writer):
             file.unlink(missing_ok=True)

@@ -26,6 +26,10 @@ Ends with 3 where something comes out otherwise."""
 _SCAN = f"""Verify many histories at once.
 
 {_CODES}"""
+_EXPORT = """Write an incident into one signed file.
+
+It holds the histories of the whole chain, audit rows, prompts, try records, policies, stream and settings, in clear.
+`show` and `verify` open it anywhere with --bundle. Ends with 4 where the site could not give all that belongs to it."""
 _TO_TEST = """Write a regression test from a turn.
 
 Its fixture holds the run's texts in clear: keep it where the conversation itself may lie."""
@@ -41,5 +45,6 @@ app.command("cli.replay_verify:verify", name="verify", help=_VERIFY)
 app.command("cli.replay_diff:diff", name="diff", help=_DIFF)
 app.command("cli.replay_whatif:whatif", name="whatif", help=_WHATIF)
 app.command("cli.replay_scan:scan", name="scan", help=_SCAN)
+app.command("cli.replay_export:export", name="export", help=_EXPORT)
 app.command("cli.replay_to_test:to_test", name="to-test", help=_TO_TEST)
 app.command("cli.replay_fork:fork", name="fork", help=_FORK)

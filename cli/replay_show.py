@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from cli.options import Json
-from cli.replay_source import Files, Run, TurnNumber
+from cli.replay_source import BundleFile, Files, Run, SignerKey, TurnNumber
 
 if TYPE_CHECKING:
+    from replay.bundle import Bundle
     from replay.turns import Turn
     from settings.schema import Settings
 
@@ -28,6 +29,8 @@ async def show(
     turn: TurnNumber = None,
     run: Run = None,
     file: Files = (),
+    bundle: BundleFile = None,
+    key: SignerKey = None,
     prompt: _part("the exact prompt of the last try") = False,  # pyright: ignore[reportInvalidTypeForm]
     reasoning: _part("the reasoning behind the answer") = False,  # pyright: ignore[reportInvalidTypeForm]
     passages: _part("the passages that were found, whole") = False,  # pyright: ignore[reportInvalidTypeForm]
@@ -40,16 +43,16 @@ async def show(
     Parameters
     ----------
     conversation
-        Its id, which is its workflow's; not needed with --file.
+        Its id, which is its workflow's; not needed with --file and --bundle.
     """
     from cli.console import output, print_json
-    from cli.replay_source import chain_of, tell_problems
+    from cli.replay_source import bundle_of, chain_of, tell_problems
     from cli.replay_views import story_view, turn_view
     from replay.story import tell, turn_of
     from settings.load import load
 
-    settings = load()
-    chain = await chain_of(settings, conversation, run, file)
+    opened = bundle_of(bundle, key) if bundle else None
+    chain = await opened.chain() if opened else await chain_of(load(), conversation, run, file)
     code = tell_problems(chain)
     story = tell(chain)
     one = len(story.turns) == 1 or turn is not None
@@ -70,7 +73,8 @@ async def show(
     if reasoning:
         asked["reasoning"] = chosen.reasoning
     if prompt or audit:
-        asked |= await _kept(settings, chosen, prompt=prompt, audit=audit)
+        kept = _bundled(opened, chosen, prompt, audit) if opened else await _kept(load(), chosen, prompt, audit)
+        asked |= kept
     if json:
         print_json({"conversation": story.conversation, "turns": len(story.turns), "turn": chosen, **asked})
     else:
@@ -78,7 +82,12 @@ async def show(
     return code
 
 
-async def _kept(settings: Settings, turn: Turn, *, prompt: bool, audit: bool) -> dict[str, Any]:
+def _bundled(bundle: Bundle, turn: Turn, prompt: bool, audit: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"prompt": bundle.prompt_of(turn)} if prompt else {}
+    return found | ({"audit": bundle.audit_of(turn)} if audit else {})
+
+
+async def _kept(settings: Settings, turn: Turn, prompt: bool, audit: bool) -> dict[str, Any]:
     from replay.evidence import evidence
     from replay.shown import audit_of, prompt_of
 

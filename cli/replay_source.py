@@ -11,10 +11,23 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from records.archive import RunArchive
+    from replay.bundle import Bundle
     from replay.histories import Chain
     from settings.schema import Settings
 
-__all__ = ["DIFFERS", "UNCHECKED", "Files", "Run", "TurnNumber", "chain_of", "quiet_logs", "tell_problems"]
+__all__ = [
+    "DIFFERS",
+    "UNCHECKED",
+    "BundleFile",
+    "Files",
+    "Run",
+    "SignerKey",
+    "TurnNumber",
+    "bundle_of",
+    "chain_of",
+    "quiet_logs",
+    "tell_problems",
+]
 
 DIFFERS, UNCHECKED = 3, 4
 """Exit codes: what was compared is not the same; something could not be compared, or only in part."""
@@ -26,6 +39,13 @@ Files = Annotated[
         negative="",
         help="A history exported by the Web UI or `temporal workflow show --output json`; once for each run.",
     ),
+]
+BundleFile = Annotated[
+    Path | None,
+    Parameter(name="--bundle", help="A bundle of `parley replay export`, in place of the server and the records."),
+]
+SignerKey = Annotated[
+    Path | None, Parameter(name="--key", help="With --bundle: a public key (PEM) that must have signed it.")
 ]
 Run = Annotated[
     str | None, Parameter(name="--run", help="This run alone; else the conversation's whole chain of runs.")
@@ -54,6 +74,21 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
         held = ", ".join(chain.workflow_id for chain in chains[:5])
         raise InvalidRequest(f"conversation: the files hold {held}. Name one of them.", field="conversation")
     return named[0]
+
+
+def bundle_of(path: Path, key: Path | None) -> Bundle:
+    """Raises BundleBroken, and InvalidRequest for a file that cannot be opened."""
+    from dialogue.faults import InvalidRequest
+    from records.signing import Verifier
+    from replay.bundle import read_bundle
+
+    if key is None:
+        return read_bundle(path)
+    try:
+        text = key.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"key: {key} cannot be opened ({error.strerror}).", field="key") from None
+    return read_bundle(path, Verifier.of_pem(text, str(key)))
 
 
 @asynccontextmanager

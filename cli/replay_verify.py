@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from cli.options import Json
-from cli.replay_source import Files, Run, TurnNumber
+from cli.replay_source import BundleFile, Files, Run, SignerKey, TurnNumber
 
 if TYPE_CHECKING:
+    from replay.bundle import Bundle
     from replay.exact import HistoryExact
     from replay.samples import Statistical
     from replay.tokens import TokenExact
@@ -28,6 +29,8 @@ async def verify(
     turn: TurnNumber = None,
     run: Run = None,
     file: Files = (),
+    bundle: BundleFile = None,
+    key: SignerKey = None,
     tokens: Annotated[bool, Parameter(negative="", help="Also token-exact: generate again, compare ids.")] = False,
     samples: Annotated[int, Parameter(help="Also statistical: so many samples of each turn.")] = 0,
     code: Annotated[
@@ -40,16 +43,24 @@ async def verify(
     Parameters
     ----------
     conversation
-        Its id, which is its workflow's; not needed with --file.
+        Its id, which is its workflow's; not needed with --file and --bundle.
     """
     from cli.console import print_json, print_line
-    from cli.replay_source import chain_of
+    from cli.replay_source import bundle_of, chain_of
+    from dialogue.faults import InvalidRequest
     from replay.exact import history_exact
     from replay.story import tell, turn_of
     from settings.load import load
 
-    settings = load()
-    chain = await chain_of(settings, conversation, run, file)
+    if bundle is None:
+        chain = await chain_of(load(), conversation, run, file)
+    else:
+        if tokens or samples:
+            raise InvalidRequest("bundle: --tokens and --samples need the site's model; a bundle has none.")
+        opened = bundle_of(bundle, key)
+        if not json:
+            _say(_bundle_line(opened))
+        chain = await opened.chain()
     exact: list[HistoryExact] = []
     for number, each in enumerate(chain.runs, 1):
         exact.append(await history_exact(each, code=code))
@@ -61,7 +72,7 @@ async def verify(
         story = tell(chain)
         turns = story.turns if turn is None else (turn_of(story, turn),)
         async with AsyncExitStack() as stack:
-            generated, sampled = await _again(settings, stack, turns, tokens=tokens, samples=samples, quiet=json)
+            generated, sampled = await _again(load(), stack, turns, tokens=tokens, samples=samples, quiet=json)
     states = [each.state for each in (*exact, *generated, *sampled)]
     ended = code_of(states)
     if json:
@@ -104,6 +115,12 @@ async def _again(
             if not quiet:
                 _say(_statistical_line(statistical[-1]))
     return generated, statistical
+
+
+def _bundle_line(bundle: Bundle) -> str:
+    told = bundle.manifest
+    redacted = "  redacted" if told.redacted else ""
+    return f"bundle         {bundle.path.name}  {len(told.files)} files as signed with {told.key}{redacted}  ✓"
 
 
 def _say(text: str) -> None:

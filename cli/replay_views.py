@@ -96,8 +96,8 @@ def _notes(turn: Turn) -> Iterator[str]:
     if turn.note:
         yield f"why  {turn.note}"
     for finding in turn.findings:
-        where = f"{finding.start}-{finding.end}"
-        yield f"finding in the question  {finding.rule} ({finding.label}) {where} → {finding.action}"
+        where = f"{finding.start}-{finding.end}{f' ({finding.note})' if finding.note else ''}"
+        yield f"finding in the message  {finding.rule} ({finding.label}) {where} → {finding.action}"
     for number, rung in enumerate(turn.rungs, 2):
         yield f"try {number}  {rung}"
     human = turn.human

@@ -23,17 +23,17 @@ from cli.temporal_server import address_of, is_local, port_open, server_command,
 from cli.versions import version_of
 from dialogue.faults import fault_named
 from settings.layout import Layout
-from settings.ports import check_free
+from settings.ports import check_free, free_port
 from settings.schema import PoolSettings, Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Up", "bring_up", "describe_pool", "gateway_child", "server_child", "worker_child"]
+__all__ = ["Up", "bring_up", "codec_child", "describe_pool", "gateway_child", "server_child", "worker_child"]
 
 STAGES = 6
-SERVER, GATEWAY = "temporal", "gateway"
-GATEWAY_FILE = "gateway.json"
+SERVER, GATEWAY, CODEC = "temporal", "gateway", "codec"
+GATEWAY_FILE, CODEC_FILE = "gateway.json", "codec_server.json"
 _WORKER_SECONDS = 300.0  # a large model takes its time to load
 
 
@@ -56,6 +56,7 @@ async def bring_up(settings: Settings, console: Console) -> AsyncIterator[Up]:
     Raises AlreadyRunning, SettingsFault for a busy port, ChildFailed, and what preparing the model raises.
     """
     layout = Layout.of(settings)
+    settings = _with_codec_port(settings)
     with only_one(layout.run) as place:
         clear_stale(layout.run)
         _check_ports(settings)
@@ -83,8 +84,9 @@ async def _start(
     # tasks begin in the order they are made, and groups are stopped in the reverse order
     workers = starting.create_task(_workers(settings, layout, supervisor))
     gateway = starting.create_task(_gateway(settings, layout, supervisor))
+    codec = starting.create_task(_codec(settings, layout, supervisor))
     with stages.stage("Temporal") as stage:
-        stage.done(await temporal)
+        stage.done(await temporal + await codec)
     with stages.stage("Worker pools") as stage:
         stage.update("loading models and indices")
         stage.done(await workers)
@@ -108,6 +110,18 @@ def _starts_server(settings: Settings) -> bool:
     return settings.temporal.dev_server.start and is_local(settings.temporal)
 
 
+def _encrypts(settings: Settings) -> bool:
+    return settings.encryption.provider != "none"
+
+
+def _with_codec_port(settings: Settings) -> Settings:
+    """The Web UI is told where the codec server is before that takes a port."""
+    if settings.codec_server.port or not _encrypts(settings):
+        return settings
+    given = settings.codec_server.model_copy(update={"port": free_port()})
+    return settings.model_copy(update={"codec_server": given})
+
+
 def _check_ports(settings: Settings) -> None:
     """Before anything is started, so that a busy port costs no waiting. Raises SettingsFault."""
     if _starts_server(settings):
@@ -115,6 +129,8 @@ def _check_ports(settings: Settings) -> None:
         check_free(host, port, "temporal.address")
         check_free(host, settings.temporal.dev_server.ui_port, "temporal.dev_server.ui_port")
     check_free(settings.gateway.host, settings.gateway.port, "gateway.port")
+    if _encrypts(settings):
+        check_free(settings.codec_server.host, settings.codec_server.port, "codec_server.port")
     for name, pool in settings.pools.items():
         check_free("127.0.0.1", pool.metrics_port, f"pools.{name}.metrics_port")
 
@@ -270,3 +286,24 @@ def gateway_child(settings: Settings, layout: Layout) -> Child:
         return listens(layout.run / GATEWAY_FILE, pid)
 
     return Child(GATEWAY, _parley("gateway"), layout.logs / "gateway.log", is_listening, environ=_environ(settings))
+
+
+async def _codec(settings: Settings, layout: Layout, supervisor: Supervisor) -> str:
+    """Beside everything where payloads are encrypted, so that the Web UI has whom to ask."""
+    if not _encrypts(settings):
+        return ""
+    await supervisor.start(codec_child(settings, layout))
+    return f" · codec server {settings.codec_server.reached_at(settings.codec_server.port, tls=_speaks_tls(settings))}"
+
+
+def codec_child(settings: Settings, layout: Layout) -> Child:
+    async def is_listening(pid: int) -> bool:
+        return listens(layout.run / CODEC_FILE, pid)
+
+    port = {"PARLEY_CODEC_SERVER__PORT": str(settings.codec_server.port)}
+    environ = {**_environ(settings), **port}
+    return Child(CODEC, _parley("codec"), layout.logs / "codec.log", is_listening, environ=environ)
+
+
+def _speaks_tls(settings: Settings) -> bool:
+    return settings.gateway.tls is not None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cli.console import plain
-from dialogue.messages import Say, text_digest
+from dialogue.messages import Say, message_digest
 from dialogue.turn import Reply
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ async def say(
     from gateway.turn_streams import Place
 
     saying = asyncio.ensure_future(conversations.say(conversation, message, fresh=fresh, opened_by="cli"))
-    place = Place(conversation, message.message_id, 1 if fresh else None, text_digest(message.text))
+    place = Place(conversation, message.message_id, 1 if fresh else None, message_digest(message.text, message.files))
     events = Pulled(streams.follow(place, message.tenant, tenant, saying))
     try:
         while (event := await events.take()) is not None:

@@ -71,6 +71,9 @@ def server_command(settings: Settings, search_attributes: dict[str, str]) -> tup
     command = [temporal_executable(), "server", "start-dev", "--log-level", "error"]
     command += ["--ip", "127.0.0.1" if host == "localhost" else host, "--port", str(port)]
     command += ["--ui-port", str(server.ui_port), "--ui-disable-news-fetch"]
+    if settings.encryption.provider != "none":
+        codec = settings.codec_server
+        command += ["--ui-codec-endpoint", codec.reached_at(codec.port, tls=settings.gateway.tls is not None)]
     if temporal.namespace != "default":
         command += ["--namespace", temporal.namespace]
     if server.database is not None:

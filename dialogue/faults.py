@@ -64,6 +64,7 @@
     │   ├── HistoryBroken         422  events are missing, stand in another order or were edited
     │   ├── HistoryForeign        422  another workflow's
     │   ├── HistoryLocked         403  its payloads cannot be decoded: a key is missing
+    │   ├── BundleBroken          422  an exported bundle is not as it was signed
     │   └── NoSuchHistory         404  Temporal has none under this id
     ├── WebhookFailed             502  a webhook's receiver did not take it: another attempt
     ├── PolicyFault               500  a policy or word list cannot be used
@@ -81,6 +82,7 @@ __all__ = [
     "AccessFault",
     "BadInput",
     "BodyTooSlow",
+    "BundleBroken",
     "CallerRefused",
     "ContentMissing",
     "ConversationBusy",
@@ -388,6 +390,10 @@ class HistoryForeign(HistoryFault):
 
 class HistoryLocked(HistoryFault):
     type, title, status = "history-locked", "The history cannot be decoded", 403
+
+
+class BundleBroken(HistoryFault):
+    type, title, status = "bundle-broken", "The bundle is not as it was signed", 422
 
 
 class NoSuchHistory(HistoryFault):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import operator
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from dialogue.base import CallerInput, Value
 
@@ -13,6 +15,7 @@ __all__ = [
     "ANONYMOUS",
     "MAX_MESSAGE_CHARACTERS",
     "MAX_PAYLOAD_BYTES",
+    "MOST_FILES",
     "MOST_MESSAGES",
     "CancelTurn",
     "ChatMessage",
@@ -26,10 +29,12 @@ __all__ = [
     "Say",
     "TenantOnly",
     "Text",
+    "TextFile",
     "TurnKey",
     "TurnNumber",
     "TurnOnly",
     "Webhook",
+    "message_digest",
     "message_stream",
     "text_digest",
 ]
@@ -41,6 +46,8 @@ MAX_PAYLOAD_BYTES = 1_500_000
 """The hard bound of all that one call brings. Temporal's is 2 MB, and what comes in goes on to the steps with more."""
 MOST_MESSAGES = 1000
 """Of one question with its history."""
+MOST_FILES = 4
+"""That one message brings."""
 LONGEST_IDLE = 100 * 365 * 86_400.0
 """Seconds; a timer of thousands of years is none."""
 
@@ -57,6 +64,42 @@ OnBusy = Literal["queue", "reject", "interrupt"]
 def text_digest(text: str) -> str:
     """SHA-256 of the text's UTF-8 bytes, in hexadecimal; lone surrogates are kept apart, never raised on."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _one_line(name: str) -> str:
+    if not name.isprintable() or not name.strip():
+        raise ValueError("must be one line, without control characters. Name the file as a person would read it")
+    return name
+
+
+class TextFile(CallerInput):
+    """A file that a message brings. Only texts are read."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_one_line)]
+    text: Text
+
+
+def _not_too_long(files: tuple[TextFile, ...]) -> tuple[TextFile, ...]:
+    total = sum(len(file.text) for file in files)
+    if total > MAX_MESSAGE_CHARACTERS:
+        raise ValueError(f"have {total} characters together. Send at most {MAX_MESSAGE_CHARACTERS}")
+    return files
+
+
+TextFiles = Annotated[
+    tuple[TextFile, ...],
+    # Left out where there are none: what is sent without files is what it was before there were any.
+    Field(max_length=MOST_FILES, exclude_if=operator.not_, description="texts that come with it"),
+    AfterValidator(_not_too_long),
+]
+
+
+def message_digest(text: str, files: Sequence[TextFile] = ()) -> str:
+    """Tells a message by what it says: ``text_digest`` of its text, and of its files' names and texts where it brings
+    any."""
+    if not files:
+        return text_digest(text)
+    return text_digest("\n".join([text_digest(text), *(f"{text_digest(file.text)} {file.name}" for file in files)]))
 
 
 class TurnKey(Value):
@@ -102,6 +145,7 @@ class Say(CallerInput):
 
     message_id: Identifier
     text: Text
+    files: TextFiles = ()
     tenant: Identifier = "default"
     user: Identifier = ANONYMOUS
     address: str | None = Field(default=None, max_length=64)
@@ -120,10 +164,11 @@ class Webhook(CallerInput):
 
 
 class DialogueStart(CallerInput):
-    """One question, one answer. Give ``question``, or ``messages`` whose last is the user's."""
+    """One question, one answer. Give ``question``, or ``messages`` whose last is the user's; ``files`` belong to it."""
 
     question: Text | None = None
     messages: Annotated[tuple[ChatMessage, ...], Field(max_length=MOST_MESSAGES)] = ()
+    files: TextFiles = ()
     tenant: Identifier = "default"
     user: Identifier = ANONYMOUS
     address: str | None = Field(default=None, max_length=64)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import operator
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from dialogue.base import Value
-from dialogue.messages import ChatMessage, TurnKey
+from dialogue.messages import ChatMessage, TextFile, TurnKey
 from dialogue.plan import Poor, TurnPlan
 from dialogue.receipt import Receipt
 
@@ -21,10 +22,12 @@ __all__ = [
     "Finding",
     "GenerateAnswer",
     "GeneratedAnswer",
+    "NamedFile",
     "Passage",
     "QuotePassages",
     "RecallConversation",
     "ReceiveInput",
+    "ReceivedFile",
     "ReceivedInput",
     "RecogniseIntent",
     "RecognisedIntent",
@@ -84,6 +87,23 @@ class Usage(Value):
         return self.prompt_tokens + self.completion_tokens
 
 
+class NamedFile(Value):
+    """A file that came with a message, for the records: ``digest`` is the SHA-256 of its text as it came, in hex."""
+
+    name: str
+    digest: str
+
+
+class ReceivedFile(NamedFile):
+    """What the rest of the turn sees of it: name and text normalised, defused, masked where the policy says so."""
+
+    text: str
+
+
+ReceivedFiles = Annotated[tuple[ReceivedFile, ...], Field(exclude_if=operator.not_)]
+"""Left out where there are none, as in histories before there were any."""
+
+
 class StepDone(Value):
     """How the successful attempt of a step went: which it was, where it ran, how long its own work took."""
 
@@ -108,6 +128,7 @@ class ReceiveInput(Value):
     turn: TurnKey
     message_id: str | None = None
     text: str
+    files: tuple[TextFile, ...] = Field(default=(), exclude_if=operator.not_)
     user: str
     temperature: float | None = None
     seed: int | None = None
@@ -122,8 +143,11 @@ class ReceivedInput(StepResult):
 
     text: str
     language: str
-    tokens: int = Field(ge=0)
-    findings: tuple[Finding, ...] = ()
+    files: ReceivedFiles = ()
+    tokens: int = Field(ge=0, description="of the text and its files")
+    findings: tuple[Finding, ...] = Field(
+        default=(), description="in the text, then in each file, which the note names"
+    )
     decision: Literal["pass", "mask", "refuse"]
     refusal: str | None = Field(default=None, description="what the person is told when refused")
     plan: TurnPlan
@@ -195,6 +219,7 @@ class GenerateAnswer(Value):
     try_number: int = Field(ge=1)
     why: str | None = Field(default=None, description="what was wrong with the try before")
     question: str
+    files: ReceivedFiles = ()
     language: str
     passages: tuple[Passage, ...] = ()
     retrieved: bool = Field(default=True, description="whether the knowledge base was asked at all")
@@ -224,10 +249,14 @@ class Attempt(Value):
 
 
 class ContextCut(Value):
-    """What was left out so that the prompt fits, in the order of cutting: oldest turns, then lowest passages."""
+    """What was left out so that the prompt fits, in the order of cutting: oldest turns, then lowest passages, then
+    the ends of files, the last file's first."""
 
     history_messages: int = 0
     passages: tuple[str, ...] = Field(default=(), description="ids of the passages left out")
+    files: tuple[str, ...] = Field(
+        default=(), exclude_if=operator.not_, description="names of the files that were shortened or left out"
+    )
     tokens: int = Field(default=0, description="tokens saved")
 
 
@@ -287,6 +316,7 @@ class GeneratedAnswer(StepResult):
 class ReviewAnswer(Value):
     turn: TurnKey
     question: str
+    files: ReceivedFiles = ()
     language: str
     answer: str
     reasoning: str = ""
@@ -343,7 +373,8 @@ class ReturnAnswer(Value):
     masked: bool = Field(
         default=True, description="False: the turn ended before the first step had masked the question"
     )
-    question_digest: str = Field(description="of the text as it came, so that a repeated id is known as one")
+    question_digest: str = Field(description="of text and files as they came, so that a repeated id is known as one")
+    files: tuple[NamedFile, ...] = Field(default=(), exclude_if=operator.not_)
     answer: str | None = Field(description="None: the tenant's text for this verdict is used")
     reasoning: str = ""
     told: str = ""

@@ -20,7 +20,7 @@ from dialogue.messages import Identifier
 from gateway.caller import ANYONE, Caller
 from gateway.oidc import Oidc
 from gateway.problems import on_fault
-from settings.access import PREFIX, SCOPES
+from settings.access import EVERY_SCOPE, PREFIX
 from settings.layout import Layout
 from settings.schema import OidcSettings, Settings
 
@@ -138,7 +138,7 @@ def _of_claims(settings: OidcSettings, claims: dict[str, Any]) -> Caller:
         raise Forbidden(f"Authorization: the token's claim {settings.user_claim} names no user.")
     scopes = claims.get(settings.scopes_claim, ())
     words = scopes.split() if isinstance(scopes, str) else scopes if isinstance(scopes, list) else ()
-    held = frozenset(scope for scope in SCOPES if scope in words)
+    held = frozenset(scope for scope in EVERY_SCOPE if scope in words)
     return Caller(str(tenant), _user(user), held, "oidc", _user(user))
 
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -75,7 +75,11 @@ def create_app(
             Middleware(Observed, metrics),
             Middleware(Authenticated, access),
         ],
-        exception_handlers={ParleyFault: problems.on_fault, HTTPException: problems.on_http_exception},
+        exception_handlers={
+            ParleyFault: problems.on_fault,
+            HTTPException: problems.on_http_exception,
+            ClientDisconnect: problems.on_client_left,
+        },
     )
 
 

@@ -22,6 +22,7 @@ from gateway.core import Core, Said
 from gateway.events import TurnEvent
 from gateway.identifiers import idempotency_key, known_conversation
 from gateway.json_body import read_object
+from gateway.problems import CLIENT_LEFT
 from gateway.pulled import Pulled
 from gateway.sse import Encoding, EventStream
 from gateway.usage import usage_of
@@ -37,7 +38,6 @@ from gateway.wire import (
 from settings.schema import GatewaySettings
 
 __all__ = [
-    "CLIENT_LEFT",
     "LOOK_AGAIN_SECONDS",
     "PERSON_SECONDS",
     "Chat",
@@ -49,8 +49,6 @@ __all__ = [
 ]
 
 LAST_EVENT_ID = "Last-Event-ID"
-CLIENT_LEFT = 499
-"""For the log and the metrics: nobody reads this answer."""
 LOOK_AGAIN_SECONDS = 2
 PERSON_SECONDS = 30
 """A person takes longer than a model."""

@@ -52,7 +52,7 @@ from dialogue.messages import (
     Feedback,
     ResolveReview,
     Say,
-    text_digest,
+    message_digest,
 )
 from dialogue.turn import Reply, Transcript
 from records.payloads import SEALED_FAILURE
@@ -254,7 +254,7 @@ class Conversations:
         ended it does so for another tenant too."""
         if reply.tenant != message.tenant:
             raise unknown_conversation(reply.conversation)
-        if reply.text_digest != text_digest(message.text):
+        if reply.text_digest != message_digest(message.text, message.files):
             raise MessageIdReused(
                 f"message_id: {message.message_id} was used for another text. Give each message an id of its own.",
                 field="message_id",

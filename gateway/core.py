@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,18 @@ from dialogue.faults import (
     UnknownModel,
     unknown_tenant,
 )
-from dialogue.messages import CancelTurn, DialogueStart, Feedback, ResolveReview, Say, message_stream, text_digest
+from dialogue.messages import (
+    MOST_FILES,
+    CancelTurn,
+    ChatMessage,
+    DialogueStart,
+    Feedback,
+    ResolveReview,
+    Say,
+    TextFile,
+    message_digest,
+    message_stream,
+)
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.access import Access
 from gateway.caller import Caller
@@ -120,20 +131,21 @@ class Core:
         own_id = chat.message_id or message_id
         id_ = own_id or f"msg-{ULID()}"
         wishes = self._wishes(caller, chat, tenant, address)
+        text, files = chat.question()
+        digest = message_digest(text, files)
         if chat.conversation is None:
-            question = DialogueStart(messages=tuple(chat.messages), message_id=id_, **wishes)
-            digest = text_digest(chat.messages[-1].content)
+            question = DialogueStart(messages=_plain(chat), files=files, message_id=id_, **wishes)
             place = Place(dialogue_id(tenant, question.user, id_), id_, None, digest)
             saying = self.conversations.ask(question, dialogue=place.conversation, wait_seconds=wait_seconds)
         else:
-            text = next(message.content for message in reversed(chat.messages) if message.role == "user")
-            message = Say(text=text, message_id=id_, on_busy=chat.on_busy or settings.on_busy, **wishes)
+            on_busy = chat.on_busy or settings.on_busy
+            message = Say(text=text, files=files, message_id=id_, on_busy=on_busy, **wishes)
             conversation, fresh = chat.conversation, False
             if conversation == NEW and own_id:  # it may be sent again, and opens no second one then
                 conversation = opened_conversation_id(tenant, message.user, own_id)
             elif conversation == NEW:
                 conversation, fresh = new_conversation_id(), True
-            place = Place(conversation, id_, 1 if fresh else None, text_digest(text))
+            place = Place(conversation, id_, 1 if fresh else None, digest)
             saying = self.conversations.say(
                 place.conversation,
                 message,
@@ -175,8 +187,10 @@ class Core:
         if given.webhook is not None:
             check_target(given.webhook.url, settings.webhook_hosts)
         id_ = given.message_id or message_id or f"msg-{ULID()}"
+        text, files = given.question()
         question = DialogueStart(
-            messages=tuple(given.messages),
+            messages=_plain(given),
+            files=files,
             message_id=id_,
             webhook=given.webhook,
             **self._wishes(caller, given, tenant, address),
@@ -184,7 +198,7 @@ class Core:
         dialogue = dialogue_id(tenant, question.user, id_)
         wait_seconds = min(given.wait, self.settings.gateway.wait_seconds)
         asked = self.conversations.ask(question, dialogue=dialogue, wait_seconds=wait_seconds)
-        place = Place(dialogue, id_, None, text_digest(given.messages[-1].content))
+        place = Place(dialogue, id_, None, message_digest(text, files))
         reply = self._counted(tenant, place, asked, Spent())
         said = Said(tenant, settings, place, reply, cancels=False)
         return tenant, await self.answer(said)
@@ -383,12 +397,16 @@ class Core:
                 field="conversation",
             )
         for index, message in enumerate(chat.messages):
-            if len(message.content) > tenant.max_characters:
+            place, said = f"messages.{index}.content", message.content
+            if len(said.text) > tenant.max_characters:
                 raise MessageTooLong(
-                    f"messages.{index}.content: has {len(message.content)} characters. "
-                    f"Send at most {tenant.max_characters}.",
-                    field=f"messages.{index}.content",
+                    f"{place}: has {len(said.text)} characters. Send at most {tenant.max_characters}.", field=place
                 )
+            if said.files and message.role != "user":
+                raise InvalidRequest(
+                    f"{place}: brings a file in the role {message.role}. Send it in a message of the user.", field=place
+                )
+        _check_files(chat.question()[1], tenant)
         self._check_model(chat.model)
 
     def _check_model(self, model: str | None) -> None:
@@ -402,6 +420,22 @@ class Core:
         others = settings.models
         return list(
             dict.fromkeys(["default", settings.model.name, *others, *(other.name for other in others.values())])
+        )
+
+
+def _plain(chat: QuestionFields) -> tuple[ChatMessage, ...]:
+    return tuple(message.plain() for message in chat.messages)
+
+
+def _check_files(files: Sequence[TextFile], tenant: TenantSettings) -> None:
+    """Of a question, together."""
+    if len(files) > MOST_FILES:
+        raise InvalidRequest(f"messages: bring {len(files)} files. Send at most {MOST_FILES}.", field="messages")
+    total = sum(len(file.text) for file in files)
+    if total > tenant.max_characters:
+        raise MessageTooLong(
+            f"messages: bring files of {total} characters together. Send at most {tenant.max_characters}.",
+            field="messages",
         )
 
 

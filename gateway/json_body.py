@@ -22,14 +22,17 @@ DRAINED = 16 * 2**20
 _LONGEST_NUMBER = 400
 
 
-async def read_object(request: Request, limit: int, seconds: float | None = None) -> dict[str, Any]:
-    """The JSON object in the body of ``request``, which may have ``limit`` bytes and take ``seconds`` to arrive.
+async def read_object(
+    request: Request, limit: int, seconds: float | None = None, *, setting: str = "gateway.max_body"
+) -> dict[str, Any]:
+    """The JSON object in the body of ``request``, which may have ``limit`` bytes and take ``seconds`` to arrive;
+    ``setting`` is the name of that limit.
 
     Raises HTTPException 415 and 413, BodyTooSlow, MalformedBody for what is no JSON object, InvalidRequest for text
     that cannot be kept (NUL, half a surrogate pair).
     """
     _refuse_foreign_type(request.headers.get("content-type", ""))
-    return parse_object(await read_body(request, limit, seconds))
+    return parse_object(await read_body(request, limit, seconds, setting=setting))
 
 
 def _refuse_foreign_type(content_type: str) -> None:
@@ -42,18 +45,21 @@ def _refuse_foreign_type(content_type: str) -> None:
         raise HTTPException(415, f"Content-Type: JSON is sent as UTF-8, but the charset is {charset[:60]}.")
 
 
-async def read_body(request: Request, limit: int, seconds: float | None = None) -> bytes:
-    """The body, of ``limit`` bytes and within ``seconds``. Raises HTTPException 413 and BodyTooSlow."""
+async def read_body(
+    request: Request, limit: int, seconds: float | None = None, *, setting: str = "gateway.max_body"
+) -> bytes:
+    """The body, of ``limit`` bytes and within ``seconds``. Raises HTTPException 413, which names the ``setting`` of the
+    limit, and BodyTooSlow."""
     try:
         async with asyncio.timeout(seconds):
-            return await _read(request, limit)
+            return await _read(request, limit, setting)
     except TimeoutError:
         raise BodyTooSlow(
             f"body: was not there after {seconds:g} s. Send it whole, or set gateway.body_seconds.", field="body"
         ) from None
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limit: int, setting: str) -> bytes:
     """Counts while reading: a chunked body does not say beforehand how long it is. Never holds more than ``limit``.
 
     What goes over is read a while longer and dropped: a client that is still sending would lose the answer else.
@@ -70,7 +76,7 @@ async def _read(request: Request, limit: int) -> bytes:
             elif seen > limit + DRAINED:
                 break
     if seen > limit:
-        told = f"body: has more than {limit} bytes. Send less, or set gateway.max_body."
+        told = f"body: has more than {limit} bytes. Send less, or set {setting}."
         raise HTTPException(413, told, {"Connection": "close"})
     return bytes(body)
 

@@ -14,14 +14,14 @@ from dialogue.faults import InvalidRequest, ParleyFault, UnknownModel
 from dialogue.turn import Reply
 from gateway import validation
 from gateway.addresses import client_address
-from gateway.chat import CLIENT_LEFT, answer_or_gone, body_of, caller_of, stream_or_gone
+from gateway.chat import answer_or_gone, body_of, caller_of, stream_or_gone
 from gateway.core import Core
 from gateway.events import final_event
 from gateway.identifiers import idempotency_key
 from gateway.openai_answers import CompletionChunks, completion
 from gateway.openai_errors import RETRY_HEADER
 from gateway.openai_wire import CompletionRequest
-from gateway.problems import on_fault
+from gateway.problems import CLIENT_LEFT, on_fault
 
 __all__ = ["routes"]
 

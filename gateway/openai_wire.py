@@ -6,17 +6,17 @@ reason and the way out. A refused one may still be sent with the values that ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from dialogue.base import CallerInput
 from dialogue.faults import InvalidRequest
-from dialogue.messages import MAX_MESSAGE_CHARACTERS, ChatMessage, Identifier, OnBusy
-from gateway.wire import MOST_MESSAGES, ChatRequest
+from dialogue.messages import Identifier, OnBusy
+from gateway.message_content import MessageContent
+from gateway.wire import MOST_MESSAGES, ChatRequest, SaidMessage
 
 __all__ = ["CompletionMessage", "CompletionMetadata", "CompletionRequest", "Only", "StreamOptions"]
 
@@ -46,23 +46,6 @@ def _same(value: Any, accepted: Any) -> bool:
     return value == accepted and isinstance(value, bool) is isinstance(accepted, bool)
 
 
-def _joined(content: Any) -> Any:
-    """Text parts as one text, a line each; anything else as it is."""
-    if not isinstance(content, list):
-        return content
-    return "\n".join(_text_of(number, part) for number, part in enumerate(content))
-
-
-def _text_of(number: int, part: Any) -> str:
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind != "text":
-        shown = f"has the type {str(kind)[:40]}" if kind is not None else "has no type"
-        raise ValueError(f"part {number} {shown}. Send text, or parts of the type text alone")
-    if not isinstance(part.get("text"), str) or part.keys() - {"type", "text"}:
-        raise ValueError(f"part {number} must be an object of type and text, and text a text")
-    return part["text"]
-
-
 _NO_TOOLS = "tools are not called here. Leave it out, and answer from the knowledge base's passages instead"
 _NO_SAMPLING = "the site's own advice for its model decides this (temporal.yaml). Leave it out"
 _NO_LOGPROBS = "how likely tokens were is kept with the record of a turn and not told here. Leave it out"
@@ -76,7 +59,7 @@ class CompletionMessage(CallerInput):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_CHARACTERS), BeforeValidator(_joined)]
+    content: MessageContent
     reasoning_content: str | None = None
     name: Annotated[Any, Only("speakers are told apart by role alone. Leave it out, and name who asks in user")] = None
     refusal: Annotated[Any, Only("send the text of a refusal as content")] = None
@@ -85,8 +68,8 @@ class CompletionMessage(CallerInput):
     tool_calls: Annotated[Any, Only(_NO_TOOLS, ([],))] = None
     function_call: Annotated[Any, Only(_NO_TOOLS)] = None
 
-    def plain(self) -> ChatMessage:
-        return ChatMessage(role="system" if self.role == "developer" else self.role, content=self.content)
+    def plain(self) -> SaidMessage:
+        return SaidMessage(role="system" if self.role == "developer" else self.role, content=self.content)
 
 
 class CompletionMetadata(CallerInput):

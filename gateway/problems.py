@@ -12,14 +12,16 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from dialogue.faults import BodyTooSlow, ParleyFault
 
 __all__ = [
     "ABOUT_BLANK",
     "AGAIN_LATER",
+    "CLIENT_LEFT",
     "ProblemResponse",
+    "on_client_left",
     "on_fault",
     "on_http_exception",
     "problem_type",
@@ -31,6 +33,8 @@ __all__ = [
 ABOUT_BLANK = "about:blank"
 RETRY_SECONDS = 2
 AGAIN_LATER = (429, 503)
+CLIENT_LEFT = 499
+"""For the log and the metrics: nobody reads this answer."""
 _UNEXPECTED = "Something went wrong on our side. The operator finds it in the log under this request's id."
 _DETAILS = {
     404: "There is nothing at this address. GET /docs lists what there is.",
@@ -112,6 +116,12 @@ def _headers(fault: ParleyFault) -> dict[str, str]:
     """When to come back, where that is worth it; a body that is still on its way leaves the connection unusable."""
     headers = {"Retry-After": str(retry_after(fault))} if fault.status in AGAIN_LATER else {}
     return headers | ({"Connection": "close"} if isinstance(fault, BodyTooSlow) else {})
+
+
+async def on_client_left(request: Request, error: Exception) -> Response:
+    """Whoever leaves while they still send has done nothing wrong, and nor have we."""
+    del request, error
+    return Response(status_code=CLIENT_LEFT)
 
 
 async def on_http_exception(request: Request, error: Exception) -> ProblemResponse:

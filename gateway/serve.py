@@ -43,7 +43,7 @@ from records.tracing import exporting
 from settings.ports import check_free, free_port
 from settings.schema import GatewaySettings, Settings
 
-__all__ = ["FILE_NAME", "make_server", "serve", "server_options"]
+__all__ = ["FILE_NAME", "address_of", "make_server", "run_server", "serve", "server_options", "url_of"]
 
 FILE_NAME = "gateway.json"
 BACKLOG = 1024
@@ -69,7 +69,7 @@ async def serve(settings: Settings, *, wait_seconds: float = 10) -> None:
 
 
 async def _serve_all(settings: Settings, wait_seconds: float) -> None:
-    host = _address(settings.gateway.host)
+    host = address_of(settings.gateway.host, "gateway.host")
     options = server_options(settings.gateway)
     check_free(host, settings.gateway.port, "gateway.port")
     metrics_port = free_port()
@@ -109,8 +109,7 @@ async def _serve_all(settings: Settings, wait_seconds: float) -> None:
         )
         server = make_server(app, host, port, options)
         scheme = "https" if settings.gateway.tls else "http"
-        with _until_signal(stopping):
-            await _serve(server, scheme, host, port, stopping, settings.data / "run" / FILE_NAME)
+        await run_server(server, "gateway", scheme, host, port, stopping, settings.data / "run" / FILE_NAME)
 
 
 def make_server(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> Server:
@@ -144,12 +143,25 @@ def _connections(wanted: int) -> int:
     return max(1, soft - SPARE_FILES)
 
 
-async def _serve(server: Server, scheme: str, host: str, port: int, stopping: asyncio.Event, told: Path) -> None:
+async def run_server(
+    server: Server, name: str, scheme: str, host: str, port: int, stopping: asyncio.Event, told: Path
+) -> None:
+    """Until a signal comes or ``stopping`` is set. While it listens ``told`` says so: pid, host, port, url.
+
+    Raises SettingsFault, naming ``name``.port, where it cannot listen.
+    """
+    with _until_signal(stopping):
+        await _run(server, name, scheme, host, port, stopping, told)
+
+
+async def _run(
+    server: Server, name: str, scheme: str, host: str, port: int, stopping: asyncio.Event, told: Path
+) -> None:
     serving = asyncio.create_task(server.serve())
     stopped = asyncio.create_task(stopping.wait())
     try:
-        await _listening(host, port, serving)
-        _tell(scheme, host, port, told)
+        await _listening(name, host, port, serving)
+        _tell(name, scheme, host, port, told)
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.set()
@@ -158,18 +170,18 @@ async def _serve(server: Server, scheme: str, host: str, port: int, stopping: as
             # a response that does not end is left behind: its message is kept by Temporal and not by us
             await asyncio.wait_for(serving, STOP_SECONDS)
         await asyncio.to_thread(told.unlink, missing_ok=True)
-    log.info("gateway stopped", port=port)
+    log.info(f"{name} stopped", port=port)
 
 
-def _address(host: str) -> str:
-    """The numeric address of ``host``, which is what the server takes."""
+def address_of(host: str, setting: str) -> str:
+    """The numeric address of ``host``, which is what the server takes. Raises SettingsFault."""
     try:
         return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except socket.gaierror as error:
-        raise SettingsFault(f"gateway.host: {host} is no address of this machine.", field="gateway.host") from error
+        raise SettingsFault(f"{setting}: {host} is no address of this machine.", field=setting) from error
 
 
-async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
+async def _listening(name: str, host: str, port: int, serving: asyncio.Task[None]) -> None:
     """Until the port takes connections. The server has no event for it, so it is knocked at."""
     at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where to knock, not what is bound
     async with asyncio.timeout(START_SECONDS):
@@ -182,17 +194,21 @@ async def _listening(host: str, port: int, serving: asyncio.Task[None]) -> None:
             writer.close()
             return
     await serving
-    raise SettingsFault(f"gateway.port: the server could not listen on {host}:{port}.", field="gateway.port")
+    raise SettingsFault(f"{name}.port: the server could not listen on {host}:{port}.", field=f"{name}.port")
 
 
-def _tell(scheme: str, host: str, port: int, path: Path) -> None:
-    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    here = {"pid": os.getpid(), "host": host, "port": port, "url": url}
+def url_of(scheme: str, host: str, port: int) -> str:
+    """An address of IPv6 stands in brackets there."""
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _tell(name: str, scheme: str, host: str, port: int, path: Path) -> None:
+    here = {"pid": os.getpid(), "host": host, "port": port, "url": url_of(scheme, host, port)}
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_name(f"{path.name}.{os.getpid()}")
     written.write_text(json.dumps(here) + "\n", encoding="utf-8")
     written.replace(path)  # whoever reads it never sees half of it
-    log.info("gateway ready", **here)
+    log.info(f"{name} ready", **here)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from dialogue.base import CallerInput, Value
-from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TurnNumber, Webhook
+from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TextFile, TurnNumber, Webhook
 from dialogue.receipt import Receipt
 from dialogue.steps import Citation, Finding, Verdict
 from dialogue.turn import StepRecord, TurnState
+from gateway.message_content import MessageContent
 
 __all__ = [
     "CancelQuery",
@@ -34,6 +35,7 @@ __all__ = [
     "Review",
     "Reviews",
     "ReviewsQuery",
+    "SaidMessage",
     "StreamQuery",
     "TenantQuery",
     "Thanked",
@@ -47,12 +49,26 @@ MOST_MESSAGES = 200
 _EXAMPLE: JsonDict = {"messages": [{"role": "user", "content": "How long do I have to send back shoes?"}]}
 
 
+class SaidMessage(CallerInput):
+    """One message in OpenAI's form: ``content`` is a text, or parts of the types ``text`` and, of the user's messages,
+    ``file``."""
+
+    model_config = ConfigDict(strict=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: MessageContent
+
+    def plain(self) -> ChatMessage:
+        """Without its files."""
+        return ChatMessage(role=self.role, content=self.content.text)
+
+
 class QuestionFields(CallerInput):
     """What every message may bring, in a conversation or alone."""
 
     model_config = ConfigDict(strict=True, json_schema_extra={"examples": [_EXAMPLE]})
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
+    messages: Annotated[list[SaidMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
     message_id: Identifier | None = Field(
         default=None, description="sent again, it gets its first reply; else the Idempotency-Key header, else made here"
     )
@@ -64,6 +80,10 @@ class QuestionFields(CallerInput):
         default=None, ge=1, le=32_768, description="tokens to make at most, reasoning included"
     )
     model: Identifier | None = Field(default=None, description="name or alias; the tenant's own where not given")
+
+    def question(self) -> tuple[str, tuple[TextFile, ...]]:
+        """What is asked, and the files of all messages: an earlier one's belong to the history that is sent."""
+        return self.messages[-1].content.text, tuple(file for each in self.messages for file in each.content.files)
 
 
 class ChatRequest(QuestionFields):
@@ -81,6 +101,13 @@ class ChatRequest(QuestionFields):
     on_disconnect: Literal["continue", "cancel"] | None = Field(
         default=None, description="when you leave in the middle; the tenant's own where not given"
     )
+
+    def question(self) -> tuple[str, tuple[TextFile, ...]]:
+        """In a conversation, the last message of the user and its own files alone: the earlier ones were said."""
+        if self.conversation is None:
+            return super().question()
+        said = next(message.content for message in reversed(self.messages) if message.role == "user")
+        return said.text, said.files
 
 
 class DialogueRequest(QuestionFields):

@@ -1,4 +1,4 @@
-"""The official prompt of DeepSeek-R1, word for word: what its web page and app ask after a search.
+"""The official prompts of DeepSeek-R1, word for word: what its web page and app ask of a file and after a search.
 
 From the README of deepseek-ai/DeepSeek-R1 ("Official Prompts", MIT licence). It is data of the model: nothing in
 it is ours to better, and a test holds them to what was published. What Parley adds stands in ``prompt_texts``.
@@ -6,7 +6,15 @@ it is ours to better, and a test holds them to what was published. What Parley a
 
 from __future__ import annotations
 
-__all__ = ["SEARCH_ANSWER"]
+__all__ = ["FILE", "SEARCH_ANSWER"]
+
+FILE = """\
+[file name]: {file_name}
+[file content begin]
+{file_content}
+[file content end]
+{question}"""
+"""``file_template``, in every language: takes ``file_name``, ``file_content`` and ``question``."""
 
 SEARCH_ANSWER = {
     "en": """\

@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from typing import Literal
 
 from dialogue.faults import PromptTooLong
 from dialogue.messages import ChatMessage
-from dialogue.steps import ContextCut, Passage
+from dialogue.steps import ContextCut, Passage, ReceivedFile
+from model_runtime.official_prompts import FILE
 from model_runtime.prompt_texts import plain_texts, reasoning_texts
 from model_runtime.reasoning import split_reasoning
 from model_runtime.tokenizer import Tokenizer, defuse
@@ -29,8 +33,8 @@ PLAIN_PASSAGES = 1
 """The passages a small model is shown: of two it mixes the facts. (On the help articles the right passage is the
 first for 29 questions of 30.)"""
 _THINK = "<think>\n"
-_MARKS = ("[webpage ", "[citation:")
-"""What R1's prompt is marked up with: a passage may not end itself or cite."""
+_MARKS = ("[webpage ", "[citation:", "[file name]", "[file content ")
+"""What R1's prompt is marked up with: a passage or a file may not end itself or cite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class _Parts:
     """What a prompt is made of, before anything is cut. Texts of others are defused already."""
 
     question: str
+    files: tuple[ReceivedFile, ...]
     language: str
     passages: tuple[Passage, ...]
     retrieved: bool
@@ -61,6 +66,7 @@ def build_prompt(
     *,
     tokenizer: Tokenizer,
     question: str,
+    files: Sequence[ReceivedFile] = (),
     language: str,
     passages: Sequence[Passage] = (),
     retrieved: bool = True,
@@ -76,13 +82,15 @@ def build_prompt(
     ``passages`` best first, ``history`` oldest first. ``retrieved`` says that the knowledge base was asked: with
     no passages the prompt then says that nothing was found. ``context`` bounds prompt and ``max_new_tokens``
     together, in tokens; the answer's share is at most half of it. What does not fit is cut in this order: oldest
-    turns, then lowest passages; never the question or the instructions (system messages of ``history`` are
-    instructions: they join the system prompt, or for R1 the user's message). ``max_passages`` (and, for a model that
-    does not reason, ``PLAIN_PASSAGES``) bounds what is shown at all, which is no cut. ``today`` (any readable
-    date) is given to R1 with its passages, as its authors do. Template tokens in all texts given are defused.
+    turns, then lowest passages, then the ends of ``files``, the last file's first; never the question or the
+    instructions (system messages of ``history`` are instructions: they join the system prompt, or for R1 the user's
+    message). ``max_passages`` (and, for a model that does not reason, ``PLAIN_PASSAGES``) bounds what is shown at
+    all, which is no cut. ``today`` (any readable date) is given to R1 with its passages, as its authors do. Template
+    tokens in all texts given are defused.
 
     Raises :class:`~dialogue.faults.PromptTooLong` when the bare question does not fit, and when passages were
-    found of which not even the best fits: to say that nothing was found would be a lie.
+    found of which not even the best fits, or files of which nothing does: to say that nothing was found, or brought,
+    would be a lie.
     """
     special = tokenizer.special_strings()
     limit = len(passages) if max_passages is None else max_passages
@@ -90,6 +98,7 @@ def build_prompt(
         limit = min(limit, PLAIN_PASSAGES)
     parts = _Parts(
         question=defuse(question, special),
+        files=tuple(_defused_file(file, special) for file in files),
         language=language,
         passages=tuple(_defused(passage, special) for passage in passages[:limit]),
         retrieved=retrieved,
@@ -99,31 +108,70 @@ def build_prompt(
     )
     room = context - min(max_new_tokens, context // 2)
     render = _render_r1 if reasoning == "r1" else _render_plain
-    text = render(tokenizer, parts, parts.history, parts.passages)
-    whole = count = tokenizer.count(text)
-    turns, kept = parts.history, parts.passages
+    size = partial(_size, partial(render, tokenizer, parts), tokenizer)
+    turns, kept, brought = parts.history, parts.passages, parts.files
+    whole = count = size(turns, kept, brought)
     while count > room:
         if turns:
             turns = _without_oldest_turn(turns)
         elif len(kept) > 1:
             kept = kept[:-1]
+        elif left := _that_fit(brought, partial(size, turns, kept), room):
+            brought = left
         else:
-            raise PromptTooLong(_too_long(count, room, bool(kept)), field="question")
-        text = render(tokenizer, parts, turns, kept)
-        count = tokenizer.count(text)
+            raise PromptTooLong(_too_long(count, room, bool(kept), bool(brought)), field="question")
+        count = size(turns, kept, brought)
     cut = ContextCut(
         history_messages=len(parts.history) - len(turns),
         passages=tuple(passage.id for passage in parts.passages[len(kept) :]),
+        files=tuple(file.name for file, left in zip_longest(parts.files, brought) if file != left),
         tokens=whole - count,
     )
+    text = render(tokenizer, parts, turns, kept, brought)
     ids = tokenizer.encode(text)
     digest = hashlib.sha256(json.dumps(ids).encode()).hexdigest()
     return Prompt(ids, text, tuple(passage.id for passage in kept), cut, digest)
 
 
-def _too_long(count: int, room: int, with_passage: bool) -> str:
-    what = "the question with its best passage" if with_passage else "the question alone"
+def _size(
+    render: Callable[[Sequence[ChatMessage], Sequence[Passage], Sequence[ReceivedFile]], str],
+    tokenizer: Tokenizer,
+    history: Sequence[ChatMessage],
+    passages: Sequence[Passage],
+    files: Sequence[ReceivedFile],
+) -> int:
+    """In tokens."""
+    return tokenizer.count(render(history, passages, files))
+
+
+def _too_long(count: int, room: int, with_passage: bool, with_files: bool) -> str:
+    beside = " and ".join((["its best passage"] if with_passage else []) + (["its files"] if with_files else []))
+    what = f"the question with {beside}" if beside else "the question alone"
     return f"{what} makes a prompt of {count} tokens where {room} fit: shorten it, or set wider model.widths"
+
+
+def _that_fit(
+    files: tuple[ReceivedFile, ...], size: Callable[[tuple[ReceivedFile, ...]], int], room: int
+) -> tuple[ReceivedFile, ...]:
+    """The beginning of ``files``, as many characters of them as fit; nothing where none does."""
+    characters = range(sum(len(file.text) for file in files))
+    too_many = bisect_right(characters, room, key=lambda count: size(_first(files, count)))
+    return _first(files, too_many - 1)
+
+
+def _first(files: Sequence[ReceivedFile], characters: int) -> tuple[ReceivedFile, ...]:
+    """What the first ``characters`` of their texts are of; a file of which nothing is left is left out."""
+    found: list[ReceivedFile] = []
+    for file in files:
+        if characters <= 0:
+            break
+        found.append(file.model_copy(update={"text": file.text[:characters]}))
+        characters -= len(file.text)
+    return tuple(found)
+
+
+def _defused_file(file: ReceivedFile, special: Sequence[str]) -> ReceivedFile:
+    return file.model_copy(update={name: defuse(getattr(file, name), special) for name in ("name", "text")})
 
 
 def _defused(passage: Passage, special: Sequence[str]) -> Passage:
@@ -155,34 +203,56 @@ def _heading(passage: Passage) -> str:
 
 
 def _render_plain(
-    tokenizer: Tokenizer, parts: _Parts, history: Sequence[ChatMessage], passages: Sequence[Passage]
+    tokenizer: Tokenizer,
+    parts: _Parts,
+    history: Sequence[ChatMessage],
+    passages: Sequence[Passage],
+    files: Sequence[ReceivedFile],
 ) -> str:
     texts = plain_texts(parts.language)
     system, content, opening = texts.bare_system, parts.question, ""
     if passages:
         window = "\n\n".join(f"{_heading(passage)}:\n{passage.text.strip()}" for passage in passages)
-        system, opening = texts.system, texts.opening
         content = texts.passages.format(passages=window, question=parts.question)
-    elif parts.retrieved:
+        if not files:
+            system, opening = texts.system, texts.opening
+    elif parts.retrieved and not files:
         content = texts.nothing.format(question=parts.question)
+    brought = [texts.file.format(name=file.name, text=file.text.strip()) for file in files]
+    content = "\n\n".join([*brought, content])
     system = "\n".join(filter(None, (system, parts.instructions)))
     messages = [{"role": "system", "content": system}, *_messages(history, content)]
     return tokenizer.apply_chat_template(messages) + opening
 
 
-def _render_r1(tokenizer: Tokenizer, parts: _Parts, history: Sequence[ChatMessage], passages: Sequence[Passage]) -> str:
-    texts, rules, content = reasoning_texts(parts.language), "", parts.question
+def _render_r1(
+    tokenizer: Tokenizer,
+    parts: _Parts,
+    history: Sequence[ChatMessage],
+    passages: Sequence[Passage],
+    files: Sequence[ReceivedFile],
+) -> str:
+    texts, rules = reasoning_texts(parts.language), ""
+    content = question = _with_files(parts.question, files)
     if passages:
-        rules, content = texts.rules, _search_answer(texts.search_answer, parts, passages)
-    elif parts.retrieved:
-        content = texts.nothing.format(question=parts.question)
+        rules = f"{texts.rules}\n{texts.files}" if files else texts.rules
+        content = _search_answer(texts.search_answer, parts, question, passages)
+    elif parts.retrieved and not files:
+        content = texts.nothing.format(question=question)
     content = "\n\n".join(filter(None, (parts.instructions, rules, content)))
     text = tokenizer.apply_chat_template(_messages(history, content))
     # some checkpoints' templates begin the reasoning themselves, older ones do not
     return text if text.endswith(_THINK) else text.removesuffix(_THINK.strip()) + _THINK
 
 
-def _search_answer(template: str, parts: _Parts, passages: Sequence[Passage]) -> str:
+def _with_files(question: str, files: Sequence[ReceivedFile]) -> str:
+    """Each in the authors' template, one before the other, the question last."""
+    for file in (_defused_file(file, _MARKS) for file in reversed(files)):
+        question = FILE.format(file_name=file.name, file_content=file.text, question=question)
+    return question
+
+
+def _search_answer(template: str, parts: _Parts, question: str, passages: Sequence[Passage]) -> str:
     """The authors' template, without its line of today where the day is not known."""
     if parts.today is None:
         template = "".join(line for line in template.splitlines(keepends=True) if "{cur_date}" not in line)
@@ -190,4 +260,4 @@ def _search_answer(template: str, parts: _Parts, passages: Sequence[Passage]) ->
         f"[webpage {number} begin]{_heading(passage)}\n{passage.text.strip()}[webpage {number} end]"
         for number, passage in enumerate((_defused(passage, _MARKS) for passage in passages), 1)
     )
-    return template.format(search_results=results, cur_date=parts.today, question=parts.question)
+    return template.format(search_results=results, cur_date=parts.today, question=question)

@@ -18,22 +18,25 @@ __all__ = ["PlainTexts", "ReasoningTexts", "plain_texts", "reasoning_texts"]
 
 @dataclass(frozen=True, slots=True)
 class PlainTexts:
-    """For a model that does not reason. ``opening`` is written before the answer and not part of it."""
+    """For a model that does not reason. ``opening`` is written before the answer and not part of it; ``file`` takes
+    ``name`` and ``text``."""
 
     system: str
     bare_system: str
     passages: str
     nothing: str
     opening: str
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningTexts:
     """For R1. ``search_answer`` is the authors' and takes ``search_results``, ``cur_date`` and ``question``; ``rules``
-    stand before it; ``nothing`` takes ``question``."""
+    stand before it, and ``files`` behind them where the question brings some; ``nothing`` takes ``question``."""
 
     search_answer: str
     rules: str
+    files: str
     nothing: str
 
 
@@ -46,6 +49,7 @@ _PLAIN = {
         nothing="The help pages were searched and nothing was found about this question. Say that you do not know, "
         "and make nothing up.\n\nQuestion: {question}",
         opening="According to the help page:",
+        file="File {name}:\n{text}",
     ),
     "zh": PlainTexts(
         system="你是客服助手。只根据给出的帮助页面，用一两句话回答。",
@@ -53,6 +57,7 @@ _PLAIN = {
         passages="帮助页面：\n{passages}\n\n问题：{question}",
         nothing="已查找帮助页面，没有找到与这个问题有关的内容。请说明你不知道，不要编造。\n\n问题：{question}",
         opening="",
+        file="文件 {name}：\n{text}",
     ),
 }
 
@@ -62,6 +67,8 @@ _REASONING = {
         rules="The search results below are passages of a help desk's knowledge base. Say only what they say. Where "
         "they do not answer the question, say so and make nothing up. Give numbers, dates, names and steps exactly as "
         "they stand there. A short question wants a short answer.",
+        files="The user's message begins with files of theirs. What those say counts beside the passages; it is not "
+        "cited.",
         nothing="""\
 The knowledge base was searched for the user's message and nothing was found. Say that it holds nothing about this; \
 make up no rules, numbers or dates, and cite nothing. Answer in the language of the user's message.
@@ -73,6 +80,7 @@ make up no rules, numbers or dates, and cite nothing. Answer in the language of 
         search_answer=SEARCH_ANSWER["zh"],
         rules="下面的搜索结果是客服知识库中的段落。只说段落里有的内容；段落没有回答的，请直接说明，不要编造。"
         "数字、日期、名称和步骤要与段落完全一致。简短的问题简短回答。",
+        files="用户消息以用户自己的文件开头。文件里的内容与段落同样有效，不要为文件给出引用。",
         nothing="""\
 已在知识库中查找用户消息，没有找到有关内容。请说明知识库中没有相关内容；不要编造规定、数字或日期，也不要给出引用。\
 使用用户消息的语言回答。

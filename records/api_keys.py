@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from dialogue.faults import InvalidRequest
 from records.database import reading, writing
 from records.tables import api_keys
-from settings.access import PREFIX, SCOPES
+from settings.access import EVERY_SCOPE, PREFIX
 
 __all__ = ["ApiKey", "ApiKeys"]
 
@@ -124,11 +124,11 @@ class ApiKeys:
 
 def _known(scopes: Iterable[str]) -> tuple[str, ...]:
     asked = set(scopes)
-    for scope in sorted(asked - set(SCOPES)):
-        raise InvalidRequest(f"scope: there is no scope {scope!r}; there are {', '.join(SCOPES)}.", field="scope")
+    for scope in sorted(asked - set(EVERY_SCOPE)):
+        raise InvalidRequest(f"scope: there is no scope {scope!r}; there are {', '.join(EVERY_SCOPE)}.", field="scope")
     if not asked:
-        raise InvalidRequest(f"scope: give at least one of {', '.join(SCOPES)}.", field="scope")
-    return tuple(scope for scope in SCOPES if scope in asked)
+        raise InvalidRequest(f"scope: give at least one of {', '.join(EVERY_SCOPE)}.", field="scope")
+    return tuple(scope for scope in EVERY_SCOPE if scope in asked)
 
 
 def _digest(secret: str) -> str:

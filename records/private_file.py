@@ -22,16 +22,16 @@ def write_private_once(path: Path, text: str) -> None:
         written.unlink()
 
 
-def replace_private(path: Path, text: str) -> None:
-    """Readers see the old text or the new one. Raises OSError."""
+def replace_private(path: Path, text: str | bytes) -> None:
+    """Readers see the old content or the new one. Raises OSError."""
     _written(path, text).replace(path)
 
 
-def _written(path: Path, text: str) -> Path:
+def _written(path: Path, text: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, written = tempfile.mkstemp(dir=path.parent)  # mode 0600
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode("ascii") if isinstance(text, str) else text)
         file.flush()
         os.fsync(file.fileno())
     return Path(written)

@@ -37,6 +37,7 @@ __all__ = [
     "interaction_logs",
     "key_users",
     "metadata",
+    "payload_looks",
     "workflow_keys",
 ]
 
@@ -241,4 +242,18 @@ audit_exports = Table(
     Column("place", Text, nullable=False, comment="where it was written"),
     Column("digest", Text, nullable=False, comment="SHA-256 of the file"),
     Column("timestamp", UtcDateTime, nullable=False),
+)
+
+payload_looks = Table(
+    "payload_looks",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("timestamp", UtcDateTime, nullable=False),
+    Column("who", Text, nullable=False, comment="the id of an API key, or an issuer's user"),
+    Column("how", Text, nullable=False, comment="key or oidc"),
+    Column("tenant", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False, comment="empty where a remote codec sealed it"),
+    Column("key_id", Text, nullable=False),
+    Column("payloads", Integer, nullable=False),
+    Index("ix_payload_looks_tenant_timestamp", "tenant", "timestamp"),
 )

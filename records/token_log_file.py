@@ -91,8 +91,9 @@ class TokenLogFile:
     def read_all(self, after: Mapping[str, int], limit: int) -> dict[str, list[StreamEvent]]:
         """Of each of these streams the events above that id, at most ``limit``, in order; of the others nothing."""
         query = (
-            "SELECT events.stream, id, kind, data, at FROM json_each(?) AS asked CROSS JOIN events "
-            "ON events.stream = asked.key AND id > asked.value AND id <= asked.value + ? ORDER BY events.stream, id"
+            "SELECT stream, events.id, kind, data, at FROM json_each(?) AS asked CROSS JOIN events "
+            "ON stream = asked.key AND events.id > asked.value AND events.id <= asked.value + ? "
+            "ORDER BY stream, events.id"
         )
         found: dict[str, list[StreamEvent]] = {}
         for stream, id_, kind, data, at in self._connection.execute(query, (json.dumps(after), limit)):

@@ -90,11 +90,11 @@ class SqliteTokenLog(TokenLog):
     ) -> AsyncGenerator[StreamEvent, None]:
         with self._watcher.following(stream, after) as follower:
             while True:
-                events = await follower.more()
-                if events is None:
-                    events = await self.read(stream, follower.after)
-                    follower.after = events[-1].id if events else follower.after
-                for event in events:
+                found = await follower.more()
+                if found is None:
+                    found = await self._reader.run(lambda file: file.read(stream, follower.after, _READ_AT_ONCE))
+                    follower.after = found[-1].id if found else follower.after
+                for event in await self._seal.opened_events(stream, found):
                     yield event
                     if event.kind in until_kinds:
                         return

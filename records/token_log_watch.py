@@ -42,9 +42,9 @@ class Follower:
     async def more(self) -> list[StreamEvent] | None:
         """The next events, as soon as there are any. ``None`` where the file cannot be read, or the log was closed:
         whoever then reads for themselves is told why."""
-        self._coming = self.loop.create_future()
+        is_new, self._coming = self._coming is None, self.loop.create_future()
         self.hungry = True
-        if self.read_at == _NEVER or self._watcher.closed:
+        if is_new or self._watcher.closed:
             self._watcher.look()
         return await self._coming
 

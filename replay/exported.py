@@ -14,7 +14,7 @@ from temporalio.client import WorkflowHistory
 from dialogue.faults import HistoryFault, HistoryUnreadable
 from replay.events import attributes, kind, payloads_of
 
-__all__ = ["EXPORT", "read_exported"]
+__all__ = ["EXPORT", "read_exported", "read_text"]
 
 EXPORT = "Export it with `temporal workflow show --workflow-id ID --output json`."
 _WITH_OUR_PAYLOADS = ("ACTIVITY_TASK_SCHEDULED", "ACTIVITY_TASK_COMPLETED")
@@ -30,6 +30,11 @@ def read_exported(path: Path) -> tuple[list[HistoryEvent], list[HistoryFault]]:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise HistoryUnreadable(f"{path}: it is no text ({error.reason} at byte {error.start}). {EXPORT}") from None
+    return read_text(path, text)
+
+
+def read_text(path: Path, text: str) -> tuple[list[HistoryEvent], list[HistoryFault]]:
+    """The same of a text that was read already; ``path`` is what messages call it. Raises HistoryUnreadable."""
     try:
         document: object = json.loads(text)
     except json.JSONDecodeError as error:

@@ -18,10 +18,10 @@ from dialogue.faults import HistoryFault, InvalidRequest, NoSuchHistory, Records
 from records.archive import RunArchive
 from replay.decoding import decode_events
 from replay.events import attributes, kind, seconds
-from replay.exported import read_exported
+from replay.exported import read_exported, read_text
 from replay.integrity import check_order, check_payloads, check_type
 
-__all__ = ["Chain", "RecordedRun", "from_files", "history_files", "listed", "live"]
+__all__ = ["Chain", "RecordedRun", "from_file", "from_files", "from_text", "history_files", "listed", "live"]
 
 _LONGEST_CHAIN = 10_000
 
@@ -228,6 +228,22 @@ async def from_files(paths: Sequence[Path], converter: DataConverter, *, namespa
 async def from_file(path: Path, converter: DataConverter, *, namespace: str = "default") -> RecordedRun:
     """One run. Raises HistoryUnreadable and HistoryForeign."""
     events, problems = await asyncio.to_thread(read_exported, path)
+    return await _of_file(path, events, converter, namespace, problems)
+
+
+async def from_text(path: Path, text: str, converter: DataConverter, *, namespace: str = "default") -> RecordedRun:
+    """One run out of an exported text; ``path`` is what messages call it. Raises as :func:`from_file`."""
+    events, problems = await asyncio.to_thread(read_text, path, text)
+    return await _of_file(path, events, converter, namespace, problems)
+
+
+async def _of_file(
+    path: Path,
+    events: Sequence[HistoryEvent],
+    converter: DataConverter,
+    namespace: str,
+    problems: Sequence[HistoryFault],
+) -> RecordedRun:
     workflow_id = attributes(events[0]).workflow_id if kind(events[0]) == "WORKFLOW_EXECUTION_STARTED" else ""
     return await _recorded(workflow_id or path.stem, events, str(path), converter, namespace, problems)
 

@@ -117,6 +117,7 @@ def _start(turn: Turn, changes: Changes) -> DialogueStart:
     first = next(iter(turn.of("receive_input")), None)
     came = parsed(first.input, ReceiveInput) if first else None
     if came is not None:
+        common["files"] = came.files
         wished = {"temperature", "seed", "max_new_tokens", "model"}
         common |= came.model_dump(include=wished, exclude_none=True)
     if history:

@@ -10,7 +10,7 @@ from replay.evidence import Evidence
 from replay.histories import Chain
 from replay.turns import Turn
 
-__all__ = ["AuditShown", "EventLine", "audit_of", "event_lines", "prompt_of"]
+__all__ = ["AuditShown", "EventLine", "audit_of", "event_lines", "held_against", "prompt_of"]
 
 
 class EventLine(Value):
@@ -75,6 +75,9 @@ async def prompt_of(evidence: Evidence, turn: Turn) -> str:
 
 
 async def audit_of(evidence: Evidence, turn: Turn) -> AuditShown:
-    row = await evidence.row(turn)
+    return held_against(await evidence.row(turn), turn)
+
+
+def held_against(row: KeptRow | None, turn: Turn) -> AuditShown:
     held = None if row is None or not turn.audit_hash else row.hash == turn.audit_hash
     return AuditShown(row=row, matches=held)

@@ -10,11 +10,11 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from dialogue.base import Value
 from dialogue.faults import ContentMissing, ParleyFault
+from model_runtime.engine_identity import engine_differences
 from model_runtime.protocol import Engine, EngineDescription, GenerationRequest
 from model_runtime.tokenizer import Tokenizer
 from replay.exact import State
@@ -22,7 +22,6 @@ from replay.try_record import RecordedCandidate, TryRecord
 
 __all__ = ["TokenExact", "promise", "token_exact"]
 
-_SAYS = ("engine", "mode", "dtype", "quantization", "device", "threads", "rows", "widths", "context")
 _CONTEXT, _AFTER = 12, 8
 _ENDS_BY_ITSELF = ("stop", "length", "repetition")
 
@@ -55,12 +54,7 @@ def promise(record: TryRecord, today: EngineDescription) -> tuple[str, ...]:
         reasons.append("a server that others run computes, and says little of itself")
     if "text" in (today.token_ids, recorded.get("token_ids")):
         reasons.append("the token ids were made from text")
-    if recorded.get("engine_digest") == today.engine_digest:
-        return tuple(reasons)
-    now = json.loads(json.dumps(asdict(today)))
-    told = [f"{name} {recorded.get(name)} → {now[name]}" for name in _SAYS if recorded.get(name) != now[name]]
-    reasons.append(", ".join(told) if told else "the versions of the libraries that compute, or their kernels")
-    return tuple(reasons)
+    return (*reasons, *engine_differences(recorded, today))
 
 
 async def token_exact(

@@ -12,13 +12,17 @@ from pydantic_core import PydanticCustomError
 from settings.hosts import is_loopback
 from settings.sections import Section
 
-__all__ = ["PREFIX", "SCOPES", "AccessSettings", "OidcSettings"]
+__all__ = ["CODEC_SCOPES", "EVERY_SCOPE", "PREFIX", "SCOPES", "AccessSettings", "OidcSettings"]
 
 PREFIX = "plk_"
 """Of every API key: by it scanners know one that leaked."""
 SCOPES = ("chat", "review", "operate", "admin")
 """``chat``: say, read, cancel, feedback; ``review``: the reviewers' list and decisions; ``operate``: metrics and every
 conversation's trace; ``admin``: all of them."""
+CODEC_SCOPES = ("codec:operator", "codec:reviewer", "codec:auditor", "codec:service")
+"""What the codec server shows (``gateway/codec_roles.py``). Not even ``admin`` holds them: whoever may read what people
+said was given just that."""
+EVERY_SCOPE = SCOPES + CODEC_SCOPES
 
 
 class OidcSettings(Section):
@@ -35,7 +39,8 @@ class OidcSettings(Section):
     user_claim: str = Field(default="sub", min_length=1)
     """The claim that names the user."""
     scopes_claim: str = Field(default="scope", min_length=1)
-    """The claim with the scopes, a list or words with spaces between: ``chat``, ``review``, ``operate``, ``admin``."""
+    """The claim with the scopes, a list or words with spaces between: ``chat``, ``review``, ``operate``, ``admin``,
+    ``codec:…``."""
     refetch_seconds: float = Field(default=30, gt=0)
     """A token of an unknown key has the keys fetched again, at most once in so many seconds."""
     cache_seconds: float = Field(default=3600, gt=0)

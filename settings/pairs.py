@@ -148,6 +148,11 @@ def _server(settings: Settings) -> Iterator[Problem]:
     for name, taken in ports.items():
         if ui and ui == taken:
             yield Problem(("temporal", "dev_server", "ui_port"), f"{ui} is also the port of {name}")
+    if settings.codec_server.port in {settings.gateway.port, int(port), ui} - {0} and (
+        settings.encryption.provider != "none"
+    ):
+        taken = settings.codec_server.port
+        yield Problem(("codec_server", "port"), f"{taken} is also the port of the gateway, Temporal or the Web UI")
     if settings.gateway.port and settings.gateway.port == int(port):
         yield Problem(("gateway", "port"), f"{port} is also the port of temporal.address")
 

@@ -18,6 +18,7 @@ from settings import pairs
 from settings.access import AccessSettings, OidcSettings
 from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
+from settings.codec_server import CodecServerSettings
 from settings.edge import GatewayTlsSettings, LimitSettings, RedisTlsSettings
 from settings.encryption import EncryptionSettings, ExternalSettings, TransitSettings
 from settings.origins import Origins, Place
@@ -43,6 +44,7 @@ from settings.telemetry import TelemetrySettings
 __all__ = [
     "SERVICES",
     "AccessSettings",
+    "CodecServerSettings",
     "DevServerSettings",
     "EmbeddingSettings",
     "EncryptionSettings",
@@ -137,6 +139,8 @@ class Settings(Section):
     """What is kept."""
     encryption: EncryptionSettings = EncryptionSettings()
     """How it is protected."""
+    codec_server: CodecServerSettings = CodecServerSettings()
+    """Who reads it: the codec server."""
     gateway: GatewaySettings = GatewaySettings()
     """The gateway."""
     access: AccessSettings = AccessSettings()

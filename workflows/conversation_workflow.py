@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
         TenantOnly,
         TurnKey,
         TurnOnly,
-        text_digest,
+        message_digest,
     )
     from dialogue.steps import RecallConversation
     from dialogue.turn import ConversationEnd, Recalled, Reply, Transcript
@@ -410,7 +410,7 @@ class ConversationWorkflow:
 
     def _refuse_reused_id(self, message: Say) -> None:
         used = self._memory.used(message.message_id)
-        if used is not None and used.text_digest != text_digest(message.text):
+        if used is not None and used.text_digest != message_digest(message.text, message.files):
             self._refuse(
                 MessageIdReused(
                     f"message_id: {message.message_id} was used for another text. Give each message an id of its own."

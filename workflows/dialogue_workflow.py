@@ -147,6 +147,7 @@ def _said(start: DialogueStart) -> Say:
     return Say(
         message_id=start.message_id or "question",
         text=text,
+        files=start.files,
         tenant=start.tenant,
         user=start.user,
         address=start.address,

@@ -225,6 +225,7 @@ async def _generate(
         try_number=climb.tries,
         why=changed or None,
         question=turn.question,
+        files=turn.files,
         language=turn.language,
         passages=_passages(turn),
         retrieved=turn.knowledge is not None,

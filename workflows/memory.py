@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dialogue.messages import ChatMessage, Say, text_digest
+from dialogue.messages import ChatMessage, Say, message_digest
 from dialogue.turn import Carried, CarriedId, Recalled, TurnSummary, newest_within
 
 __all__ = ["MAX_IDS", "MAX_TURNS", "Memory", "brief"]
@@ -40,7 +40,7 @@ class Memory:
 
     def use_id(self, message: Say, turn: int) -> None:
         self._ids[message.message_id] = CarriedId(
-            message_id=message.message_id, text_digest=text_digest(message.text), turn=turn
+            message_id=message.message_id, text_digest=message_digest(message.text, message.files), turn=turn
         )
         while len(self._ids) > MAX_IDS:
             del self._ids[next(iter(self._ids))]

@@ -8,10 +8,12 @@ from datetime import datetime
 
 from temporalio import workflow
 
-from dialogue.messages import ChatMessage, ResolveReview, Say, TurnKey, text_digest
+from dialogue.messages import ChatMessage, ResolveReview, Say, TurnKey, message_digest, text_digest
 from dialogue.plan import StepName, TextKind, TurnPlan
 from dialogue.steps import (
     GeneratedAnswer,
+    NamedFile,
+    ReceivedFile,
     ReceivedInput,
     RecognisedIntent,
     RetrievedKnowledge,
@@ -75,6 +77,26 @@ class TurnInProgress:
         return self.received.text if self.received else self.say.text
 
     @property
+    def files(self) -> tuple[ReceivedFile, ...]:
+        """As the rest of the turn may see them; none before they were received."""
+        return self.received.files if self.received else ()
+
+    @property
+    def named_files(self) -> tuple[NamedFile, ...]:
+        """For the records. A name that the policy has not seen is not told."""
+        if self.received:
+            return tuple(NamedFile(name=file.name, digest=file.digest) for file in self.received.files)
+        return tuple(
+            NamedFile(name=f"file {number}", digest=text_digest(file.text))
+            for number, file in enumerate(self.say.files, 1)
+        )
+
+    @property
+    def digest(self) -> str:
+        """Of the message as it came."""
+        return message_digest(self.say.text, self.say.files)
+
+    @property
     def settled(self) -> bool:
         """Whether whoever said it can be answered: it is done, or waits for a person."""
         return self.state in ("waiting", "done")
@@ -106,7 +128,7 @@ class TurnInProgress:
             conversation=self.key.conversation,
             turn=self.key.turn,
             message_id=self.say.message_id,
-            text_digest=text_digest(self.say.text),
+            text_digest=self.digest,
             tenant=self.key.tenant,
             state=self.state,
             answer=self.text("waiting") if waiting else self.returned.reply if self.returned else "",
@@ -150,7 +172,7 @@ class TurnInProgress:
         return TurnSummary(
             turn=self.key.turn,
             message_id=self.say.message_id,
-            text_digest=text_digest(self.say.text),
+            text_digest=self.digest,
             question=self.question,
             answer=reply.answer,
             verdict=reply.verdict,

@@ -11,7 +11,6 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
-from dialogue.messages import text_digest
 from dialogue.plan import RetryPlan, StepName, StepPlan, TurnPlan
 from dialogue.steps import (
     GeneratedAnswer,
@@ -150,6 +149,7 @@ async def receive_input(turn: TurnInProgress) -> None:
         turn=turn.key,
         message_id=said.message_id,
         text=said.text,
+        files=said.files,
         user=said.user,
         temperature=said.temperature,
         seed=said.seed,
@@ -207,6 +207,7 @@ async def review_answer(turn: TurnInProgress, draft: GeneratedAnswer, try_number
     argument = ReviewAnswer(
         turn=turn.key,
         question=turn.question,
+        files=turn.files,
         language=turn.language,
         answer=draft.answer,
         reasoning=draft.reasoning,
@@ -269,7 +270,8 @@ async def return_answer(turn: TurnInProgress) -> None:
         message_id=turn.say.message_id,
         question=turn.question,
         masked=turn.received is not None,
-        question_digest=text_digest(turn.say.text),
+        question_digest=turn.digest,
+        files=turn.named_files,
         answer=decision.answer,
         reasoning=draft.reasoning if draft else "",
         told=turn.told_reasoning(decision),

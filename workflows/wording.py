@@ -40,8 +40,14 @@ def words(poor: Poor | str) -> str:
 def describe_input(received: ReceivedInput) -> str:
     labels = sorted({finding.label for finding in received.findings})
     found = ", ".join(labels) if labels else "clean"
+    files = _count(len(received.files), "file")
     decision = "" if received.decision == "pass" else f" → {received.decision}"
-    return f"{received.language} · {received.tokens} tokens · {found}{decision}"
+    return " · ".join(filter(None, (received.language, f"{received.tokens} tokens", files, f"{found}{decision}")))
+
+
+def _count(number: int, what: str) -> str:
+    """Nothing where there are none."""
+    return f"{number} {what}{'s' * (number > 1)}" if number else ""
 
 
 def describe_intent(recognised: RecognisedIntent) -> str:
@@ -67,7 +73,8 @@ def describe_draft(draft: GeneratedAnswer, changed: str) -> str:
         ended = words(draft.poor) if draft.poor else draft.finish_reason
         reasoning = "reasoning truncated" if draft.reasoning_truncated else ""
         reasoning = "reasoning bypassed" if draft.reasoning_bypassed else reasoning
-        parts = [resumed, several, f"{tokens} tokens", ended, reasoning, speed]
+        cut = f"{files} cut" if (files := _count(len(draft.cut.files), "file")) else ""
+        parts = [resumed, cut, several, f"{tokens} tokens", ended, reasoning, speed]
     return " · ".join(filter(None, [changed, *parts]))
 
 

@@ -167,3 +167,12 @@ async def test_a_heading_said_again_is_dropped(review) -> None:
     """The line is no sentence of the answer."""
     reviewed = await review("T, S\nShoes and clothes bought online can be sent back within 30 days from delivery.")
     assert reviewed.answer.startswith("Shoes and clothes")
+
+
+async def test_what_a_file_says_is_supported(review) -> None:
+    """A claim that stands in the asker's file holds, without a citation; one that stands nowhere does not."""
+    files = [{"name": "lease.txt", "text": "The rent is 740 EUR. Call Ms Meyer at meyer@example.org.", "digest": ""}]
+    answer = "The rent is 740 EUR. Write to meyer@example.org."
+    assert (await review(answer, files=files)).verdict == "pass"
+    assert (await review(answer)).verdict != "pass"
+    assert (await review("The rent is 750 EUR.", files=files)).verdict != "pass"

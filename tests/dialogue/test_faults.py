@@ -66,6 +66,7 @@ DECISIONS = {
     "history-broken": (422, False),
     "history-foreign": (422, False),
     "history-locked": (403, False),
+    "bundle-broken": (422, False),  # the same file would be read again
     "no-such-history": (404, False),
     "protection": (500, False),
     "key-missing": (410, False),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dialogue.messages import DialogueStart, ResolveReview, Say, TurnKey, text_digest
+from dialogue.messages import DialogueStart, ResolveReview, Say, TextFile, TurnKey, message_digest, text_digest
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,17 @@ from dialogue.messages import DialogueStart, ResolveReview, Say, TurnKey, text_d
         (Say, {"message_id": "m", "text": "hi", "temperature": float("nan")}, "temperature"),
         (Say, {"message_id": "m", "text": "hi", "temperature": 2.1}, "temperature"),
         (Say, {"message_id": "m", "text": "hi", "colour": "red"}, "colour"),
+        (Say, {"message_id": "m", "text": "hi", "files": [{"name": "a\nb", "text": "x"}]}, "one line"),
+        (Say, {"message_id": "m", "text": "hi", "files": [{"name": "a\u202eb", "text": "x"}]}, "control characters"),
+        (Say, {"message_id": "m", "text": "hi", "files": [{"name": " ", "text": "x"}]}, "files.0.name"),
+        (Say, {"message_id": "m", "text": "hi", "files": [{"name": "a", "text": ""}]}, "files.0.text"),
+        (Say, {"message_id": "m", "text": "hi", "files": [{"name": "a", "text": "x"}] * 5}, "at most 4"),
+        (
+            Say,
+            {"message_id": "m", "text": "hi", "files": [{"name": "a", "text": "x" * 50_001}] * 2},
+            "100002 characters",
+        ),
+        (DialogueStart, {"question": "a", "files": [{"name": "a", "text": "x", "size": 1}]}, "files.0.size"),
         (DialogueStart, {}, "question or messages"),
         (DialogueStart, {"question": "a", "messages": [{"role": "user", "content": "b"}]}, "not both"),
         (DialogueStart, {"messages": [{"role": "assistant", "content": "b"}]}, "role user"),
@@ -39,6 +50,19 @@ def test_a_wrong_field_is_named(kind: Any, fields: dict[str, Any], named: str) -
 def test_digests_tell_texts_apart(one: str, other: str) -> None:
     """Equal exactly when the texts are, lone surrogates included."""
     assert (text_digest(one) == text_digest(other)) == (one == other)
+
+
+def test_a_message_without_files_is_sent_as_before_there_were_any() -> None:
+    """The field is left out, and the digest is the text's; with a file both tell of it."""
+    file = TextFile(name="terms.txt", text="Thirty days.")
+    bare, with_file = (Say(message_id="m", text="hi", files=files) for files in ((), (file,)))
+    assert "files" not in bare.model_dump()
+    assert Say.model_validate_json(with_file.model_dump_json()) == with_file
+    assert message_digest("hi") == text_digest("hi")
+    others = [file.model_copy(update={"name": "other.txt"}), file.model_copy(update={"text": "Forty days."})]
+    assert (
+        len({message_digest("hi", files) for files in ((), (file,), (file, file), *((each,) for each in others))}) == 5
+    )
 
 
 def test_streams_sort_by_turn() -> None:

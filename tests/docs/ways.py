@@ -49,7 +49,7 @@ WAYS = (
     Way(r"\.venv/bin/python -m settings\.explain --check", "here"),
     Way(r"\.venv/bin/python -m tests\.support\.record_histories --help", "here"),
     # would not end by themselves, or belong to what the tests are part of
-    Way(r"parley (?:up|demo|gateway|prepare|worker \w+)", "help"),
+    Way(r"parley (?:up|demo|gateway|codec|prepare|worker \w+)", "help"),
     Way(r"\.venv/bin/python -m benchmarks \w+(?: --json \S+)?", "help"),
     Way(r"make [a-z-]+", "make"),
     Way(r"\.venv/bin/pytest .+", "collect"),

@@ -1,4 +1,8 @@
-"""Whoever cancels, and however: the sequence leaves the engine's batch, on a whole site."""
+"""Whoever cancels: the sequence leaves the engine's batch, on a whole site.
+
+A reader who leaves has some seconds to come back, in which this model has said all:
+`tests/benchmarks/test_cancel_ways.py` leaves a longer answer.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import httpx
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from benchmarks.metrics_page import samples
 from dialogue.turn import Reply
@@ -15,7 +20,7 @@ from tests.support.site import Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
 
-LONG = "Let us chat. Tell me a very long story about a dog, a boat and a lighthouse, in many chapters."
+LONG = "How long do I have to send back shoes I bought online?"
 SECONDS = 60
 
 
@@ -34,11 +39,6 @@ async def generating(site: Site, conversation: str) -> AsyncGenerator[httpx.Asyn
         yield http
 
 
-async def leave(site: Site, conversation: str) -> None:
-    async with generating(site, conversation):
-        pass
-
-
 async def delete(site: Site, conversation: str) -> None:
     async with generating(site, conversation) as http:
         assert (await http.delete(f"/v1/chat/{conversation}")).status_code == 200
@@ -48,7 +48,7 @@ async def cancel_the_workflow(site: Site, conversation: str) -> None:
     async with generating(site, conversation):
         handle = site.conversations.client.get_workflow_handle(conversation)
         await handle.cancel()
-        with pytest.raises(Exception, match="cancelled"):
+        with pytest.raises(WorkflowFailureError):
             await handle.result()
 
 
@@ -60,7 +60,7 @@ async def cancelled(site: Site) -> float:
     return sum(value for name, _, value in page if name == "parley_engine_cancelled")
 
 
-@pytest.mark.parametrize("way", [leave, delete, cancel_the_workflow], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", [delete, cancel_the_workflow], ids=lambda way: way.__name__)
 async def test_a_cancelled_sequence_leaves_the_batch(site: Site, way: Callable[[Site, str], Awaitable[None]]) -> None:
     """It did not come to its own end."""
     before, conversation = await cancelled(site), site.new()

@@ -73,8 +73,17 @@ class Gateway:
 async def gateway(config: Callable[..., Path], repository: Path) -> AsyncIterator[Gateway]:
     async with running(config(), repository) as (process, ready):
         there = Gateway(ready["port"], process.pid)
+        reading = asyncio.create_task(_read(process.stdout))
         await there.answers()
         yield there
+        reading.cancel()
+        await asyncio.wait({reading})
+
+
+async def _read(log: asyncio.StreamReader | None) -> None:
+    """So that the gateway is not held up by what it says."""
+    while log is not None and await log.read(65536):
+        pass
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import AsyncGenerator
@@ -21,6 +22,8 @@ from dialogue.faults import (
     RecordsUnavailable,
     UnknownConversation,
 )
+from dialogue.messages import text_digest
+from dialogue.steps import NamedFile, ReceivedFile
 from gateway.events import TurnEvent
 from gateway.openai_answers import CompletionChunks
 from gateway.openai_shapes import Completion, CompletionError, ModelList
@@ -33,6 +36,19 @@ from tests.support.scripted_steps import SAID
 
 ADDRESS = "/v1/chat/completions"
 BODY: dict[str, Any] = {"model": "default", "messages": [{"role": "user", "content": "How long?"}]}
+
+
+HELLO = "data:text/plain;base64,SGVsbG8="
+
+
+def file_part(text: str = "Hello", kind: str = "text/plain") -> dict[str, Any]:
+    data = f"data:{kind};base64,{base64.b64encode(text.encode()).decode()}"
+    return {"type": "file", "file": {"filename": "terms.txt", "file_data": data}}
+
+
+def _brings(file: dict[str, Any], role: str = "user") -> dict[str, Any]:
+    said = {"role": role, "content": [{"type": "text", "text": "What?"}, {"type": "file", "file": file}]}
+    return {"messages": [said, {"role": "user", "content": "x"}] if role != "user" else [said]}
 
 
 def asked(content: str, tenant: str = "default", **more: Any) -> dict[str, Any]:
@@ -86,6 +102,43 @@ async def test_a_whole_answer(front: Front) -> None:
     assert body["parley"]["verdict"] == "pass"
     assert body["parley"]["trace_url"].endswith(f"/{body['parley']['workflow_id']}/{body['parley']['run_id']}")
     assert response.headers["x-request-id"] == "mine-1"
+
+
+async def test_a_file_is_read_with_its_message(front: Front) -> None:
+    """It comes to the model, the review and the audit; with an earlier message too, whose history the request is."""
+    first = {
+        "role": "user",
+        "content": [{"type": "text", "text": "How long?"}, file_part("Thirty days.", "text/markdown")],
+    }
+    history = [first, {"role": "assistant", "content": "Thirty days."}, {"role": "user", "content": "Sure?"}]
+    for messages in ([first], history):
+        response = await front.http.post(ADDRESS, json={**BODY, "messages": messages})
+        assert response.status_code == 200, response.text
+        told = response.json()["parley"]
+        row = front.steps.rows[told["conversation"], 1]
+        digest = text_digest("Thirty days.")
+        assert row.files == (NamedFile(name="terms.txt", digest=digest),)
+        assert row.question_digest != text_digest(row.question)
+        seen = ReceivedFile(name="terms.txt", text="Thirty days.", digest=digest)
+        for step in ("generate_answer", "review_answer"):
+            assert front.steps.called(step)[-1].files == (seen,)
+    assert front.steps.called("generate_answer")[-1].question == "Sure?"
+
+
+async def test_a_message_id_stands_for_the_file_too(front: Front) -> None:
+    """The same text with another file is another message; in a conversation only the message's own file is read."""
+    conversation = front.new()
+
+    async def say(text: str, *messages: dict[str, Any]) -> httpx.Response:
+        said = {"role": "user", "content": [{"type": "text", "text": "How long?"}, file_part(text)]}
+        body = {"conversation": conversation, "message_id": "m-1", "messages": [*messages, said]}
+        return await front.http.post("/v1/chat", json=body)
+
+    earlier = {"role": "user", "content": [{"type": "text", "text": "Earlier"}, file_part("Earlier")]}
+    first, again, other = await say("one", earlier), await say("one"), await say("two")
+    assert [first.status_code, again.status_code, other.status_code] == [200, 200, 409]
+    assert first.json()["turn"] == again.json()["turn"] == 1
+    assert [file.text for file in front.steps.called("generate_answer")[-1].files] == ["one"]
 
 
 async def test_a_streamed_answer(front: Front) -> None:
@@ -312,6 +365,42 @@ BAD: list[tuple[dict[str, Any], int, str, str]] = [
         "messages.0.content",
         "part 0 must be",
     ),
+    (
+        _brings({"filename": "a.pdf", "file_data": "data:application/pdf;base64,eA=="}),
+        400,
+        "messages.0.content",
+        "part 1: file_data begins with 'data:application/pdf;base64'. Send text",
+    ),
+    (
+        _brings({"filename": "a", "file_data": "data:text/plain;base64,abc"}),
+        400,
+        "messages.0.content",
+        "part 1: file_data is empty or no base64",
+    ),
+    (
+        _brings({"filename": "a", "file_data": "data:text/plain;base64,/w=="}),
+        400,
+        "messages.0.content",
+        "part 1: file_data is no UTF-8",
+    ),
+    (
+        _brings({"filename": "a\nb", "file_data": HELLO}),
+        400,
+        "messages.0.content",
+        "part 1: filename: must be one line",
+    ),
+    (_brings(file_part("a\0b")["file"]), 400, "messages.0.content", "part 1: file_data holds U+0000"),
+    (_brings({"file_id": "file-1"}), 400, "messages.0.content", "part 1 has a file_id"),
+    (_brings({"filename": "a"}), 400, "messages.0.content", "part 1 must be an object of type and file"),
+    ({"messages": [{"role": "user", "content": [file_part()]}]}, 400, "messages.0.content", "brings a file and asks"),
+    (_brings(file_part()["file"], role="assistant"), 400, "messages.0.content", "brings a file in the role assistant"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, *[file_part()] * 5]}]},
+        400,
+        "messages",
+        "bring 5 files. Send at most 4.",
+    ),
+    (_brings(file_part("x" * 8001)["file"]), 413, "messages", "bring files of 8001 characters together."),
     ({"messages": [{"role": "user", "content": []}]}, 400, "messages.0.content", "is empty."),
     ({"messages": [{"role": "user", "content": "x" * 8001}]}, 413, "messages.0.content", "has 8001 characters."),
 ]

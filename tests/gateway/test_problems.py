@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import ClientDisconnect
 
 from dialogue.faults import ConversationBusy, LimitReached, ParleyFault, all_faults
+from gateway.problems import CLIENT_LEFT
 from tests.gateway.conftest import QUESTION, Raising
 
 SECRET = "the user's own words"
@@ -104,3 +107,19 @@ async def test_a_limit_says_when_it_is_free(alone: httpx.AsyncClient, raising: R
     raising.fault = LimitReached("tenant a: it may send 2 messages a minute. Send it again in 17 s.", retry_after=17)
     response = await alone.post("/v1/chat", json=QUESTION)
     assert (response.status_code, response.headers["retry-after"]) == (429, "17")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat", "/v1/chat/completions", "/v1/dialogues", "/parley.v1.Dialogues/Say"])
+async def test_who_leaves_while_they_send_is_no_fault(
+    alone: httpx.AsyncClient, path: str, logged: list[dict[str, Any]]
+) -> None:
+    """The line says so, and names no error of ours."""
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise ClientDisconnect  # as the server's receive tells it
+
+    told = await alone.post(path, content=half(), headers={"Content-Type": "application/json"})
+    assert told.status_code == CLIENT_LEFT
+    (line,) = [line for line in logged if line["event"] == "request"]
+    assert (line["status"], line["log_level"], "error" in line) == (CLIENT_LEFT, "info", False)

@@ -56,6 +56,8 @@ def other_value(value: Any, name: str) -> Any:
         return value + timedelta(microseconds=1)
     if name in ("id", "position", "turn"):
         return value + 100
+    if value is None:
+        return "x"
     return value + 1e-9 if isinstance(value, float) else value + " "
 
 

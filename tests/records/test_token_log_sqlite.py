@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import records.token_log_file
 from dialogue.faults import TokenLogUnavailable
+from records.token_log import StreamEvent
+from records.token_log_file import TokenLogFile
 from records.token_log_sqlite import SqliteTokenLog
 from tests.records.children import STREAM
 from tests.records.conftest import Child
@@ -109,3 +111,35 @@ async def test_a_log_that_was_never_used_makes_no_file(path: Path) -> None:
     """Building and closing a log touches nothing."""
     await SqliteTokenLog(path).close()
     assert not path.exists()  # noqa: ASYNC240 a moment
+
+
+async def test_followers_are_read_for_together(
+    path: Path, log: SqliteTokenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them reads for itself, as long as the file can be read; and while nothing is written, nobody reads."""
+    asked: list[int] = []
+    read_all = TokenLogFile.read_all
+
+    def counted(file: TokenLogFile, after: Mapping[str, int], limit: int) -> dict[str, list[StreamEvent]]:
+        asked.append(len(after))
+        return read_all(file, after, limit)
+
+    monkeypatch.setattr(TokenLogFile, "read_all", counted)
+    monkeypatch.setattr(TokenLogFile, "read", None)
+    streams = [f"conv-{number}/0001" for number in range(20)]
+    writer = SqliteTokenLog(path)
+
+    async def kinds(stream: str) -> list[str]:
+        return [event.kind async for event in log.follow(stream)]
+
+    following = [asyncio.create_task(kinds(stream)) for stream in streams]
+    await writer.publish(streams[0], "accepted", {})
+    await asyncio.sleep(0.1)
+    quiet = len(asked)
+    await asyncio.sleep(0.2)  # of what does not happen there is no event
+    assert len(asked) == quiet
+    for stream in streams:
+        await writer.publish(stream, "final", {})
+    told = await asyncio.wait_for(asyncio.gather(*following), 20)
+    assert told == [["accepted", "final"], *[["final"]] * 19]
+    await writer.close()

@@ -27,20 +27,20 @@ def s3_server(folder: Path) -> Iterator[str]:
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    log = process.stderr
-    assert log is not None
-    rest = threading.Thread(target=log.read)  # it must not block on a full pipe
+    assert process.stderr is not None
+    rest = None
     try:
-        for line in log:
+        for line in process.stderr:
             if found := re.search(r"http://127\.0\.0\.1:\d+", line):
                 break
         else:
             raise RuntimeError(f"rclone did not start: exit code {process.wait()}")
+        rest = threading.Thread(target=process.stderr.read, daemon=True)  # it must not block on a full pipe
         rest.start()
         yield found[0]
     finally:
         process.terminate()
         process.wait(10)
-        if rest.ident is not None:
-            rest.join()
-        log.close()
+        if rest is not None:
+            rest.join(10)
+        process.stderr.close()

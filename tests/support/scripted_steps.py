@@ -22,7 +22,7 @@ from temporalio.worker import Worker
 
 from activities.return_answer import final_data
 from activities.stream_events import StreamEvents
-from dialogue.messages import Feedback, TurnKey
+from dialogue.messages import Feedback, TurnKey, message_digest, text_digest
 from dialogue.plan import StepName, StepPlan, TurnPlan
 from dialogue.steps import (
     Candidate,
@@ -30,6 +30,7 @@ from dialogue.steps import (
     GeneratedAnswer,
     QuotePassages,
     RecallConversation,
+    ReceivedFile,
     ReceivedInput,
     ReceiveInput,
     RecognisedIntent,
@@ -122,7 +123,9 @@ class ScriptedSteps:
     async def receive_input(self, request: ReceiveInput) -> ReceivedInput:
         self.calls.append(("receive_input", request))
         if self.token_log is not None:
-            await StreamEvents(self.token_log).accepted(request.turn, request.message_id, request.text)
+            await StreamEvents(self.token_log).accepted(
+                request.turn, request.message_id, message_digest(request.text, request.files)
+            )
         await self.tell(request.turn, "step", {"step": "receive_input", "attempt": 1})
         if "unreadable" in request.text:
             raise ApplicationError("the policy cannot be used", type="policy", non_retryable=True)
@@ -131,6 +134,9 @@ class ScriptedSteps:
         refused = "refuse" in request.text
         return ReceivedInput(
             text=request.text.replace("13812345678", "███████████"),
+            files=tuple(
+                ReceivedFile(name=file.name, text=file.text, digest=text_digest(file.text)) for file in request.files
+            ),
             language="zh" if any("\u4e00" <= letter <= "\u9fff" for letter in request.text) else "en",
             tokens=len(request.text.split()),
             decision="refuse" if refused else "pass",

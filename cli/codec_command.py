@@ -1,0 +1,13 @@
+"""``parley codec``: the codec server alone, as in production."""
+
+from __future__ import annotations
+
+__all__ = ["codec"]
+
+
+async def codec() -> None:
+    """Serve the codec server: what is encrypted, readable in the Temporal Web UI and CLI for whoever may."""
+    from gateway.codec_serve import serve_codec
+    from settings.load import load
+
+    await serve_codec(load())

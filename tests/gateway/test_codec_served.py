@@ -1,0 +1,183 @@
+"""The codec server as a process of its own, asked by the real ``temporal`` CLI and by the real Web UI in Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, expect
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from cli.stack import codec_child, server_child
+from cli.supervisor import Supervisor
+from cli.temporal_server import set_retention, temporal_executable
+from dialogue.messages import Say
+from dialogue.turn import Reply
+from gateway.conversations import Conversations, new_conversation_id
+from records.api_keys import ApiKeys
+from records.connection import connect
+from records.database import connect_database
+from records.payload_looks import PayloadLooks
+from records.protection import open_protection
+from settings.layout import Layout
+from settings.load import load
+from settings.ports import free_port
+from settings.schema import Settings
+from tests.support.browser import chromium
+from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
+
+pytestmark = pytest.mark.xdist_group("codec")
+
+QUESTION = "How long may I return shoes zebra-4711?"
+LONG = f"And boots? {'very long, ' * 500} zebra-4712"
+PATIENT = 30_000  # milliseconds: two busy cores
+
+
+@dataclass
+class Served:
+    settings: Settings
+    codec: str
+    engine: AsyncEngine
+    workflow: str
+    run: str
+
+    async def key(self, scope: str) -> str:
+        return (await ApiKeys(self.engine).create("default", scopes=[scope], user="carol"))[0]
+
+    async def shown(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and output of ``temporal workflow …`` against this server."""
+        process = await asyncio.create_subprocess_exec(
+            temporal_executable(), "workflow", *arguments, "--address", self.settings.temporal.address,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    async def history(self, key: str) -> tuple[int, str]:
+        return await self.shown(
+            "show", "-w", self.workflow, "--output", "json",
+            "--codec-endpoint", self.codec, "--codec-auth", f"Bearer {key}",
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """Temporal with its Web UI and the codec server as ``parley up`` starts them, and a conversation of two turns, of
+    which the second is stored outside."""
+    folder: Path = tmp_path_factory.mktemp("codec")
+    config = folder / "temporal.yaml"
+    ui = free_port()
+    config.write_text(
+        f"temporal: {{address: '127.0.0.1:{free_port()}', web_ui: 'http://127.0.0.1:{ui}',\n"
+        f"  dev_server: {{ui_port: {ui}}}}}\n"
+        f"codec_server: {{port: {free_port()}}}\n"
+        "encryption: {provider: local, external: {store: local, threshold: 4096}}\n"
+    )
+    settings = load(config)
+    layout = Layout.of(settings)
+    queue = f"codec-{uuid.uuid4().hex[:8]}"
+    async with Supervisor() as supervisor:
+        await supervisor.start(server_child(settings, layout), codec_child(settings, layout))
+        await set_retention(settings.temporal)
+        engine = connect_database(layout.database_url(settings.records.database))
+        protection = open_protection(settings, engine)
+        assert protection is not None
+        client = await connect(settings.temporal, protection=protection)
+        core = Conversations(client, task_queue=queue, web_ui=settings.temporal.web_ui, keys=protection.keys)
+        conversation = new_conversation_id()
+        async with scripted_worker(client, ScriptedSteps(queue)):
+            for number, text in enumerate((QUESTION, LONG), 1):
+                say = Say(message_id=f"turn-{number:04}", text=text, user="ann")
+                assert isinstance(await core.say(conversation, say, fresh=True), Reply)
+            codec = settings.codec_server.reached_at(settings.codec_server.port, tls=False)
+            run = (await client.get_workflow_handle(conversation).describe()).run_id
+            yield Served(settings, codec, engine, conversation, run)
+        await engine.dispose()
+
+
+def test_the_web_ui_is_told_where_the_codec_server_is(served: Served) -> None:
+    """By ``parley up``, in the dev server's own option."""
+    command = server_child(served.settings, Layout.of(served.settings)).command
+    assert command[command.index("--ui-codec-endpoint") + 1] == served.codec
+
+
+def _texts(history: str) -> str:
+    """All that stands in the payloads of a history as the CLI prints it."""
+    found: list[str] = []
+
+    def keep(value: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(data := value.get("data"), str):
+            found.append(base64.b64decode(data).decode("utf-8", "replace"))
+        return value
+
+    json.loads(history, object_hook=keep)
+    return "\n".join(found)
+
+
+async def test_the_temporal_cli_shows_what_the_role_allows(served: Served) -> None:
+    """``workflow show``: texts to a reviewer, stored ones too; sizes to an operator; a line to who has no key."""
+    code, raw = await served.shown("show", "-w", served.workflow, "--output", "json")
+    assert code == 0
+    assert "zebra" not in _texts(raw)
+    code, read = await served.history(await served.key("codec:auditor"))
+    assert code == 0
+    texts = _texts(read)
+    for word in ("zebra-4711", "zebra-4712", SAID):
+        assert word in texts
+    looks = await PayloadLooks(served.engine).of_tenant("default")
+    assert {look.workflow_id for look in looks} == {served.workflow}
+    assert sum(look.payloads for look in looks) > 20
+    code, sizes = await served.history(await served.key("codec:operator"))
+    assert code == 0
+    texts = _texts(sizes)
+    assert "zebra" not in texts
+    assert SAID not in texts
+    assert '"sealed": true' in texts
+    code, refused = await served.history("plk_nothing")
+    assert code != 0
+    assert "this key does not hold" in refused
+
+
+async def _signed_in(browser: Browser, served: Served, scope: str) -> tuple[BrowserContext, Page]:
+    """As docs/codec-server.md says: sign in at the codec server, then have the Web UI send that along."""
+    context = await browser.new_context(viewport={"width": 1400, "height": 1150})
+    context.set_default_timeout(PATIENT)
+    expect.set_options(timeout=PATIENT)
+    page = await context.new_page()
+    await page.goto(served.codec)
+    await page.get_by_label("Key or token").fill(await served.key(scope))
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_text(f"as {scope.removeprefix('codec:')}")).to_be_visible()
+    await page.goto(served.settings.temporal.web_ui)
+    await page.locator("[data-testid^=data-encoder-status]").first.click()
+    await page.get_by_test_id("use-local-endpoint-input").click()
+    await page.locator("#data-encoder-endpoint-input").fill(served.codec)
+    await page.get_by_text("Include cross-origin credentials").click()
+    await page.get_by_role("button", name="Apply").click()
+    return context, page
+
+
+async def test_the_web_ui_reads_for_a_reviewer_and_not_for_an_operator(served: Served) -> None:
+    """In Chromium: the question, the answer and the summaries; for an operator none of their words."""
+    where = f"{served.settings.temporal.web_ui}/namespaces/default/workflows/{served.workflow}/{served.run}/history"
+    async with chromium() as browser:
+        reviewer, page = await _signed_in(browser, served, "codec:reviewer")
+        await page.goto(where)
+        await page.get_by_text("turn 1 · receive_input").first.click()
+        await expect(page.get_by_text("zebra-4711").first).to_be_visible()
+        await reviewer.close()
+        operator, page = await _signed_in(browser, served, "codec:operator")
+        await page.goto(where)
+        await page.get_by_text("receive_input").first.click()
+        await expect(page.get_by_text("sealed").first).to_be_visible()
+        shown = await page.content()
+        assert "zebra" not in shown
+        assert "turn 1 ·" not in shown
+        await operator.close()

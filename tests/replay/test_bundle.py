@@ -1,0 +1,219 @@
+"""An exported bundle: read again anywhere, whole or refused, and with personal data replaced where that was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from cli.main import run
+from dialogue.faults import BundleBroken
+from dialogue.messages import text_digest
+from records.audit import AuditLog
+from records.audit_exports import AuditExports, Export
+from records.database import connect_database
+from records.signing import Signer, Verifier
+from replay.bundle import Bundle, Manifest, pack, read_bundle
+from replay.redaction import Redactor
+from tests.replay.kept import ADDRESS, MAIL, kept_site, records_of
+from tests.replay.made import HISTORIES, document, spoiled, story
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A site with the recorded conversation's rows."""
+    monkeypatch.setenv("PARLEY_CONFIG", str(kept_site(tmp_path, "normal")))
+    return tmp_path
+
+
+async def _noted(url: str, tenant: str) -> list[Export]:
+    database = connect_database(url)
+    try:
+        return await AuditExports(database, AuditLog(database)).holding(tenant, "ann")
+    finally:
+        await database.dispose()
+
+
+def _export(site: Path, *options: str, history: Path = HISTORIES / "normal.json") -> Path:
+    """Ends with 4: this site has neither its try records nor its stream."""
+    out = site / "incident.zip"
+    assert run(["replay", "export", "--file", str(history), "--out", str(out), *options]) == 4
+    return out
+
+
+def _with_mail(folder: Path) -> Path:
+    """The history as it would be if each message had ended with an address: wherever it or its digest stands."""
+    turns = asyncio.run(story("normal")).turns
+    changes = {each.said: f"{each.said} {MAIL}" for each in turns}
+    changes |= {text_digest(was): text_digest(is_) for was, is_ in changes.items()}
+
+    def edit(events: list[Any]) -> None:
+        for payload in _payloads(events):
+            text = base64.b64decode(payload["data"]).decode()
+            for was, is_ in changes.items():
+                text = text.replace(was, is_)
+            payload["data"] = base64.b64encode(text.encode()).decode()
+
+    return spoiled(folder, "normal", edit)
+
+
+def _payloads(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict) and "data" in value and "metadata" in value:
+        yield cast("dict[str, Any]", value)
+    elif isinstance(value, dict | list):
+        for each in cast("Any", value.values() if isinstance(value, dict) else value):
+            yield from _payloads(each)
+
+
+def test_a_bundle_is_read_with_nothing_else(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No settings, no records: its histories replay and its row is shown; who forgets the user is told of the file."""
+    out = _export(site)
+    said, missing = capsys.readouterr()
+    assert "incident.zip: 2 turns" in said
+    assert "stream/turn-1.json: the token log has it no more" in missing
+    tenant = asyncio.run(story("normal")).tenant
+    assert [(n.first, n.last, n.place) for n in asyncio.run(_noted(records_of(site), tenant))] == [(1, 2, str(out))]
+    assert out.stat().st_mode & 0o077 == 0
+    assert run(["replay", "export", "--file", str(HISTORIES / "normal.json"), "--out", str(out)]) == 2
+    capsys.readouterr()
+
+    (site / "var" / "records.db").unlink()
+    monkeypatch.setenv("PARLEY_CONFIG", str(site / "nowhere.yaml"))
+    assert run(["replay", "verify", "--bundle", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "files as signed with" in said
+    assert "same commands  ✓" in said
+    assert run(["replay", "show", "--bundle", str(out), "--turn", "2", "--audit", "--json"]) == 0
+    assert MAIL in json.loads(capsys.readouterr().out)["audit"]["row"]["input_text"]
+    assert run(["replay", "show", "--bundle", str(out), "--turn", "1", "--prompt"]) == 1
+    assert "it holds no prompts/turn-1.txt" in capsys.readouterr().err
+    assert run(["replay", "verify", "--bundle", str(out), "--tokens"]) == 2
+
+
+def test_a_redacted_bundle_still_replays(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither mail nor address nor user is in any file of it; the same value has the same placeholder."""
+    history = _with_mail(site)
+    out = _export(site, "--redact", history=history)
+    with zipfile.ZipFile(out) as packed:
+        texts = [packed.read(name).decode() for name in packed.namelist()]
+        kept = json.loads(packed.read("histories/1.json"))
+    texts += [base64.b64decode(each["data"]).decode() for each in _payloads(kept)]
+    assert not [text for text in texts if MAIL in text or ADDRESS in text]
+    assert sum("[email 1·" in text for text in texts) > 10
+    audit = json.loads(zipfile.ZipFile(out).read("audit.json"))
+    placeholder = f"[email 1{'·' * (len(MAIL) - len('[email 1]'))}]"
+    assert [row["input_text"].endswith(placeholder) for row in audit] == [True, True]
+    assert {(row["user_id"], row["ip_address"]) for row in audit} == {("user-1", "address-1")}
+    capsys.readouterr()
+    assert run(["replay", "verify", "--bundle", str(out)]) == 0
+    assert "redacted" in capsys.readouterr().out
+
+
+def _bundle(folder: Path, signer: Signer) -> Path:
+    manifest = Manifest(
+        conversation="conv-1", tenant="default", turns=1, exported_at="", parley="1", redacted=False, key="",
+        runs=(), files={},
+    )  # fmt: skip
+    path = folder / "small.zip"
+    path.write_bytes(pack(manifest, {"audit.json": b"[]" * 200, "config.yaml": b"data: var\n"}, signer))
+    return path
+
+
+def _again(path: Path, change: dict[str, bytes | None]) -> Path:
+    """Packed again with other files, as somebody would who wants to have it otherwise."""
+    with zipfile.ZipFile(path) as packed:
+        files: dict[str, bytes | None] = {name: packed.read(name) for name in packed.namelist()}
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, body in (files | change).items():
+            if body is not None:
+                packed.writestr(name, body)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"audit.json": b"[]"}, "audit.json was changed after it was signed"),
+        ({"audit.json": None}, "audit.json is in its manifest and not in it"),
+        ({"more.json": b"[]"}, "more.json is not in its manifest"),
+        ({"manifest.json": b"{}"}, "manifest.json cannot be read"),
+        ({"manifest.sig": b"AAAA"}, "manifest.json is not as manifest.sig signed it"),
+        ({"manifest.sig": None}, "manifest.sig is not in it"),
+        ({"public-key.pem": b"nothing"}, "public-key.pem holds no key"),
+        (
+            {"public-key.pem": Signer([Ed25519PrivateKey.generate()]).public_pem().encode()},
+            "public-key.pem is not the key",
+        ),
+    ],
+)
+def test_what_was_changed_is_named(tmp_path: Path, change: dict[str, bytes | None], said: str) -> None:
+    """One fault that names the file."""
+    path = _again(_bundle(tmp_path, Signer([Ed25519PrivateKey.generate()])), change)
+    with pytest.raises(BundleBroken, match=said) as raised:
+        read_bundle(path)
+    assert "\n" not in raised.value.message
+
+
+def test_a_bundle_that_another_signed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever changes everything and signs it again has another key."""
+    mine, other = (Signer([Ed25519PrivateKey.generate()]) for _ in range(2))
+    path = _bundle(tmp_path, other)
+    assert read_bundle(path, Verifier.of_pem(other.public_pem().encode(), "key")).manifest.key == other.id
+    (tmp_path / "key.pem").write_text(mine.public_pem())
+    assert run(["replay", "verify", "--bundle", str(path), "--key", str(tmp_path / "key.pem")]) == 1
+    assert "which is not among the public keys given" in capsys.readouterr().err
+
+
+def test_no_changed_byte_is_read_as_something_else(tmp_path: Path) -> None:
+    """Of 400 bytes, flipped one at a time: refused, or (of the zip's own dates and the like) the same content."""
+    path = _bundle(tmp_path, Signer([Ed25519PrivateKey.generate()]))
+    whole = path.read_bytes()
+    contents = _contents(read_bundle(path))
+    chosen, refused = random.Random(1), 0
+    for place in chosen.sample(range(len(whole)), min(400, len(whole))):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << chosen.randrange(8)
+        path.write_bytes(changed)
+        try:
+            assert _contents(read_bundle(path)) == contents
+        except BundleBroken:
+            refused += 1
+    assert refused > 200
+
+
+def _contents(bundle: Bundle) -> tuple[Any, ...]:
+    return bundle.manifest, {name: bundle.text(name) for name in bundle.manifest.files}
+
+
+def test_redaction_keeps_length_and_digests_and_knows_what_was_cut_off() -> None:
+    """Spans still point where they did; a recorded SHA-256 of a text becomes that of the text as it is now."""
+    text = f"Write to {MAIL} or call +44 20 7946 0958."
+    history = document("normal") | {"events": [{"input": {"payloads": [_payload({"text": text, "user": "ann"})]}}]}
+    others = [text_digest(text), "Write to ann.lee@exam…", MAIL.upper()]
+    redactor = Redactor()
+    redactor.learn(history)
+    redactor.learn(others)
+    (payload,) = redactor.replaced(history)["events"][0]["input"]["payloads"]
+    said = json.loads(base64.b64decode(payload["data"]))
+    assert said["user"] == "user-1"
+    assert len(said["text"]) == len(text)
+    assert said["text"].startswith("Write to [email 1·")
+    digest, cut, shouted = redactor.replaced(others)
+    assert digest == text_digest(said["text"])
+    assert cut == said["text"][: len(cut) - 1] + "…"
+    assert shouted == said["text"][9 : 9 + len(MAIL)]
+
+
+def _payload(value: Any) -> dict[str, Any]:
+    data = base64.b64encode(json.dumps(value).encode()).decode()
+    return {"metadata": {"encoding": base64.b64encode(b"json/plain").decode()}, "data": data}
