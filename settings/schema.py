@@ -139,10 +139,10 @@ class Settings(Section):
     """What is kept."""
     encryption: EncryptionSettings = EncryptionSettings()
     """How it is protected."""
-    codec_server: CodecServerSettings = CodecServerSettings()
-    """Who reads it: the codec server."""
     gateway: GatewaySettings = GatewaySettings()
     """The gateway."""
+    codec_server: CodecServerSettings = CodecServerSettings()
+    """The codec server, which opens what is encrypted for whoever may read it."""
     access: AccessSettings = AccessSettings()
     """Who may get in."""
     log: LogSettings = LogSettings()

