@@ -45,7 +45,8 @@ class ManifestRun(Value):
 
 
 class Manifest(Value):
-    """``files``: SHA-256 by name. ``absent``: what the turns name and the site could not give, and why."""
+    """``files``: SHA-256 by name. ``absent``: what the turns name and the site could not give, and why.
+    ``left_out``: what would give away what was redacted."""
 
     format: str = FORMAT
     conversation: str
@@ -60,6 +61,7 @@ class Manifest(Value):
     snapshots: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     files: dict[str, str]
 
 
@@ -114,7 +116,14 @@ class Bundle:
     def text(self, name: str) -> str:
         """Raises ContentMissing."""
         if name not in self._files:
-            why = next((f" ({each})" for each in self.manifest.absent if each.startswith(f"{name}:")), "")
+            why = next(
+                (
+                    f" ({each})"
+                    for each in (*self.manifest.absent, *self.manifest.left_out)
+                    if each.startswith(f"{name}:")
+                ),
+                "",
+            )
             raise ContentMissing(f"{self.path}: it holds no {name}{why}. Ask the site that exported it.")
         return self._files[name].decode()
 

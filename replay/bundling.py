@@ -49,8 +49,9 @@ async def gather(chain: Chain, evidence: Evidence, *, version: str, redact: bool
     documents |= {prompt_name(turn.turn): text async for turn, text in gathering.prompts(story)}
     documents |= {f"stream/turn-{turn}.json": events async for turn, events in gathering.streams(story)}
     documents["config.yaml"] = as_yaml(evidence.settings)
+    left_out: list[str] = []
     if redact:
-        documents = _redacted(documents, gathering.absent)
+        documents = _redacted(documents, left_out)
     manifest = Manifest(
         conversation=chain.workflow_id,
         tenant=story.tenant,
@@ -64,6 +65,7 @@ async def gather(chain: Chain, evidence: Evidence, *, version: str, redact: bool
         snapshots=tuple(dict.fromkeys(turn.snapshot for turn in story.turns if turn.snapshot)),
         policies=tuple(dict.fromkeys(turn.policy_digest for turn in story.turns if turn.policy_digest)),
         absent=tuple(gathering.absent),
+        left_out=tuple(left_out),
         files={},
     )
     return Gathered(manifest, {name: _bytes(body) for name, body in documents.items()}, rows)
@@ -152,12 +154,12 @@ def _told(run: RecordedRun, number: int) -> ManifestRun:
     )
 
 
-def _redacted(documents: Mapping[str, Any], absent: list[str]) -> dict[str, Any]:
+def _redacted(documents: Mapping[str, Any], left_out: list[str]) -> dict[str, Any]:
     """Token ids spell the texts, so try records are left out."""
     kept = {name: _opened(body) for name, body in documents.items()}
     for name in [name for name, body in kept.items() if isinstance(body, dict) and "prompt_ids" in body]:
         del kept[name]
-        absent.append(f"{name}: a try record's token ids spell the texts; it is left out where texts are redacted")
+        left_out.append(f"{name}: a try record's token ids spell the texts; it is left out where texts are redacted")
     redactor = Redactor()
     joined = {name: _joined(body) if name.startswith("stream/") else [] for name, body in kept.items()}
     for name, body in kept.items():
