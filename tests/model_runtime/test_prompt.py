@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialogue.faults import PromptTooLong
@@ -205,6 +205,7 @@ def test_nothing_found_is_said(r1_tokenizer: Tokenizer, language: str, reasoning
     assert "How long?" in plain.text
 
 
+@settings(deadline=None)
 @given(turns=st.integers(0, 6), passages=st.integers(1, 6), context=st.integers(500, 1750))
 def test_what_does_not_fit_is_cut_in_order(r1_tokenizer: Tokenizer, turns: int, passages: int, context: int) -> None:
     """Oldest turns go first, then the lowest passages; question and instructions stay; the cut is recorded."""
