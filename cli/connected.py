@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dialogue.faults import UnknownTenant
+from records.protected import protection_of
 
 if TYPE_CHECKING:
     from gateway.conversations import Conversations
-    from records.protection import Protection
     from settings.schema import Settings
 
-__all__ = ["caller_token", "conversations", "known_tenant", "protection_of"]
+__all__ = ["caller_token", "conversations", "known_tenant"]
 
 
 async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conversations:
@@ -28,15 +28,6 @@ async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conve
         page=settings.gateway.page,
         keys=protection.keys if protection else None,
     )
-
-
-def protection_of(settings: Settings) -> Protection | None:
-    """None where nothing is encrypted; then nothing is imported for it either. Raises SettingsFault."""
-    if settings.encryption.provider == "none":
-        return None
-    from records.protection import open_protection
-
-    return open_protection(settings)
 
 
 def known_tenant(settings: Settings, tenant: str) -> str:

@@ -72,10 +72,10 @@ async def affected(
 
 async def _histories(settings: Settings, held: Evidence, suspect: Suspect, ask_again: bool) -> ChainOf:
     """The server is asked only where the audit is not enough."""
-    from cli.connected import protection_of
     from dialogue.faults import InvalidRequest
     from records.archive import RunArchive
     from records.connection import connect
+    from records.protected import protection_of
     from replay.histories import live
 
     if not (suspect.in_histories or ask_again):

@@ -30,11 +30,11 @@ async def fork(
     conversation
         Its id, which is its workflow's.
     """
-    from cli.connected import protection_of
     from cli.console import print_json, print_line
     from cli.ending import FAILED
     from dialogue.faults import InvalidRequest
     from records.connection import connect
+    from records.protected import protection_of
     from replay.fork import fork as do_fork
     from replay.fork import plan_fork
     from replay.histories import live

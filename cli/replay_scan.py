@@ -37,12 +37,12 @@ async def scan(
     files
         Exported histories, or folders of them; else what the server finds with --query, --since and --until.
     """
-    from cli.connected import protection_of
     from cli.console import output, print_json
     from cli.progress import share_bar
     from cli.replay_verify import code_of
     from dialogue.faults import InvalidRequest
     from records.connection import connect
+    from records.protected import protection_of
     from replay.histories import history_files
     from replay.scan import junit as junit_of
     from replay.scan import of_files, of_query

@@ -62,8 +62,8 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
     if not files:
         if conversation is None:
             raise InvalidRequest("conversation: name one, or give its exported history with --file.")
-        from cli.connected import protection_of
         from records.connection import connect
+        from records.protected import protection_of
 
         client = await connect(settings.temporal, protection=protection_of(settings))
         async with _archive(settings) as archive:

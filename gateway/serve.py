@@ -38,7 +38,7 @@ from gateway.tls import tls_options
 from gateway.turn_streams import open_streams
 from records.caller_tokens import CallerTokens
 from records.connection import connect
-from records.protection import open_protection
+from records.protected import protection_of
 from records.tracing import exporting
 from settings.ports import check_free, free_port
 from settings.schema import GatewaySettings, Settings
@@ -74,7 +74,7 @@ async def _serve_all(settings: Settings, wait_seconds: float) -> None:
     check_free(host, settings.gateway.port, "gateway.port")
     metrics_port = free_port()
     telemetry = TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}"))
-    protection = await asyncio.to_thread(open_protection, settings)
+    protection = await asyncio.to_thread(protection_of, settings)
     keys = protection.keys if protection else None
     client = await connect(
         settings.temporal,

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.stream_events import StreamEvents
 from dialogue.plan import ModelPlan
-from knowledge_base.terms import terms
 from model_runtime.model_store import ModelManifest, load_manifest
 from records.archive import RunArchive
 from records.audit import AuditLog
@@ -43,6 +42,13 @@ __all__ = ["Parts"]
 
 EMBEDDING_THREADS = 1
 """Questions are short; more threads would only take the model's cores."""
+
+
+def _terms(text: str) -> list[str]:
+    """A worker that writes no audit row needs no words."""
+    from knowledge_base.terms import terms
+
+    return terms(text)
 
 
 @dataclass
@@ -79,7 +85,7 @@ class Parts:
             token_log,
             StreamEvents(token_log),
             ContentStore(database, keys),
-            AuditLog(database, keys, words=AuditWords(database, terms, keys), signer=signer),
+            AuditLog(database, keys, words=AuditWords(database, _terms, keys), signer=signer),
             protection,
             signer,
         )

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dialogue.faults import SettingsFault
-from records.tracing import exporting
 from settings.layout import Layout
 from settings.logs import configure_logs
 from settings.schema import Settings
@@ -47,6 +46,8 @@ async def run_worker(settings: Settings, pool: str, *, stop: asyncio.Event | Non
     stopping = stop or _stop_on_signals()
     async with AsyncExitStack() as stack:
         engines = _engines(settings, pool, stack, timeline)
+        from records.tracing import exporting  # it brings the SDK, for which an engine's start does not wait
+
         stack.enter_context(exporting(settings.telemetry, pool, f"{socket.gethostname()}:{os.getpid()}"))
         with timeline.step("imports"):
             serving = await asyncio.to_thread(importlib.import_module, "workers.serving")

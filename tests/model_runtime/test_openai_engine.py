@@ -254,7 +254,7 @@ async def test_no_token_in_time_is_a_hang(
     engine: OpenAIEngine, server: CompletionsServer, after: int, said: str
 ) -> None:
     """The first token and each other have a bound of their own; comments on the stream are no tokens."""
-    engine._bounds = {"first_seconds": 0.2 if after == 0 else 60, "next_seconds": 0.4}
+    engine._first_seconds, engine._next_seconds = 0.2 if after == 0 else 60, 0.4
     await server.behave(Behaviour(fault="stall", after=after))
     with pytest.raises(EngineHung, match=f"no token for {said}"):
         await collect(engine, _ask())

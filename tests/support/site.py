@@ -17,7 +17,6 @@ from rich.console import Console
 from sqlalchemy import text
 from temporalio.client import Client
 
-from cli.connected import protection_of
 from cli.stack import Up, bring_up
 from dialogue.messages import Say
 from dialogue.turn import Reply
@@ -26,6 +25,7 @@ from records.audit import AuditLog
 from records.connection import connect
 from records.database import connect_database
 from records.open_token_log import open_token_log
+from records.protected import protection_of
 from records.token_log import TokenLog
 from settings.layout import Layout
 from settings.load import load
