@@ -18,6 +18,7 @@ from tests.support.site import Site, bring_up_site
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.pop("COLUMNS", None)  # the terminal of who runs the tests; xdist gives it to its workers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
