@@ -2,7 +2,7 @@
 
 People: ``/decode``, ``/encode`` and ``/download``, as their role allows. Programs: ``/TENANT/USER/decode`` and
 ``/encode``. Both send and get ``{"payloads": […]}``, the JSON of protobuf. A fault is a line of text, because that is
-what the CLI and the SDKs show of an answer.
+what SDKs show of an answer.
 """
 
 from __future__ import annotations

@@ -60,10 +60,10 @@ class Served:
         said, _ = await process.communicate()
         return process.returncode or 0, said.decode()
 
-    async def history(self, key: str) -> tuple[int, str]:
+    async def history(self, key: str, *more: str) -> tuple[int, str]:
         return await self.shown(
             "show", "-w", self.workflow, "--output", "json",
-            "--codec-endpoint", self.codec, "--codec-auth", f"Bearer {key}",
+            "--codec-endpoint", self.codec, "--codec-auth", f"Bearer {key}", *more,
         )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def _texts(history: str) -> str:
 
 
 async def test_the_temporal_cli_shows_what_the_role_allows(served: Served) -> None:
-    """``workflow show``: texts to a reviewer, stored ones too; sizes to an operator; nothing to who has no key."""
+    """``workflow show``: texts to a reviewer, stored ones too; sizes to an operator; nothing without a key."""
     code, raw = await served.shown("show", "-w", served.workflow, "--output", "json")
     assert code == 0
     assert "zebra" not in _texts(raw)
@@ -140,9 +140,10 @@ async def test_the_temporal_cli_shows_what_the_role_allows(served: Served) -> No
     assert "zebra" not in texts
     assert SAID not in texts
     assert '"sealed": true' in texts
-    code, refused = await served.history("plk_nothing")
+    # the CLI takes a refusal for something to try again, until its time is up
+    code, refused = await served.history("plk_nothing", "--command-timeout", "2s")
     assert code != 0
-    assert "zebra" not in refused  # the CLI asks again until its deadline, and then tells of that
+    assert "events" not in refused
 
 
 async def _signed_in(browser: Browser, served: Served, scope: str) -> tuple[BrowserContext, Page]:
@@ -164,6 +165,7 @@ async def _signed_in(browser: Browser, served: Served, scope: str) -> tuple[Brow
     return context, page
 
 
+@pytest.mark.full
 async def test_the_web_ui_reads_for_a_reviewer_and_not_for_an_operator(served: Served) -> None:
     """In Chromium: the question, the answer and the summaries; for an operator none of their words."""
     where = f"{served.settings.temporal.web_ui}/namespaces/default/workflows/{served.workflow}/{served.run}/history"
