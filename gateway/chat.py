@@ -186,12 +186,10 @@ async def stream_or_gone(
             await pulled.aclose()
             return Response(status_code=CLIENT_LEFT)
     except BaseException:
+        gone.cancel()
         await pulled.aclose()
         raise
-    finally:
-        gone.cancel()
-        await asyncio.wait({gone})
-    return EventStream(pulled, settings, encoding)
+    return EventStream(pulled, settings, encoding, gone=gone)
 
 
 async def answer_or_gone(core: Core, request: Request, said: Said) -> Reply | Pending | None:

@@ -61,13 +61,22 @@ class _Events:
 class EventStream(StreamingResponse):
     """``events``, with a heartbeat whenever none came for a while. A client that leaves, or takes nothing, closes them.
 
-    A fault is the last event: the answer's status went out before it.
+    A fault is the last event: the answer's status went out before it. ``gone`` is done once the client left; it is
+    cancelled here at the end.
     """
 
-    def __init__(self, events: Pulled[TurnEvent], settings: GatewaySettings, encoding: Encoding | None = None) -> None:
+    def __init__(
+        self,
+        events: Pulled[TurnEvent],
+        settings: GatewaySettings,
+        encoding: Encoding | None = None,
+        *,
+        gone: asyncio.Future[None] | None = None,
+    ) -> None:
         lines = _lines(events, settings.heartbeat_seconds, encoding or _Events())
         super().__init__(lines, media_type="text/event-stream", headers=_HEADERS)
         self._events = events
+        self._gone = gone
         self._reader_seconds = settings.reader_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,6 +84,15 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:  # also where the reader had left before the first line was asked for
             await self._events.aclose()
+            if self._gone is not None:
+                self._gone.cancel()
+
+    async def listen_for_disconnect(self, receive: Receive) -> None:
+        """Who waits for that already goes on: a second ``receive`` behind a cancelled one might be told too much."""
+        if self._gone is None:
+            await super().listen_for_disconnect(receive)
+        else:
+            await asyncio.wait({self._gone})
 
     async def stream_response(self, send: Send) -> None:
         async def within(message: Message) -> None:
