@@ -44,7 +44,10 @@ def npm_install(packages: Mapping[str, str], folder: Path) -> Path:
         if not done.exists() or done.read_text("utf-8") != wanted:
             manifest.write_text(wanted, "utf-8")
             command = [program, npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]
-            ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS)
+            trusting = {**os.environ, "NODE_USE_SYSTEM_CA": "1"}  # as pip does: a site's own authority stands there
+            ended = subprocess.run(
+                command, cwd=folder, env=trusting, capture_output=True, text=True, check=False, timeout=SECONDS
+            )
             if ended.returncode:
                 _missing(f"npm could not install {', '.join(packages)}:\n{ended.stderr[-2000:]}")
             done.write_text(wanted, "utf-8")
