@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from records.archive import RunArchive
     from replay.bundle import Bundle
     from replay.histories import Chain
+    from replay.turns import Turn
     from settings.schema import Settings
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "chain_of",
     "quiet_logs",
     "tell_problems",
+    "turn_to_rerun",
 ]
 
 DIFFERS, UNCHECKED = 3, 4
@@ -121,6 +123,17 @@ def tell_problems(chain: Chain) -> int:
     for problem in chain.problems:
         print_line(problem.message, error=True)
     return UNCHECKED if chain.problems else 0
+
+
+async def turn_to_rerun(
+    settings: Settings, conversation: str | None, run: str | None, files: Sequence[Path], turn: int | None
+) -> Turn:
+    """As recorded; what is wrong with its history is told. Raises InvalidRequest and HistoryFault."""
+    from replay.story import tell, turn_of
+
+    chain = await chain_of(settings, conversation, run, files)
+    tell_problems(chain)
+    return turn_of(tell(chain), turn)
 
 
 def quiet_logs() -> None:

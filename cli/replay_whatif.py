@@ -36,13 +36,12 @@ async def whatif(
     """
     from cli.console import output, print_json, print_line
     from cli.replay_diff_view import diff_view
-    from cli.replay_source import DIFFERS, chain_of, quiet_logs, tell_problems
+    from cli.replay_source import DIFFERS, quiet_logs, turn_to_rerun
     from dialogue.faults import InvalidRequest
     from replay.changes import Changes, given_settings
     from replay.diff import compare
     from replay.evidence import evidence
     from replay.rerun import bench
-    from replay.story import tell, turn_of
     from settings.load import load
 
     changes = Changes(model=model, snapshot=snapshot, policy=policy, settings=given_settings(set_))
@@ -50,9 +49,7 @@ async def whatif(
         raise InvalidRequest("change: give at least one of --model, --snapshot, --policy and --set NAME=VALUE.")
     settings = load()
     quiet_logs()
-    chain = await chain_of(settings, conversation, run, file)
-    tell_problems(chain)
-    recorded = turn_of(tell(chain), turn)
+    recorded = await turn_to_rerun(settings, conversation, run, file, turn)
     async with evidence(settings) as held, bench(held) as reruns:
         again = await reruns.run(recorded, changes)
     found = compare(recorded, again.turn)

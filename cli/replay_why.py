@@ -39,11 +39,10 @@ async def why(
     """
     from cli.console import print_json
     from cli.progress import share_bar
-    from cli.replay_source import UNCHECKED, chain_of, quiet_logs, tell_problems
+    from cli.replay_source import UNCHECKED, quiet_logs, turn_to_rerun
     from dialogue.faults import InvalidRequest
     from replay.evidence import evidence
     from replay.rerun import bench
-    from replay.story import tell, turn_of
     from replay.why import Fault
     from replay.why import why as find_why
     from settings.load import load
@@ -55,9 +54,7 @@ async def why(
     fault = Fault(verdict=verdict or None, word=word or None, claim=claim or None)
     settings = load()
     quiet_logs()
-    chain = await chain_of(settings, conversation, run, file)
-    tell_problems(chain)
-    recorded = turn_of(tell(chain), turn)
+    recorded = await turn_to_rerun(settings, conversation, run, file, turn)
     async with evidence(settings) as held, bench(held) as reruns:
         with share_bar() as tell_share:
             found = await find_why(reruns, recorded, fault, samples=samples, told=lambda text: tell_share(text, 0.0))
