@@ -177,9 +177,9 @@ def _row(case: Case) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> Table:
     title = f"To the free row; come_back_seconds {result['come_back_seconds']:g}; aim: p95 below {result['aim_ms']} ms"
     shown = Table("way", title=title, title_style="", title_justify="left", box=SIMPLE_HEAD)
-    for column in ("in flight", "cancels", "p50 ms", "p95 ms", "most ms"):
+    for column in ("in flight", "cancels", "missed", "p50 ms", "p95 ms", "most ms"):
         shown.add_column(column, justify="right")
     for row in result["rows"]:
         figures = (f"{row[name]:.0f}" for name in ("p50_ms", "p95_ms", "greatest_ms"))
-        shown.add_row(row["way"], str(row["in_flight"]), str(row["cancels"]), *figures)
+        shown.add_row(row["way"], *(str(row[name]) for name in ("in_flight", "cancels", "missed")), *figures)
     return shown

@@ -150,7 +150,8 @@ async def stand(folder: Path) -> AsyncGenerator[Stand]:
 async def until_freed(
     stood: Stand, conversation: str, cancelling: Coroutine[Any, Any, object], ended_by_itself: Callable[[], bool]
 ) -> float | None:
-    """Milliseconds from the beginning of ``cancelling`` to the free row; ``None`` where the answer ended before.
+    """Milliseconds from the beginning of ``cancelling`` to the free row; ``None`` where the answer ended before it was
+    cancelled, or in that moment: its row is free then, and the engine counted no cancel.
 
     Raises TimeoutError when no row comes free.
     """
@@ -169,7 +170,7 @@ async def until_freed(
         if (await engine.capacity()).rows_busy >= busy:
             raise RuntimeError("the engine counted a cancel and freed no row")
     except TimeoutError:
-        if await stood.generated(conversation):  # and the turn was cancelled behind it
+        if await stood.generated(conversation) or (await engine.capacity()).rows_busy < busy:
             return None
         raise
     finally:
