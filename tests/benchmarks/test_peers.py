@@ -55,6 +55,7 @@ def test_arrivals_are_a_poisson_process() -> None:
     assert statistics.stdev(gaps) == pytest.approx(0.5, rel=0.05)
 
 
+@pytest.mark.full
 def test_works_have_texts_of_their_own() -> None:
     """No two begin alike, or a cache of prefixes would help; lengths may repeat in a cycle, texts do not."""
     works = mixed(prepared(), 24, 1, lengths_of=8)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import protection
 
 
+@pytest.mark.full
 async def test_turns_and_rows_are_measured_beside_those_in_clear() -> None:
     """Sealed, a turn is longer in its history; stored outside, its long payloads are no longer in it."""
     result = await protection.run(quick=True)

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.full
 def test_each_way_replays_the_same_events(tmp_path: Path, repository: Path) -> None:
     """And each is told as a multiple of the SDK's bare Replayer."""
     file = tmp_path / "figures.json"

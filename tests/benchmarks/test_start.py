@@ -13,6 +13,7 @@ import pytest
 from benchmarks.started import LIBRARIES, Starter, _imported
 
 
+@pytest.mark.full
 async def test_a_process_alone_stands_beside_its_floor(tmp_path: Path) -> None:
     """The server that `parley up` starts, and the gateway with it: nothing is quicker than its libraries alone."""
     starter = Starter(tmp_path, build_model=False)
@@ -23,6 +24,7 @@ async def test_a_process_alone_stands_beside_its_floor(tmp_path: Path) -> None:
     assert gateway.seconds > 0.1
 
 
+@pytest.mark.full
 async def test_imports_are_told_by_package(tmp_path: Path) -> None:
     """Those of the process itself, ours among them; the heaviest first."""
     told = await Starter(tmp_path, build_model=False).imports("gateway")
@@ -43,6 +45,7 @@ def test_a_module_s_time_counts_for_its_package(tmp_path: Path) -> None:
     assert _imported(log) == {"torch": 0.75, "numpy": 0.01}
 
 
+@pytest.mark.full
 def test_the_floor_imports_what_the_processes_use(repository: Path) -> None:
     """Each can be imported, in one go; a renamed one would make the floor too low."""
     code = "; ".join(f"import {names}" for name, names in LIBRARIES.items() if name != "dialogue")

@@ -26,6 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> dict[s
     return json.loads(file.read_text("utf-8"))
 
 
+@pytest.mark.full
 def test_the_report_says_where_it_was_measured(report: dict[str, Any]) -> None:
     """Machine and versions, without the machine's name; and that it was a quick one."""
     assert report["quick"] is True
@@ -34,6 +35,7 @@ def test_the_report_says_where_it_was_measured(report: dict[str, Any]) -> None:
     assert platform.node() not in report["machine"].values()
 
 
+@pytest.mark.full
 def test_each_load_has_every_shape(report: dict[str, Any]) -> None:
     """Side by side, with the same number of turns."""
     rows = report["results"]["turn"]["rows"]
@@ -42,6 +44,7 @@ def test_each_load_has_every_shape(report: dict[str, Any]) -> None:
     assert [(row["shape"], row["conversations"], row["turns_each"]) for row in rows] == expected
 
 
+@pytest.mark.full
 def test_every_figure_has_its_spread(report: dict[str, Any]) -> None:
     """Median between least and greatest, all above nothing."""
     for row in report["results"]["turn"]["rows"]:
@@ -50,6 +53,7 @@ def test_every_figure_has_its_spread(report: dict[str, Any]) -> None:
             assert 0 < figure["least"] <= figure["median"] <= figure["greatest"]
 
 
+@pytest.mark.full
 def test_events_are_those_of_the_shapes(report: dict[str, Any]) -> None:
     """Counted by the server: an update with one activity has 11 events, one with six has 41; ours tells State when it
     begins and ends, which are two more."""
@@ -57,6 +61,7 @@ def test_events_are_those_of_the_shapes(report: dict[str, Any]) -> None:
     assert events == {"floor": 11.0, "bare": 41.0, "turn": 43.0, "pools": 43.0}
 
 
+@pytest.mark.full
 def test_no_millisecond_is_unexplained(report: dict[str, Any]) -> None:
     """The parts of every turn are all of it, each of them is there, and the server's is not the smallest."""
     for row in report["results"]["turn"]["where"]:
@@ -84,6 +89,7 @@ def test_the_codec_interrupts_the_part_it_is_in() -> None:
     assert parts == pytest.approx({"server": 0, "poll": 0, "sdk": 0, "codec": 9, "sandbox": 2, "ours": 5})
 
 
+@pytest.mark.full
 def test_the_floor_is_its_own_measure(report: dict[str, Any]) -> None:
     """Its ratio to itself is one."""
     for row in report["results"]["turn"]["rows"]:
@@ -110,6 +116,7 @@ def test_one_value_is_every_percentile() -> None:
     assert percentile([7.0], 95) == 7.0
 
 
+@pytest.mark.full
 def test_the_server_counts_its_own_work(report: dict[str, Any]) -> None:
     """Writes of a run: as each workflow task starts and ends (but the message's own, which starts unwritten), one for
     each activity's result, and one as another worker starts an activity."""

@@ -69,6 +69,7 @@ def line(source: Path, python: Path, *more: str) -> list[str]:
     return ["model", "build", str(source), "--name", "tiny", *options, *more]
 
 
+@pytest.mark.full
 def test_a_model_is_quantized_measured_and_published(
     tiny_checkpoint: Path, stand_in: Path, data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_model_is_quantized_measured_and_published(
     assert not list((data_folder / "cache" / "builds").glob(".*making"))
 
 
+@pytest.mark.full
 def test_what_is_published_answers_nearly_as_the_source(
     tiny_checkpoint: Path, stand_in: Path, data_folder: Path, tmp_path: Path
 ) -> None:

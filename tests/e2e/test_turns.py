@@ -159,6 +159,7 @@ async def test_a_one_shot_through_the_gateway(site: Site) -> None:
         assert unknown.status_code == 404
 
 
+@pytest.mark.full
 async def test_the_same_seed_gives_the_same_answer(site: Site) -> None:
     """Asked alone and beside seven others, a seeded question has the same tokens."""
     alone = await site.conversations.ask(DialogueStart(question=SHOES, seed=11))

@@ -23,6 +23,7 @@ def _lines(site: Site) -> int:
     return len([each for each in logged(site, "dialogue") if each.get("event") == "snapshot only in memory"])
 
 
+@pytest.mark.full
 async def test_a_worker_goes_on_with_the_snapshot_it_has_loaded(stood: Site) -> None:
     """Turns are answered as before; one line of the log and the doctor say what is gone and what to do."""
     before, lines = await stood.say(stood.new(), QUESTION, "m1", say={"seed": 1}), _lines(stood)
@@ -58,6 +59,7 @@ async def test_a_worker_that_has_not_loaded_it_waits_and_goes_on_when_it_is_back
     assert len(await stood.rows(conversation)) == 1
 
 
+@pytest.mark.full
 async def test_without_the_folder_a_turn_ends_until_it_is_back(stood: Site) -> None:
     """It does not wait for ever: after the attempts of the settings the caller gets the text for a failure, with one
     row that says why. Putting the folder back is enough."""

@@ -14,6 +14,7 @@ from tests.support.site import Site
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stood"), pytest.mark.timeout(400)]
 
 
+@pytest.mark.full
 async def test_a_turn_waits_for_locked_records_and_is_recorded_once(stood: Site) -> None:
     """Whoever holds the lock was stopped in its transaction. The generation is not taken for dead, the last step says
     what is wrong and what to do, and ends when the lock does."""

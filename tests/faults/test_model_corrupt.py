@@ -98,6 +98,7 @@ async def _fails(site: Site, file: Path, type_: str, words: str) -> None:
     assert set(faults) <= {type_, "engine-lost"}  # the first turn finds that the engine is gone
 
 
+@pytest.mark.full
 async def test_a_worker_that_cannot_load_its_model_says_why_and_is_started_again(stood: Site, folder: Path) -> None:
     """One line of its log, again with every start; what was asked meanwhile is answered once the file is whole."""
     whole = (folder / WEIGHTS).read_bytes()

@@ -66,6 +66,7 @@ async def test_a_prompt_is_taken_in_once(fresh: SlotEngine, words: tuple[int, ..
     assert stats["prefill_tokens"] == 600 + 88 + 148 + (500 - CHUNK) + 400 + (400 - CHUNK)
 
 
+@pytest.mark.full
 async def test_candidates_share_their_prompt(fresh: SlotEngine, words: tuple[int, ...]) -> None:
     """While all of them are in the batch, each with a seed of its own."""
     prompt = words[:520]
@@ -85,6 +86,7 @@ async def test_a_resumed_answer_reuses_its_prompt(fresh: SlotEngine, words: tupl
     assert (whole[:3] + rest, reused) == (whole, 2 * CHUNK)
 
 
+@pytest.mark.full
 async def test_what_was_given_back_is_taken_in_again(model_folder: Path, words: tuple[int, ...]) -> None:
     """Memory for two of three widths: the prompt's place was made another's in between, and nothing of it is read."""
     engine = SlotEngine(model_folder, rows=3, widths=(256, 512, 1024), threads=1, cache_bytes=105 << 20)

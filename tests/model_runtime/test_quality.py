@@ -38,6 +38,7 @@ def bf16(model_folder: Path) -> Path:
     return model_folder.parent / "smollm2-135m-instruct-bf16"
 
 
+@pytest.mark.full
 def test_int8_loses_little(bf16: Path, model_folder: Path, text: str) -> None:
     """Under its allowance of one percent, and its answers are mostly the same."""
     quality = compare(bf16, model_folder, text, PROMPTS)
@@ -47,6 +48,7 @@ def test_int8_loses_little(bf16: Path, model_folder: Path, text: str) -> None:
     assert quality.speed_after > 0
 
 
+@pytest.mark.full
 def test_what_loses_more_than_its_allowance_does_not_pass(bf16: Path, text: str) -> None:
     """The same model against itself, where only a better one would do."""
     quality = compare(bf16, bf16, text, (), allowance=-0.01)

@@ -44,6 +44,7 @@ def test_the_limit_grows_a_row_at_a_time() -> None:
     assert limit.now == 6
 
 
+@pytest.mark.full
 async def test_a_shortage_costs_nobody_a_token(model_folder: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device with memory for two rows, while the engine has four: all answers are as if there had been enough."""
     engine = SlotEngine(model_folder, rows=4, widths=(256,), threads=1)

@@ -26,7 +26,7 @@ QUESTIONS = (
 )
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize("temperature", [pytest.param(0.0, marks=pytest.mark.full), 0.8])
 async def test_an_answer_is_the_same_in_any_company(engine: SlotEngine, ask: Ask, temperature: float) -> None:
     """Alone, in a full batch and with staggered arrivals, every request gives the very same tokens."""
 
@@ -48,7 +48,7 @@ async def test_an_answer_is_the_same_in_any_company(engine: SlotEngine, ask: Ask
     assert (await engine.stats())["max_rows_in_a_step"] == 4
 
 
-@pytest.mark.parametrize("cut", [1, 9, 23])
+@pytest.mark.parametrize("cut", [pytest.param(1, marks=pytest.mark.full), 9, pytest.param(23, marks=pytest.mark.full)])
 async def test_a_resumed_answer_goes_on_as_if_it_had_never_stopped(engine: SlotEngine, ask: Ask, cut: int) -> None:
     """Given the first tokens as prefix, the rest is the same to the last token, sampled, at a width's border too."""
     for index in (1, 3):

@@ -59,7 +59,7 @@ async def _waiting(client: Client, queue: str) -> int:
     return (await client.workflow_service.describe_task_queue(request)).stats.approximate_backlog_count
 
 
-@pytest.mark.parametrize("late", ["high", "old"])
+@pytest.mark.parametrize("late", ["high", pytest.param("old", marks=pytest.mark.full)])
 async def test_a_high_priority_takes_the_next_free_slot(site: Site, late: str) -> None:
     """With one slot for answers, taken, and ten of low priority before it: it runs next, and also a turn whose plan
     names none, for that is the middle."""

@@ -143,6 +143,7 @@ async def test_conversations_end_their_turn_on_their_version_and_go_on_with_the_
                 assert not lost_tasks(runs)
 
 
+@pytest.mark.full
 async def test_a_run_that_is_held_on_its_version_does_not_start_over_and_over(rollout: Rollout) -> None:
     """An operator's override outweighs what is current; the conversation stays, one run a turn."""
     conversation = new_conversation_id()
@@ -169,6 +170,7 @@ async def test_what_ran_without_a_version_is_taken_over(rollout: Rollout) -> Non
     assert not lost_tasks(await runs_of(rollout.client, conversation))
 
 
+@pytest.mark.full
 async def test_without_versions_the_same_change_breaks_what_runs(rollout: Rollout) -> None:
     """The new workers cannot go on with what the old ones began; with the old code back it is answered."""
     conversation = new_conversation_id()

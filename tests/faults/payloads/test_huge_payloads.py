@@ -85,6 +85,7 @@ async def test_the_longest_messages_do_not_swell_a_conversation(scene: Scene, te
     await scene.assert_no_task_was_lost(conversation)
 
 
+@pytest.mark.full
 async def test_a_flood_of_long_messages_cannot_fill_a_run(scene: Scene) -> None:
     """Where a message always waits the run could never continue as new; so beyond a bound some are told to wait."""
     conversation = await scene.conversation(pending=10)
