@@ -104,11 +104,19 @@ async def connect(
             if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                 raise
             if late:
-                raise ConnectionError(
-                    f"temporal.address: no Temporal server answers at {settings.address}. "
-                    "Start one with `parley up`, or set the address of yours."
-                ) from error
+                raise _no_server(settings, error) from error
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _no_server(settings: TemporalSettings, error: Exception) -> ConnectionError:
+    """With TLS the reason is told: more often than not it is a certificate."""
+    if settings.tls is None:
+        way = "Start one with `parley up`, or set the address of yours; where it takes TLS alone, set temporal.tls."
+        return ConnectionError(f"temporal.address: no Temporal server answers at {settings.address}. {way}")
+    return ConnectionError(
+        f"temporal.address: no Temporal server answers at {settings.address} over TLS ({error}). "
+        "Look at the address, and whether temporal.tls names its authority, its name and your certificate."
+    )
 
 
 async def _knows_namespace(client: Client) -> bool:

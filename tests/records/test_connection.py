@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import trustme
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.testing import WorkflowEnvironment
@@ -15,6 +18,7 @@ from dialogue.faults import SettingsFault
 from records.connection import connect
 from settings.ports import free_port
 from settings.schema import TemporalSettings, TlsSettings
+from tests.support.tls_front import tls_front
 
 
 @pytest.mark.parametrize("seconds", [0, 0.3])
@@ -87,3 +91,33 @@ async def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> Non
     tls = TlsSettings(server_root_ca=tmp_path / "gone.pem")
     with pytest.raises(SettingsFault, match=r"temporal\.tls\.server_root_ca: .*gone\.pem cannot be read"):
         await connect(TemporalSettings(tls=tls))
+
+
+async def test_a_server_behind_tls_is_believed_by_its_authority(temporal: WorkflowEnvironment, tmp_path: Path) -> None:
+    """And believes us by our certificate; whoever shows none, or trusts another authority, is told why."""
+    ours, foreign = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(tmp_path / "ca.pem")
+    foreign.cert_pem.write_to_path(tmp_path / "foreign.pem")
+    client = ours.issue_cert("parley")
+    (tmp_path / "cert.pem").write_bytes(b"".join(part.bytes() for part in client.cert_chain_pems))
+    client.private_key_pem.write_to_path(tmp_path / "key.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    ours.issue_cert("temporal.example").configure_cert(context)
+    mutual = {"client_cert": tmp_path / "cert.pem", "client_key": tmp_path / "key.pem", "domain": "temporal.example"}
+    async with tls_front(temporal.client.service_client.config.target_host, context) as address:
+
+        def behind(**tls: Any) -> TemporalSettings:
+            return TemporalSettings(address=address, tls=TlsSettings(**tls))
+
+        connected = await connect(behind(server_root_ca=tmp_path / "ca.pem", **mutual), wait_seconds=20)
+        assert await connected.service_client.check_health()
+        for refused in (
+            behind(server_root_ca=tmp_path / "foreign.pem", **mutual),
+            behind(server_root_ca=tmp_path / "ca.pem", domain="temporal.example"),
+            behind(**{**mutual, "domain": "other.example"}, server_root_ca=tmp_path / "ca.pem"),
+        ):
+            with pytest.raises(ConnectionError, match=rf"no Temporal server answers at {address} .*temporal\.tls"):
+                await connect(refused)
+        with pytest.raises(ConnectionError, match="no Temporal server answers"):
+            await connect(TemporalSettings(address=address))
