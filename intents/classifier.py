@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -11,21 +12,23 @@ from intents.features import Embed
 from intents.intents_file import IntentsFile
 from intents.language_model import LanguageModel
 
-__all__ = ["Embed", "IntentClassifier", "digest_of"]
+__all__ = ["Embed", "IntentClassifier", "content_of"]
 
 _METHOD = "logistic regression, out of scope as a class, Platt over logits and neighbours; 1"
 _ALTERNATIVES = 3
 
 
 class IntentClassifier:
-    """One :class:`LanguageModel` a language. ``digest`` (SHA-256, hex) names the file and the method."""
+    """One :class:`LanguageModel` a language. ``content`` is what it was made of as canonical JSON (the intents with
+    their sentences and templates, the method, the embedding), ``digest`` the SHA-256 of that, hex."""
 
     def __init__(
-        self, file: IntentsFile, models: dict[str, LanguageModel], digest: str, threshold: float | None
+        self, file: IntentsFile, models: dict[str, LanguageModel], content: str, threshold: float | None
     ) -> None:
         self.file = file
         self.models = models
-        self.digest = digest
+        self.content = content
+        self.digest = hashlib.sha256(content.encode()).hexdigest()
         self._threshold = threshold
 
     @classmethod
@@ -50,7 +53,8 @@ class IntentClassifier:
             )
             for language in file.languages
         }
-        return cls(file, models, digest_of(file, threshold, embed_name if embed else None, embed_languages), threshold)
+        content = content_of(file, threshold, embed_name if embed else None, embed_languages)
+        return cls(file, models, content, threshold)
 
     def recognise(self, text: str, language: str) -> RecognisedIntent:
         """The intent of ``text``; one in a language without examples goes to the model surest of its own.
@@ -86,14 +90,19 @@ class IntentClassifier:
         )
 
 
-def digest_of(
+def content_of(
     file: IntentsFile, threshold: float | None, embed_name: str | None, embed_languages: Sequence[str]
 ) -> str:
-    """The digest of a classifier so made; ``embed_name``: ``None`` without an embedding."""
-    said = [file.digest, _METHOD, version("scikit-learn"), f"{threshold}"]
-    if embed_name is not None:
-        said += [embed_name, *sorted(embed_languages)]
-    return hashlib.sha256("\0".join(said).encode()).hexdigest()
+    """What a classifier so made is kept as; ``embed_name``: ``None`` without an embedding."""
+    embedding = None if embed_name is None else {"model": embed_name, "languages": sorted(embed_languages)}
+    kept = {
+        "intents": file.model_dump(mode="json"),
+        "method": _METHOD,
+        "scikit-learn": version("scikit-learn"),
+        "threshold": threshold,
+        "embedding": embedding,
+    }
+    return json.dumps(kept, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
 
 
 def _in_language(texts: dict[str, str], language: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intents.classifier import IntentClassifier, digest_of
+from intents.classifier import IntentClassifier, content_of
 from intents.features import Embed
 from intents.intents_file import IntentsFile
 from intents.language_model import LanguageModel
@@ -48,8 +48,8 @@ def kept_or_trained(
     path = folder / _name(file, embed, embed_languages, embed_name)
     models = _read(path, embed, embed_languages)
     if models is not None:
-        digest = digest_of(file, threshold, embed_name if embed else None, embed_languages)
-        return IntentClassifier(file, models, digest, threshold)
+        content = content_of(file, threshold, embed_name if embed else None, embed_languages)
+        return IntentClassifier(file, models, content, threshold)
     trained = IntentClassifier.train(file, embed, embed_languages, embed_name=embed_name, threshold=threshold)
     with contextlib.suppress(OSError):
         _write(path, trained.models)

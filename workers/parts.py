@@ -22,7 +22,7 @@ from records.audit_words import AuditWords
 from records.content import ContentStore
 from records.database import connect_database, migrate
 from records.open_token_log import open_token_log
-from records.payload_store import LocalPayloads
+from records.payload_store import OutsidePayloads
 from records.protection import Protection, open_protection
 from records.retention import Retention
 from records.signing import Signer
@@ -98,7 +98,7 @@ class Parts:
     def retention(self) -> Retention:
         external = self.protection.external if self.protection else None
         drivers = external.drivers if external else ()
-        payloads = next((driver for driver in drivers if isinstance(driver, LocalPayloads)), None)
+        payloads = next((driver for driver in drivers if isinstance(driver, OutsidePayloads)), None)
         days = self.settings.records.retention
         return Retention(self.database, self.archive, self.token_log, days, payloads)
 
@@ -172,13 +172,13 @@ class Parts:
         return KnowledgeBase(self.layout.knowledge, self.embedder, threshold=self.settings.knowledge.threshold)
 
     async def classifier(self) -> IntentClassifier:
-        """The one kept below the cache, else trained now, in seconds. Raises IntentsFault."""
+        """The one kept below the cache, else trained now, in seconds; its content is stored under its digest, which
+        answers name. Raises IntentsFault."""
         from intents.intents_file import load as load_intents
         from intents.kept import kept_or_trained
 
         intents, embedder = self.settings.intents, self.embedder
         path = self.settings.resolve(intents.file)
-        await self.contents.put("intents", await asyncio.to_thread(path.read_bytes))
 
         def get() -> IntentClassifier:
             return kept_or_trained(
@@ -190,4 +190,6 @@ class Parts:
                 threshold=intents.threshold,
             )
 
-        return await asyncio.to_thread(get)
+        classifier = await asyncio.to_thread(get)
+        await self.contents.put("intents", classifier.content.encode())
+        return classifier
