@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
 from dialogue.faults import BadInput, UnknownTenant
-from dialogue.plan import TextKind
+from dialogue.plan import WHOLE_ANSWER, TextKind
 from dialogue.receipt import Receipt
 from dialogue.steps import ReturnAnswer, ReturnedAnswer, Verdict
 from dialogue.turn import FINAL_FIELDS
@@ -79,9 +79,9 @@ class ReturnAnswerStep:
             return next(iter(self._planner.policies.values())).text("failed", request.language)
         if request.answer is None or request.verdict in ("refused", "failed", "cancelled", "block"):
             return request.answer or policy.text(_TEXT_OF.get(request.verdict, "failed"), request.language)
-        template = tenant.template.get(request.language, "{answer}")
+        template = request.template or tenant.template.get(request.language, WHOLE_ANSWER)
         # Replaced, not formatted: braces in an answer are the answer's own.
-        return template.replace("{answer}", request.answer)
+        return template.replace(WHOLE_ANSWER, request.answer)
 
 
 def final_data(

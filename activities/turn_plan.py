@@ -86,6 +86,7 @@ class TurnPlanner:
                 kind: {language: policy.text(kind, language) for language in ("en", "zh")}
                 for kind in get_args(TextKind)
             },
+            template=tenant.template,
             stream=tenant.stream,
             priority=tenant.priority,
             page=self.settings.gateway.page,

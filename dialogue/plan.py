@@ -9,6 +9,7 @@ from pydantic import Field
 from dialogue.base import Value
 
 __all__ = [
+    "WHOLE_ANSWER",
     "GenerationPlan",
     "LadderPlan",
     "ModelPlan",
@@ -48,6 +49,10 @@ Poor = Literal[
 
 TextKind = Literal["refusal", "fallback", "blocked", "failed", "cancelled", "waiting"]
 """The fixed texts a policy holds in each language."""
+
+
+WHOLE_ANSWER = "{answer}"
+"""What stands for the answer in an output template."""
 
 
 class RetryPlan(Value):
@@ -161,6 +166,9 @@ class TurnPlan(Value):
     ladder: LadderPlan
     review: ReviewPlan
     texts: dict[TextKind, dict[str, str]] = Field(description="the tenant's fixed texts by kind and language")
+    template: dict[str, str] | None = Field(
+        default=None, description="the tenant's output templates by language; None, as in older histories: unknown"
+    )
     stream: Literal["gated", "after-review", "open"] = "after-review"
     priority: int | None = Field(
         default=None, ge=1, le=5, description="1 comes first; None, as in older histories: the server's middle"

@@ -170,7 +170,9 @@ class RecognisedIntent(StepResult):
     route: Route
     reply: str | None = Field(default=None, description="the text of a template or an out-of-scope answer")
     alternatives: tuple[tuple[str, float], ...] = ()
-    model: str = Field(description="digest of the intents file and the classifier made from it")
+    model: str = Field(
+        description="digest of the intents and of how the classifier was made, as the contents keep them"
+    )
 
 
 # 3 knowledge --------------------------------------------------------------------------------------
@@ -376,6 +378,11 @@ class ReturnAnswer(Value):
     question_digest: str = Field(description="of text and files as they came, so that a repeated id is known as one")
     files: tuple[NamedFile, ...] = Field(default=(), exclude_if=operator.not_)
     answer: str | None = Field(description="None: the tenant's text for this verdict is used")
+    template: str | None = Field(
+        default=None,
+        exclude_if=lambda given: given is None,
+        description="what the answer is put into, as planned; None, as in older histories: as the settings say now",
+    )
     reasoning: str = ""
     told: str = ""
     language: str

@@ -11,7 +11,7 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
-from dialogue.plan import RetryPlan, StepName, StepPlan, TurnPlan
+from dialogue.plan import WHOLE_ANSWER, RetryPlan, StepName, StepPlan, TurnPlan
 from dialogue.steps import (
     GeneratedAnswer,
     ReceivedInput,
@@ -273,6 +273,7 @@ async def return_answer(turn: TurnInProgress) -> None:
         question_digest=turn.digest,
         files=turn.named_files,
         answer=decision.answer,
+        template=_template(turn),
         reasoning=draft.reasoning if draft else "",
         told=turn.told_reasoning(decision),
         language=turn.language,
@@ -299,3 +300,9 @@ async def return_answer(turn: TurnInProgress) -> None:
         turn.returned = returned
         _record(turn, "return_answer", returned, describe_returned(returned))
     turn.answered_at = workflow.now()
+
+
+def _template(turn: TurnInProgress) -> str | None:
+    """What was planned: the settings may have changed since the turn began."""
+    planned = turn.plan.template if turn.plan else None
+    return None if planned is None else planned.get(turn.language, WHOLE_ANSWER)

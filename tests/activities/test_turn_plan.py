@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from activities.return_answer import ReturnAnswerStep
+from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
 from dialogue.messages import TurnKey
 from dialogue.plan import ModelPlan
-from dialogue.steps import ReceiveInput
+from dialogue.steps import ReceiveInput, ReturnAnswer
 from policy.policy import Policy
 from policy.rules import PolicyRules
 from policy.words import WordList
+from records.audit import AuditLog
+from records.database import connect_database
+from records.token_log_sqlite import SqliteTokenLog
 from settings.schema import SERVICES, AccessSettings, GatewaySettings, PoolSettings, Settings, TenantSettings
 
 _MODEL = ModelPlan(alias="default", name="m", digest="0" * 64, task_queue="q", languages=("en",), context=1024)
@@ -27,6 +34,31 @@ def test_a_tenants_priority_is_planned(tenant: str, priority: int) -> None:
     planner = TurnPlanner(settings, {"default": Policy(PolicyRules(), WordList([]))}, {"default": _MODEL})
     said = ReceiveInput(turn=TurnKey(conversation="c", turn=1, tenant=tenant), message_id="m", text="Hi", user="ann")
     assert planner.plan(said).priority == priority
+
+
+async def test_the_output_template_is_planned(tmp_path: Path) -> None:
+    """A turn is answered in the template that it began with, whatever the settings say by then; one that was planned
+    before there was any in plans, by the settings."""
+    settings = Settings(
+        pools={"all": PoolSettings(serves=SERVICES)},
+        tenants={"default": TenantSettings(template={"en": "{answer} -- Acme"})},
+    )
+    planner = TurnPlanner(settings, {"default": Policy(PolicyRules(), WordList([]))}, {"default": _MODEL})
+    said = ReceiveInput(turn=TurnKey(conversation="c", turn=1, tenant="default"), message_id="m", text="Hi", user="ann")
+    assert planner.plan(said).template == {"en": "{answer} -- Acme"}
+    events = StreamEvents(SqliteTokenLog(tmp_path / "log.db"))
+    step = ReturnAnswerStep(planner, AuditLog(connect_database(f"sqlite+aiosqlite:///{tmp_path / 'r.db'}")), events)
+    for template, reply in (
+        (None, "{30} days -- Acme"),
+        ("Dear Ann, {answer}", "Dear Ann, {30} days"),
+        ("{answer}", "{30} days"),
+    ):
+        request = ReturnAnswer(
+            turn=said.turn, user="ann", message_id="m", question="Hi", question_digest="", answer="{30} days",
+            template=template, verdict="pass", language="en", received_at=1.0,
+        )  # fmt: skip
+        assert step.reply(request) == reply
+        assert ("template" in request.model_dump(mode="json")) is (template is not None)
 
 
 @pytest.mark.parametrize("priority", [0, 6])

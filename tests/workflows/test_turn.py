@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dialogue.plan import TurnPlan
+from dialogue.steps import ReceiveInput
+from tests.support.scripted_plan import scripted_plan
 from tests.workflows.conftest import Site
 
 
@@ -57,6 +60,25 @@ async def test_a_step_that_is_not_needed_is_skipped_and_says_why(
     assert all(step.result.startswith("skipped: ") for step in reply.steps if step.skipped)
     assert not set(skipped) & {name for name, _ in site.steps.calls}
     assert site.steps.rows[conversation, 1].verdict == verdict
+
+
+async def test_the_planned_template_goes_to_the_last_step(site: Site) -> None:
+    """That of the turn's language, the answer alone where there is none, nothing where it was not planned."""
+    plans = {"conv-en": {"en": "{answer} -- Acme"}, "conv-zh": {"zh": "{answer}"}, "conv-old": None}
+
+    def plan(request: ReceiveInput) -> TurnPlan:
+        usual = scripted_plan(request, site.steps.queue, human_timeout=60, max_seconds=60, steps={})
+        name = next(name for name in plans if request.turn.conversation.startswith(name))
+        return usual.model_copy(update={"template": plans[name]})
+
+    site.steps.planner = plan
+    for name in plans:
+        await site.say(f"{name}-{site.new()}", "How long?")
+    assert [request.template for request in site.steps.called("return_answer")] == [
+        "{answer} -- Acme",
+        "{answer}",
+        None,
+    ]
 
 
 async def test_a_step_that_fails_for_good_fails_the_turn_and_leaves_a_row(site: Site) -> None:
