@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from dialogue.messages import TextFile
     from dialogue.receipt import Receipt
     from records.audit import AuditLog
     from records.protection import Protection
@@ -188,6 +189,10 @@ def verify_receipt(
     *,
     key: Annotated[Path | None, Parameter(help="The site's public key (PEM); else that of this installation.")] = None,
     question: Annotated[str | None, Parameter(help="Hold this question against it, exactly as it was sent.")] = None,
+    files: Annotated[
+        list[Path] | None,
+        Parameter(name="--file", negative="", help="A file that the question brought; once for each, in their order."),
+    ] = None,
     answer: Annotated[str | None, Parameter(help="Hold this answer against it; else the one in FILE.")] = None,
     json: Json = False,
 ) -> None:
@@ -202,11 +207,13 @@ def verify_receipt(
     from records.signing import check_receipt
 
     found, said = _receipt_in(file)
-    check_receipt(found, _public_keys(key), question=question, answer=said if answer is None else answer)
+    brought, answer = _brought(files or [], question), said if answer is None else answer
+    check_receipt(found, _public_keys(key), question=question, files=brought, answer=answer)
     if json:
         print_json(found.model_dump(mode="json"))
         return
-    held = [name for name, text in (("question", question), ("answer", answer or said)) if text is not None]
+    named = "question with its files" if brought else "question"
+    held = [name for name, text in ((named, question), ("answer", answer)) if text is not None]
     given = f"; {' and '.join(held)} as given" if held else ""
     print_line(
         f"It holds: turn {found.turn} of {found.conversation}, tenant {found.tenant}, audit row {found.audit_id}, "
@@ -248,14 +255,35 @@ def _receipt_in(file: Path) -> tuple[Receipt, str | None]:
 
     try:
         given = json.loads(file.read_text("utf-8"))
+        if isinstance(given, dict) and "parley" in given:  # an OpenAI completion
+            given = given["parley"]
         beside = given["receipt"] if isinstance(given, dict) and "receipt" in given else given
         answer = given.get("answer") if beside is not given else None
+        if isinstance(beside, str):  # gRPC-Web's is the text that was signed over
+            beside = json.loads(beside)
         return Receipt.model_validate(beside), answer if isinstance(answer, str) else None
     except OSError as error:
         why = error.strerror or "it cannot be read"
     except (ValueError, ValidationError):
         why = "it is no receipt, nor a reply with one"
     raise ReceiptInvalid(f"{file}: {why}. Give the JSON of a reply as the gateway sent it.")
+
+
+def _brought(files: list[Path], question: str | None) -> list[TextFile]:
+    """By the names and texts that were sent. Raises ReceiptInvalid."""
+    from dialogue.faults import ReceiptInvalid
+    from dialogue.messages import TextFile
+
+    if files and question is None:
+        raise ReceiptInvalid("question: files are held against a receipt together with it. Give --question too.")
+    found: list[TextFile] = []
+    for path in files:
+        try:
+            found.append(TextFile(name=path.name, text=path.read_bytes().decode("utf-8-sig")))
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8, or it is empty"
+            raise ReceiptInvalid(f"file: {path}: {why}. Name the file that was sent with the question.") from None
+    return found
 
 
 def _moment(field: str, given: str | None) -> datetime | None:

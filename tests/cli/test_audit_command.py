@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cli.main import run
-from dialogue.messages import text_digest
+from dialogue.messages import TextFile, message_digest, text_digest
 from dialogue.receipt import Receipt, passages_digest
 from records.audit import AuditLog
 from records.database import connect_database, migrate
@@ -148,7 +148,32 @@ def test_a_receipt_is_checked_offline(parley: Parley, site: Path, monkeypatch: p
     key = ("--key", str(site / "site.pem"))
     assert "It holds: turn 1 of conv-1" in parley(*verify, *key, "--question", "How long?")
     assert "question: this is not the question" in parley(*verify, *key, "--question", "How?", code=1)
+    for other in ({"parley": reply}, {**reply, "receipt": json.dumps(reply["receipt"])}):  # OpenAI's, gRPC-Web's
+        (site / "reply.json").write_text(json.dumps(other))
+        assert "answer as given" in parley(*verify, *key)
     (site / "reply.json").write_text(json.dumps({**reply, "answer": "31 days"}))
     assert "answer: this is not the answer" in parley(*verify, *key, code=1)
     (site / "reply.json").write_text("{}")
     assert "it is no receipt" in parley(*verify, *key, code=1)
+
+
+def test_a_receipt_of_a_question_with_files(parley: Parley, site: Path) -> None:
+    """The files that were sent are held against it with the question."""
+    terms = site / "terms.txt"
+    terms.write_bytes("\ufeffThirty days.\r\n".encode())
+    digest = message_digest("How long?", [TextFile(name="terms.txt", text="Thirty days.\r\n")])
+    receipt = Signer.open(load()).receipt(
+        Receipt(
+            tenant="lantern", conversation="conv-1", turn=1, question=digest, answer=text_digest("30 days"),
+            passages=passages_digest(()), audit_id=1, audit_hash="0" * 64, received_at=1.0,
+        )
+    )  # fmt: skip
+    (site / "receipt.json").write_text(receipt.model_dump_json())
+    verify = ("audit", "receipt", "verify", str(site / "receipt.json"))
+    asked = (*verify, "--question", "How long?")
+    assert "question with its files as given" in parley(*asked, "--file", str(terms))
+    assert "or it brought files (--file)" in parley(*asked, code=1)
+    assert "question: files are held" in parley(*verify, "--file", str(terms), code=1)
+    assert "No such file" in parley(*asked, "--file", str(site / "none.txt"), code=1)
+    terms.write_text("Forty days.")
+    assert "with these files" in parley(*asked, "--file", str(terms), code=1)

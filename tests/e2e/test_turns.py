@@ -12,6 +12,7 @@ import pytest
 from dialogue.faults import MessageIdReused
 from dialogue.messages import CancelTurn, DialogueStart
 from dialogue.plan import StepName
+from records.signing import Signer, check_receipt
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
@@ -39,6 +40,9 @@ async def test_an_english_question_is_generated_from_the_knowledge_base(site: Si
     assert (row.input_text, row.output_text, row.verdict, row.user_id) == (SHOES, reply.answer, "pass", "anonymous")
     assert row.model_digest == reply.model_digest
     assert row.snapshot == reply.snapshot
+    assert reply.receipt is not None
+    check_receipt(reply.receipt, Signer.open(site.settings), question=SHOES, answer=reply.answer)
+    assert (reply.receipt.audit_hash, reply.receipt.snapshot) == (row.hash, reply.snapshot)
 
 
 def _documents(reply) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dialogue.faults import ReceiptInvalid, SettingsFault
-from dialogue.messages import text_digest
+from dialogue.messages import TextFile, message_digest, text_digest
 from dialogue.receipt import Receipt, passages_digest
 from records.signing import Signer, Verifier, check_receipt
 from settings.schema import EncryptionSettings, Settings
@@ -58,6 +58,20 @@ def test_another_text_or_key_is_told_apart(signer: Signer, receipt: Receipt, tmp
         check_receipt(receipt, stranger)
     with pytest.raises(ReceiptInvalid, match="holds no public key"):
         Verifier.of_pem(b"nothing", "key.pem")
+
+
+def test_the_files_of_a_question_are_part_of_it(signer: Signer, receipt: Receipt) -> None:
+    """By name, text and order; and a question without them is another one."""
+    terms, notes = TextFile(name="terms.txt", text="30 days"), TextFile(name="notes.md", text="三十天")
+    digest = message_digest("How long?", [terms, notes])
+    with_files = signer.receipt(receipt.model_copy(update={"question": digest}))
+    check_receipt(with_files, signer, question="How long?", files=[terms, notes])
+    renamed = TextFile(name="terms.md", text="30 days")
+    for others in ([], [terms], [notes, terms], [renamed, notes]):
+        with pytest.raises(ReceiptInvalid, match=r"^question: .*files"):
+            check_receipt(with_files, signer, question="How long?", files=others)
+    with pytest.raises(ReceiptInvalid, match=r"^question: "):
+        check_receipt(receipt, signer, question="How long?", files=[terms])
 
 
 def test_a_new_key_in_front_leaves_old_receipts_whole(signer: Signer, receipt: Receipt, tmp_path: Path) -> None:
