@@ -12,7 +12,9 @@ import io
 import os
 import tempfile
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,14 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from dialogue.faults import ContentMissing, SettingsFault
+from dialogue.faults import ContentMissing, RecordsUnavailable, SettingsFault
 from settings.layout import Layout
 from settings.schema import ExternalSettings, Settings
 
-__all__ = ["LocalPayloads", "external_storage"]
+__all__ = ["BucketPayloads", "LocalPayloads", "OutsidePayloads", "external_storage"]
+
+OURS = "v0/"
+"""What the SDK's names of objects begin with: nothing else in a bucket is removed."""
 
 
 def external_storage(settings: Settings) -> ExternalStorage | None:
@@ -42,11 +47,20 @@ def external_storage(settings: Settings) -> ExternalStorage | None:
         folder = settings.resolve(given.folder) if given.folder else Layout.of(settings).payloads
         driver: StorageDriver = LocalPayloads(folder)
     else:
-        driver = S3StorageDriver(_S3Client(given), given.bucket or "", driver_name="parley.s3")
+        driver = BucketPayloads(_S3Client(given), given.bucket or "")
     return ExternalStorage(drivers=[driver], payload_size_threshold=given.threshold)
 
 
-class LocalPayloads(StorageDriver):
+class OutsidePayloads(StorageDriver):
+    """A store whose payloads go with their time."""
+
+    @abstractmethod
+    async def trim(self, older_than: float) -> int:
+        """Removes payloads that were stored more than so many seconds ago, in whatever history they are named; returns
+        how many. Raises RecordsUnavailable where the store refuses it."""
+
+
+class LocalPayloads(OutsidePayloads):
     """A folder that every process of the site reaches, one file a payload."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,9 +82,12 @@ class LocalPayloads(StorageDriver):
         return [await asyncio.to_thread(self._retrieve, claim.claim_data.get("sha256", "")) for claim in claims]
 
     async def trim(self, older_than: float) -> int:
-        """Removes payloads that were stored more than so many seconds ago, in whatever history they are named; returns
-        how many. In a bucket its own lifecycle rules do that."""
-        return await asyncio.to_thread(self._trim, time.time() - older_than)
+        try:
+            return await asyncio.to_thread(self._trim, time.time() - older_than)
+        except OSError as error:
+            raise RecordsUnavailable(
+                f"encryption.external.folder: {self._folder}: {error.strerror}. Let the worker remove files there."
+            ) from error
 
     def _trim(self, before: float) -> int:
         removed = 0
@@ -107,6 +124,18 @@ class LocalPayloads(StorageDriver):
         if hashlib.sha256(body).hexdigest() != digest:
             raise ContentMissing(f"payload: {digest} in {self._folder} is damaged. Put back a copy of it.")
         return Payload.FromString(body)
+
+
+class BucketPayloads(S3StorageDriver, OutsidePayloads):
+    """A bucket that every process of the site reaches, one object a payload."""
+
+    def __init__(self, client: _S3Client, bucket: str) -> None:
+        super().__init__(client, bucket, driver_name="parley.s3")
+        self._s3, self._name_of_bucket = client, bucket
+
+    async def trim(self, older_than: float) -> int:
+        before = datetime.fromtimestamp(time.time() - older_than, UTC)
+        return await asyncio.to_thread(self._s3.remove_before, self._name_of_bucket, before)
 
 
 class _S3Client(S3StorageDriverClient):
@@ -152,3 +181,21 @@ class _S3Client(S3StorageDriverClient):
     async def get_object(self, *, bucket: str, key: str) -> bytes:
         found = await asyncio.to_thread(self._s3.get_object, Bucket=bucket, Key=key)
         return await asyncio.to_thread(found["Body"].read)
+
+    def remove_before(self, bucket: str, moment: datetime) -> int:
+        """One by one: to remove many at once, servers ask for checksums that not all of them agree on. Gives how many.
+        Raises RecordsUnavailable."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        removed = 0
+        try:
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=OURS):
+                for found in page.get("Contents", ()):
+                    if found["LastModified"] < moment:
+                        self._s3.delete_object(Bucket=bucket, Key=found["Key"])
+                        removed += 1
+        except (BotoCoreError, ClientError) as error:
+            raise RecordsUnavailable(
+                f"encryption.external.bucket: {bucket}: {error}. Let the key list the bucket and delete objects in it."
+            ) from error
+        return removed

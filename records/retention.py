@@ -5,19 +5,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from dialogue.faults import RecordsUnavailable
 from dialogue.keeping import RemovedRecords
 from records.archive import RunArchive
 from records.database import reading, writing
-from records.payload_store import LocalPayloads
+from records.payload_store import OutsidePayloads
 from records.statements import insert
 from records.tables import audit_tails, audit_words, contents, feedback, interaction_logs
 from records.token_log import TokenLog
 from settings.retention import RetentionSettings
 
 __all__ = ["Retention"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("records")
 
 logs = interaction_logs.c
 
@@ -31,7 +35,7 @@ class Retention:
         archive: RunArchive,
         token_log: TokenLog,
         days: RetentionSettings,
-        payloads: LocalPayloads | None = None,
+        payloads: OutsidePayloads | None = None,
     ) -> None:
         self._engine = engine
         self._archive = archive
@@ -45,15 +49,24 @@ class Retention:
         now, days = now or datetime.now(UTC), self._days
         streams = await self._token_log.trim(days.token_log * 86_400)
         runs = 0 if days.archive is None else await self._archive.remove(now - timedelta(days=days.archive))
-        payloads = 0
-        if days.payloads is not None and self._payloads is not None:
-            payloads = await self._payloads.trim(days.payloads * 86_400)
         rows = tries = 0
         if days.audit is not None:
             before = now - timedelta(days=days.audit)
             rows = sum([await self._trim_audit(tenant, before) for tenant in await self._tenants(before)])
             tries = await self._remove_tries(before)
+        payloads = await self._remove_payloads()
         return RemovedRecords(streams=streams, runs=runs, payloads=payloads, audit_rows=rows, try_records=tries)
+
+    async def _remove_payloads(self) -> int:
+        """A store that refuses it is told of and costs nothing else: attempted again and again, it would keep the next
+        run of the schedule from archiving."""
+        if self._days.payloads is None or self._payloads is None:
+            return 0
+        try:
+            return await self._payloads.trim(self._days.payloads * 86_400)
+        except RecordsUnavailable as fault:
+            log.warning("payloads not removed", fault=fault.type, reason=fault.message)
+            return 0
 
     async def _tenants(self, before: datetime) -> list[str]:
         async with reading(self._engine) as connection:

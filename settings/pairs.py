@@ -37,12 +37,13 @@ def problems(settings: Settings) -> Iterator[Problem]:
 
 def _retention(settings: Settings) -> Iterator[Problem]:
     kept = settings.records.retention
-    if kept.payloads is not None and (kept.archive is None or kept.payloads < kept.archive):
-        long = "is for good" if kept.archive is None else f"is {kept.archive:g} days"
-        yield Problem(
-            ("records", "retention", "payloads"),
-            f"must be at least as long as archive, which {long}: a history is not readable without its payloads",
-        )
+    long = "is for good" if kept.archive is None else f"is {kept.archive:g} days"
+    for name, days, why in (
+        ("payloads", kept.payloads, "a history is not readable without its payloads"),
+        ("audit", kept.audit, "models and snapshots are kept for what the rows name, and a rerun needs try records"),
+    ):
+        if days is not None and (kept.archive is None or days < kept.archive):
+            yield Problem(("records", "retention", name), f"must be at least as long as archive, which {long}: {why}")
 
 
 def _pools(settings: Settings) -> Iterator[Problem]:

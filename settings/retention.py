@@ -17,8 +17,8 @@ class RetentionSettings(Section):
     archive: float | None = Field(default=None, gt=0)
     """Histories of closed runs, which outlive Temporal's own retention here."""
     payloads: float | None = Field(default=None, gt=0)
-    """Payloads in a folder outside the histories (``encryption.external``), which are not readable without: longer than
-    any conversation stays open, and no shorter than ``archive``. A bucket has lifecycle rules of its own."""
+    """Payloads outside the histories (``encryption.external``), in a folder or a bucket, which are not readable without
+    them: longer than any conversation stays open, and no shorter than ``archive``."""
     audit: float | None = Field(default=None, gt=0)
-    """Rows of the audit, with their feedback and try records. A model or snapshot that no row names any more may be
-    collected then."""
+    """Rows of the audit, with their feedback and try records; no shorter than ``archive``, because a model or snapshot
+    that no row names any more may be collected."""

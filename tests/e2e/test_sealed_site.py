@@ -11,8 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from temporalio.api.history.v1 import History
 
+from records.archive import RunArchive
+from records.content import ContentStore
 from tests.support.site import Site, bring_up_site
+from workers.schedule import SCHEDULE_ID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
@@ -58,9 +62,28 @@ async def test_a_turn_is_nowhere_in_clear_and_can_be_proved_and_forgotten(sealed
     verify = ("audit", "receipt", "verify", str(file), "--question", QUESTION)
     assert "question and answer as given" in await parley(sealed, *verify)
     assert "whole" in await parley(sealed, "audit", "verify")
+    await _archived_sealed(sealed)
     told = json.loads(await parley(sealed, "audit", "forget", "ann", "--yes", "--json"))
     assert (told["workflows"], told["ended"]) == (["conv-sealed"], ["conv-sealed"])
     row = (await sealed.rows("conv-sealed"))[0]
     assert row.forgotten
     assert row.input_text == row.output_text == ""
     assert "whole" in await parley(sealed, "audit", "verify")
+
+
+async def _archived_sealed(site: Site) -> None:
+    """What the schedule archives of a closed run is what the server held: ciphertext, of bob's."""
+    asked = {"messages": [{"role": "user", "content": QUESTION}], "user": "bob", "conversation": "conv-kept"}
+    async with httpx.AsyncClient(base_url=site.gateway_url, timeout=120) as gateway:
+        (await gateway.post("/v1/chat", json=asked)).raise_for_status()
+    await site.conversations.close("conv-kept", "default")
+    await site.client.get_workflow_handle("conv-kept").result()
+    schedule = site.client.get_schedule_handle(SCHEDULE_ID)
+    archive = RunArchive(site.audit._engine, ContentStore(site.audit._engine))
+    async with asyncio.timeout(60):
+        while not (runs := await archive.find("conv-kept")):
+            await schedule.trigger()
+            await asyncio.sleep(1)  # what is searched is a moment behind, and a sweep that runs is not begun again
+    kept = History(events=(await archive.history(runs[0])).events).SerializeToString()
+    assert len(kept) > 10_000
+    assert b"zebra-4711" not in kept

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,8 @@ import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, ExternalStorage
 
-from records.payload_store import external_storage
+from dialogue.faults import RecordsUnavailable
+from records.payload_store import OutsidePayloads, external_storage
 from settings.schema import EncryptionSettings, ExternalSettings, Settings
 from tests.support.s3_server import ACCESS_KEY, SECRET_KEY, s3_server
 
@@ -40,6 +44,30 @@ async def test_long_payloads_go_to_the_bucket_and_come_back(storage: ExternalSto
     assert Payload.FromString(stored.read_bytes()).data.startswith(b'"')
     assert await converter.encode([long]) == payloads[:1]
     assert len(objects(tmp_path / "payloads")) == 1
+
+
+async def test_objects_go_with_their_time(storage: ExternalStorage, tmp_path: Path) -> None:
+    """Those that were stored so long ago, and no others; what else lies in the bucket stays. A bucket that is not there
+    is told of."""
+    converter = DataConverter(external_storage=storage)
+    old = await converter.encode(["old " * 1000])
+    (stored,) = objects(tmp_path / "payloads")
+    beside = tmp_path / "payloads" / "notes.txt"
+    beside.write_text("of somebody else")
+    for path in (stored, beside):
+        os.utime(path, (time.time() - 9 * 86_400,) * 2)
+    young = await converter.encode(["young " * 1000])
+    (driver,) = storage.drivers
+    assert isinstance(driver, OutsidePayloads)
+    assert await driver.trim(20 * 86_400) == 0
+    assert await driver.trim(5 * 86_400) == 1
+    assert beside.exists()
+    assert await converter.decode(young) == ["young " * 1000]
+    with pytest.raises(RuntimeError, match="retrieve failed"):
+        await converter.decode(old)
+    shutil.rmtree(tmp_path / "payloads")
+    with pytest.raises(RecordsUnavailable, match=r"^encryption\.external\.bucket: payloads: .*NoSuchBucket"):
+        await driver.trim(5 * 86_400)
 
 
 async def test_an_object_that_was_changed_or_lost_is_not_decoded(storage: ExternalStorage, tmp_path: Path) -> None:

@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHistory
 from temporalio.converter import StorageDriverRetrieveContext, StorageDriverStoreContext
 
+from activities.stream_events import StreamEvents
 from dialogue.keeping import RemovedRecords
+from dialogue.messages import TurnKey
 from knowledge_base.terms import terms
 from records.archive import RunArchive
 from records.audit import AuditLog
@@ -103,6 +108,40 @@ async def test_the_words_of_a_removed_row_go_with_it(database: AsyncEngine, toke
     assert await words.find("lantern", "parcel") == [kept.id]
     async with reading(database) as connection:
         assert set(await connection.scalars(select(audit_words.c.row_id))) == {kept.id}
+
+
+async def test_one_policy_covers_all_four(
+    database: AsyncEngine, audit: AuditLog, token_log: TokenLog, tmp_path: Path
+) -> None:
+    """Token log, archive, audit and payload store: what is too old goes in one go, what is young stays. A store that
+    refuses costs the rest nothing."""
+    archive = RunArchive(database, ContentStore(database))
+    for turn, days in enumerate((9, 1), start=1):
+        await audit.append(a_row(turn=turn, timestamp=_at(days)))
+        await StreamEvents(token_log).publish(TurnKey(conversation="c", turn=turn, tenant="t"), "step", {}, key="k")
+        moment = datetime.fromtimestamp(_at(days), UTC)
+        history = WorkflowHistory("conv-1", [HistoryEvent(event_id=days)])
+        same = {"workflow_type": "ConversationWorkflow", "tenant": "lantern", "status": "completed"}
+        await archive.archive(history, run_id=f"r{days}", started=moment, closed=moment, **same)
+    store = LocalPayloads(tmp_path / "payloads")
+    old, _ = await store.store(StorageDriverStoreContext(), [Payload(data=b"old"), Payload(data=b"young")])
+    path = tmp_path / "payloads" / old.claim_data["sha256"][:2] / old.claim_data["sha256"]
+    stuck = path.parent / "folder"  # it cannot be removed as a file is
+    stuck.mkdir()
+    for each in (path, stuck):
+        os.utime(each, (time.time() - 9 * DAY,) * 2)
+    path.rename(tmp_path / "aside")
+    policy = Retention(
+        database, archive, token_log, RetentionSettings(token_log=1e-9, archive=5, audit=5, payloads=5), store
+    )
+    with capture_logs() as lines:
+        assert await policy.apply(NOW) == RemovedRecords(streams=2, runs=1, audit_rows=1)
+    assert [line["event"] for line in lines] == ["payloads not removed"]
+    stuck.rmdir()
+    (tmp_path / "aside").rename(path)
+    assert await policy.apply(NOW) == RemovedRecords(payloads=1)
+    assert [run.run_id for run in await archive.find("conv-1")] == ["r1"]
+    assert [row.turn for row in await audit.turns("conv-1", "lantern")] == [2]
 
 
 async def test_payloads_outside_the_histories_go_too(

@@ -185,8 +185,9 @@ def records(draw: st.DrawFn) -> RecordsSettings:
     spoken = given.token_log.startswith("rediss://")
     tls = RedisTlsSettings(ca=draw(st.none() | PATHS)) if spoken and draw(st.booleans()) else None
     kept = given.retention
-    payloads = None if kept.archive is None else draw(st.none() | st.integers(1, 9).map(lambda n: n * kept.archive))
-    return given.model_copy(update={"redis_tls": tls, "retention": kept.model_copy(update={"payloads": payloads})})
+    longer = st.none() if kept.archive is None else st.none() | st.integers(1, 9).map(lambda n: n * kept.archive)
+    retention = kept.model_copy(update={"payloads": draw(longer), "audit": draw(longer)})
+    return given.model_copy(update={"redis_tls": tls, "retention": retention})
 
 
 @st.composite

@@ -23,6 +23,13 @@ BAD = [
             "a history is not readable without its payloads"
         ),
     ),
+    (
+        "records:\n  retention: {audit: 90}",
+        (
+            ":2: records.retention.audit: must be at least as long as archive, which is for good: "
+            "models and snapshots are kept for what the rows name, and a rerun needs try records"
+        ),
+    ),
     ("records:\n  token_log_days: 3", ":2: records.token_log_days: was renamed. It is now records.retention.token_log"),
     (
         "generation:\n  ladder:\n    empty:\n      - temprature: 1",
