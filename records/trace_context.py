@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars, unbind_contextvars
 from temporalio import client, worker
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
@@ -120,6 +120,15 @@ class _Calls(client.OutboundInterceptor):
         return await super().start_update_with_start_workflow(input)
 
 
+def _belongs_to(trace: TraceContext | None) -> None:
+    """What this task of the workflow does, and what it writes to the log."""
+    current_trace.set(trace)
+    if trace is None:
+        unbind_contextvars("trace_id")
+    else:
+        bind_contextvars(trace_id=trace.trace_id)
+
+
 class _Workflow(worker.WorkflowInboundInterceptor):
     """Sets the trace for the task that runs the workflow or a handler; what those start inherits it."""
 
@@ -127,15 +136,15 @@ class _Workflow(worker.WorkflowInboundInterceptor):
         super().init(_Scheduled(outbound))
 
     async def execute_workflow(self, input: worker.ExecuteWorkflowInput) -> Any:  # noqa: A002
-        current_trace.set(_trace_of(input.headers))
+        _belongs_to(_trace_of(input.headers))
         return await super().execute_workflow(input)
 
     async def handle_signal(self, input: worker.HandleSignalInput) -> None:  # noqa: A002
-        current_trace.set(_trace_of(input.headers))
+        _belongs_to(_trace_of(input.headers))
         await super().handle_signal(input)
 
     async def handle_update_handler(self, input: worker.HandleUpdateInput) -> Any:  # noqa: A002
-        current_trace.set(_trace_of(input.headers))
+        _belongs_to(_trace_of(input.headers))
         return await super().handle_update_handler(input)
 
 

@@ -1,7 +1,8 @@
 """Log lines: structlog, JSON for programs and colours for a terminal, on standard error.
 
 Lines carry conversation, turn, step, workflow id and trace id. They never carry a user's text unless its tenant allows
-that (``tenants.<name>.log_texts``): so of an exception that nobody foresaw only its type is told, and where it was.
+that (``tenants.<name>.log_texts``): so of an exception that nobody foresaw only its type is told, and where it was, and
+libraries write no debug lines (Temporal's hold payloads, SQLite's the values of a statement).
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ __all__ = ["configure_logs"]
 
 _OURS = ("dialogue.", "temporalio.")
 """Whose exceptions say what they have to say without a user's words."""
+_OWN = (
+    *("activities", "cli", "gateway", "intents", "knowledge_base", "model_runtime"),
+    *("policy", "records", "replay", "settings", "workers", "workflows"),
+)
+"""Whose loggers are set to ``log.level``; all others to info at least."""
+_TEMPORAL = {
+    "temporal_workflow": {"workflow_id": "workflow_id", "run_id": "run_id"},
+    "temporal_activity": {"workflow_id": "workflow_id", "activity_type": "step", "attempt": "attempt"},
+}
+"""What the SDK's loggers put beside a line, and what it is called in ours."""
+_CONVERSATIONS = ("ConversationWorkflow", "DialogueWorkflow")
+"""Of these a workflow's id is its conversation."""
 _QUIET = ("httpx", "httpcore", "sentence_transformers", "transformers", "bm25s", "faiss", "asyncio")
 
 
@@ -47,16 +60,32 @@ def configure_logs(settings: LogSettings, **bound: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _of_temporal],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(max(level, logging.INFO))
+    for name in _OWN:
+        logging.getLogger(name).setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.contextvars.bind_contextvars(**bound)
+
+
+def _of_temporal(_logger: object, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """A line of a workflow, or of the SDK about an activity, says whose it is by the names that our steps use."""
+    for given, names in _TEMPORAL.items():
+        details = getattr(event.get("_record"), given, None) or {}
+        for theirs, ours in names.items():
+            if theirs in details:
+                event.setdefault(ours, details[theirs])
+        if details:
+            event["event"] = str(event["event"]).removesuffix(f" ({details})")
+            if details.get("workflow_type") in _CONVERSATIONS:
+                event.setdefault("conversation", details["workflow_id"])
+    return event
 
 
 def _exceptions(_logger: object, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -253,6 +253,6 @@ class LogSettings(Section):
     """Log lines."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe lines to write."""
+    """The least severe lines to write. Libraries write none below info: theirs may hold what a person wrote."""
     format: Literal["auto", "json", "console"] = "auto"
     """``auto``: console in a terminal, JSON lines elsewhere."""

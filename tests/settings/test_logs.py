@@ -53,6 +53,47 @@ def test_the_chain_is_told_from_its_beginning() -> None:
     assert MARKER not in told
 
 
+def _lines(code: str) -> list[dict[str, object]]:
+    """What a process writes that logs as ``code`` does."""
+    head = (
+        "import logging, structlog\n"
+        "from settings.logs import configure_logs\n"
+        "from settings.schema import LogSettings\n"
+        "configure_logs(LogSettings(format='json', level='debug'))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in ended.stderr.splitlines()]
+
+
+def test_debug_lines_are_ours_alone() -> None:
+    """A library's quote values: Temporal's a step's result, SQLite's what is written."""
+    lines = _lines(
+        "structlog.get_logger('activities').debug('ours')\n"
+        "logging.getLogger('model_runtime.engine_process').debug('ours too')\n"
+        "for name in ('temporalio.worker._activity', 'aiosqlite', 'botocore.endpoint', 'new_library'):\n"
+        "    logging.getLogger(name).debug('what the user wrote')\n"
+        "    logging.getLogger(name).info('up')\n"
+    )
+    assert [line["event"] for line in lines] == ["ours", "ours too", *["up"] * 4]
+
+
+def test_a_line_of_a_workflow_says_whose_it_is() -> None:
+    """By the names that our steps' lines have, and not in the middle of a sentence."""
+    lines = _lines(
+        "told = {'attempt': 1, 'run_id': 'r', 'workflow_id': 'conv-1', 'workflow_type': 'ConversationWorkflow'}\n"
+        "logging.getLogger('temporalio.workflow').warning(\n"
+        "    'feedback ignored (%s)', told, extra={'temporal_workflow': told})\n"
+        "told = {'activity_type': 'review_answer', 'attempt': 2, 'workflow_id': 'other', 'workflow_type': 'Other'}\n"
+        "logging.getLogger('temporalio.activity').warning(\n"
+        "    'Completing as failed (%s)', told, extra={'temporal_activity': told})\n"
+    )
+    own = ("event", "workflow_id", "conversation", "step", "attempt")
+    assert [tuple(line.get(name) for name in own) for line in lines] == [
+        ("feedback ignored", "conv-1", "conv-1", None, None),
+        ("Completing as failed", "other", None, "review_answer", 2),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["json", "console"])
 def test_every_logger_of_the_process_does_so(kind: str) -> None:
     """Ours, the standard library's, and those of libraries that log an exception of theirs."""
