@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Literal
 
@@ -159,6 +160,7 @@ class Carried(Value):
     ids: tuple[CarriedId, ...] = ()
     total: int = Field(default=0, description="turns so far")
     seen: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="values of keyword-list attributes")
+    page: str = Field(default="", exclude_if=operator.not_, description="the chat page's address, where it is known")
 
 
 class ConversationEnd(Value):

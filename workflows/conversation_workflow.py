@@ -91,6 +91,7 @@ class ConversationWorkflow:
             raise self._bad_start
         if not self._recalled:
             await self._recall()
+        visible.show_earlier(self._memory, self._start.tenant)
         idle = asyncio.create_task(self._watch_idle())
         try:
             while True:

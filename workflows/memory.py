@@ -30,6 +30,8 @@ class Memory:
         self.total = carried.total
         self._ids: dict[str, CarriedId] = {used.message_id: used for used in carried.ids}
         self.seen: dict[str, list[str]] = {name: list(values) for name, values in carried.seen.items()}
+        self.page = carried.page
+        """The chat page's address, as the last plan has it."""
 
     def recall(self, recalled: Recalled) -> None:
         """Takes over what the audit knows of an earlier run."""
@@ -80,4 +82,5 @@ class Memory:
             ids=tuple(self._ids.values()),
             total=self.total,
             seen={name: tuple(values) for name, values in self.seen.items()},
+            page=self.page,
         )

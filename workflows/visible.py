@@ -7,13 +7,14 @@ from typing import Any, Literal
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 
+from dialogue.messages import TurnKey
 from dialogue.turn import TurnSummary
 from workflows import names
 from workflows.memory import Memory
 from workflows.progress import TurnInProgress
 from workflows.wording import current_details
 
-__all__ = ["State", "show", "show_state", "show_while_waiting", "waiting"]
+__all__ = ["State", "show", "show_earlier", "show_state", "show_while_waiting", "waiting"]
 
 State = Literal["running", "waiting", "idle", "closed"]
 STATE_SHOWN = "state-shown"
@@ -26,7 +27,9 @@ def show(memory: Memory, turn: TurnInProgress, state: State) -> None:
     """Brings details and search attributes up to date with ``turn``; writes an event only where one changed."""
     summary = turn.summary()
     memory.remember(summary)
-    workflow.set_current_details(current_details(turn.key, memory.turns, turn.plan.page if turn.plan else ""))
+    if turn.plan is not None:
+        memory.page = turn.plan.page
+    _show_details(memory, turn.key)
     updates: list[SearchAttributeUpdate[Any]] = []
     given = workflow.info().typed_search_attributes
     for key, value in ((names.TENANT, turn.key.tenant), (names.INTENT, summary.intent)):
@@ -41,6 +44,20 @@ def show(memory: Memory, turn: TurnInProgress, state: State) -> None:
         if memory.see(name, value):
             updates.append(_LISTS[name].value_set(memory.seen[name]))
     _upsert([*updates, *_of_state(state, turn.fault)])
+
+
+def show_earlier(memory: Memory, tenant: str) -> None:
+    """The details of a run that goes on from an earlier one, before anything is said in it."""
+    if memory.turns:
+        last = TurnKey(conversation=workflow.info().workflow_id, turn=memory.turns[-1].turn, tenant=tenant)
+        _show_details(memory, last)
+
+
+def _show_details(memory: Memory, last: TurnKey) -> None:
+    told = current_details(last, memory.turns, memory.page)
+    # Temporal gives a run that was continued as new no summary: that one belongs to the run before.
+    went_on = f"tenant `{last.tenant}` · goes on from an earlier run\n\n" if workflow.info().continued_run_id else ""
+    workflow.set_current_details(went_on + told)
 
 
 def show_state(state: State) -> None:
