@@ -102,7 +102,7 @@ async def _invoked(tenant: str, place: Place, saying: Coroutine[Any, Any, Reply 
     """What ``saying`` gives, as a span of the caller's trace."""
     alone = place.conversation.startswith(DIALOGUE_PREFIX)
     workflow = names.DIALOGUE_WORKFLOW if alone else names.CONVERSATION_WORKFLOW
-    with span(f"invoke_workflow {workflow}", "client", {**_INVOKED, "gen_ai.workflow.name": workflow}) as told:
+    with span(f"invoke_workflow {workflow}", "client", {**_INVOKED, "gen_ai.agent.name": workflow}) as told:
         reply = await saying
         told.note({"gen_ai.conversation.id": reply.conversation, "parley.tenant": tenant})
         return reply

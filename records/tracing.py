@@ -4,7 +4,7 @@ Off, which is the default, a span is nothing and nothing of OpenTelemetry is imp
 by OTLP; :mod:`records.trace_context` carries a span's place from one to the next, through Temporal too. No span ever
 holds what a person wrote or was answered: of a failure the type alone.
 
-https://opentelemetry.io/docs/specs/semconv/gen-ai/
+https://github.com/open-telemetry/semantic-conventions-genai (the names are those of its v0.1.0)
 """
 
 from __future__ import annotations
