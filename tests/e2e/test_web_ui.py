@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.support.browser import chromium
+from tests.support.browser import chromium, screenshot
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
@@ -26,14 +24,6 @@ async def page() -> AsyncIterator[Page]:
         yield page
 
 
-async def _screenshot(page: Page, name: str) -> None:
-    """Into the folder that PARLEY_TEST_SCREENSHOTS names: how the pictures in the docs are made."""
-    folder = os.environ.get("PARLEY_TEST_SCREENSHOTS")
-    if folder:
-        await page.wait_for_timeout(1500)
-        await page.screenshot(path=Path(folder) / f"{name}.png")
-
-
 async def test_a_conversation_reads_without_our_tools(site: Site, page: Page) -> None:
     """Each activity's summary names turn, step and try; details list the turns and who has to decide."""
     conversation = site.new()
@@ -48,7 +38,7 @@ async def test_a_conversation_reads_without_our_tools(site: Site, page: Page) ->
         "turn 3 · waits for a person",
     ):
         await expect(page.get_by_text(summary).first).to_be_visible(timeout=PATIENT)
-    await _screenshot(page, "web-ui-timeline")
+    await screenshot(page, "web-ui-timeline")
     await page.get_by_text("User Metadata").first.click()
     summary, details = page.frame_locator("iframe").first, page.frame_locator("iframe").last
     await expect(summary.get_by_text("tenant default · opened by sdk")).to_be_visible(timeout=PATIENT)
@@ -57,7 +47,7 @@ async def test_a_conversation_reads_without_our_tools(site: Site, page: Page) ->
     await expect(details.get_by_text(f"parley replay show {conversation} --turn 3")).to_be_visible(timeout=PATIENT)
     link = details.get_by_role("link", name="Chat page")
     await expect(link).to_have_attribute("href", f"{site.gateway_url}/?tenant=default&conversation={conversation}")
-    await _screenshot(page, "web-ui-details")
+    await screenshot(page, "web-ui-details")
     await page.get_by_text("Search Attributes").first.click()
     for name in ("Tenant", "Verdict", "Snapshot", "State", "WaitingSince"):
         await expect(page.get_by_text(name).first).to_be_visible(timeout=PATIENT)

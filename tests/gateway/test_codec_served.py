@@ -30,7 +30,7 @@ from settings.layout import Layout
 from settings.load import load
 from settings.ports import free_port
 from settings.schema import Settings
-from tests.support.browser import chromium
+from tests.support.browser import chromium, screenshot
 from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
 
 pytestmark = pytest.mark.xdist_group("codec")
@@ -167,18 +167,25 @@ async def _signed_in(browser: Browser, served: Served, scope: str) -> tuple[Brow
 
 @pytest.mark.full
 async def test_the_web_ui_reads_for_a_reviewer_and_not_for_an_operator(served: Served) -> None:
-    """In Chromium: the question, the answer and the summaries; for an operator none of their words."""
+    """In Chromium: the question, the answer, the summaries and the table of turns; for an operator none of their
+    words."""
     where = f"{served.settings.temporal.web_ui}/namespaces/default/workflows/{served.workflow}/{served.run}/history"
     async with chromium() as browser:
         reviewer, page = await _signed_in(browser, served, "codec:reviewer")
         await page.goto(where)
         await page.get_by_text("turn 1 · receive_input").first.click()
         await expect(page.get_by_text("zebra-4711").first).to_be_visible()
+        await screenshot(page, "web-ui-codec-reviewer")
+        await page.get_by_text("User Metadata").first.click()
+        summary, details = page.frame_locator("iframe").first, page.frame_locator("iframe").last
+        await expect(summary.get_by_text("tenant default · opened by sdk")).to_be_visible()
+        await expect(details.get_by_role("row").nth(1)).to_contain_text("zebra")
         await reviewer.close()
         operator, page = await _signed_in(browser, served, "codec:operator")
         await page.goto(where)
         await page.get_by_text("receive_input").first.click()
         await expect(page.get_by_text("sealed").first).to_be_visible()
+        await screenshot(page, "web-ui-codec-operator")
         shown = await page.content()
         assert "zebra" not in shown
         assert "turn 1 ·" not in shown

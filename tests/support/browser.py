@@ -6,11 +6,12 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
-__all__ = ["chromium"]
+__all__ = ["chromium", "screenshot"]
 
 QUIET = (
     "--no-sandbox",
@@ -32,3 +33,11 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=found, args=list(QUIET))
         yield browser
         await browser.close()
+
+
+async def screenshot(page: Page, name: str) -> None:
+    """Into the folder that PARLEY_TEST_SCREENSHOTS names: how the pictures in the docs are made."""
+    folder = os.environ.get("PARLEY_TEST_SCREENSHOTS")
+    if folder:
+        await page.wait_for_timeout(1500)  # until nothing moves in it
+        await page.screenshot(path=Path(folder) / f"{name}.png")
