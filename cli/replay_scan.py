@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,13 @@ from cyclopts import Parameter
 from cli.options import Json
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from temporalio.client import Client
+
+    from records.archive import RunArchive
     from replay.exact import HistoryExact
-    from replay.scan import Scan
+    from replay.scan import Found, Scan
 
 __all__ = ["scan"]
 
@@ -35,29 +41,36 @@ async def scan(
     Parameters
     ----------
     files
-        Exported histories, or folders of them; else what the server finds with --query, --since and --until.
+        Exported histories, or folders of them; else what the server finds with --query, --since and --until, and
+        without --query what the archive has of that time.
     """
     from cli.console import output, print_json
     from cli.progress import share_bar
+    from cli.replay_source import archive_of
     from cli.replay_verify import code_of
     from dialogue.faults import InvalidRequest
     from records.connection import connect
     from records.protected import protection_of
     from replay.histories import history_files
     from replay.scan import junit as junit_of
-    from replay.scan import of_files, of_query
+    from replay.scan import of_files
     from replay.scan import scan as scan_all
     from replay.site import site_converter
     from settings.load import load
 
     settings = load()
-    asked = _query(query, since, until)
-    if bool(files) == bool(asked):
+    if bool(files) == bool(query or since or until):
         raise InvalidRequest("files: give files or folders, or one of --query, --since and --until.")
-    client = None if files else await connect(settings.temporal, protection=protection_of(settings))
-    found = of_files(history_files(files)) if client is None else await of_query(client, asked)
-    with share_bar() as tell:
-        done = 0
+    times = _moments(since, until)
+    async with AsyncExitStack() as stack:
+        client = archive = None
+        if files:
+            found = of_files(history_files(files))
+        else:
+            client = await connect(settings.temporal, protection=protection_of(settings))
+            archive = await stack.enter_async_context(archive_of(settings))
+            found = await _found(client, archive, query, *times)
+        tell, done = stack.enter_context(share_bar()), 0
 
         def told(result: HistoryExact) -> None:
             nonlocal done
@@ -68,6 +81,7 @@ async def scan(
             found,
             site_converter(settings),
             client=client,
+            archive=archive,
             namespace=settings.temporal.namespace,
             jobs=jobs or max(1, len(os.sched_getaffinity(0)) // 2),
             arguments=arguments,
@@ -83,17 +97,28 @@ async def scan(
     return code_of([each.state for each in result.results])
 
 
-def _query(query: str | None, since: str | None, until: str | None) -> str:
-    """All in one, of our own workflow types alone."""
+def _moments(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     from cli.replay_find import moment
+
+    return moment(since, "since") if since else None, moment(until, "until") if until else None
+
+
+async def _found(
+    client: Client, archive: RunArchive | None, query: str | None, since: datetime | None, until: datetime | None
+) -> list[Found]:
+    """What the server finds; without a query, which it alone understands, also what the archive has of that time."""
+    from replay.scan import of_archive, of_query
     from workflows.names import CONVERSATION_WORKFLOW, DIALOGUE_WORKFLOW
 
-    given = [f"({query})"] if query else []
-    given += [f"StartTime >= '{moment(since, 'since').isoformat()}'"] if since else []
-    given += [f"StartTime < '{moment(until, 'until').isoformat()}'"] if until else []
-    return (
-        " AND ".join([*given, f"WorkflowType IN ('{CONVERSATION_WORKFLOW}', '{DIALOGUE_WORKFLOW}')"]) if given else ""
-    )
+    asked = [f"({query})"] if query else []
+    asked += [f"StartTime >= '{since.isoformat()}'"] if since else []
+    asked += [f"StartTime < '{until.isoformat()}'"] if until else []
+    asked += [f"WorkflowType IN ('{CONVERSATION_WORKFLOW}', '{DIALOGUE_WORKFLOW}')"]
+    found = await of_query(client, " AND ".join(asked))
+    if archive is None or query:
+        return found
+    listed = {each.run_id for each in found}
+    return [*found, *of_archive(run for run in await archive.begun(since, until) if run.run_id not in listed)]
 
 
 def _view(result: Scan) -> object:

@@ -24,6 +24,7 @@ __all__ = [
     "Run",
     "SignerKey",
     "TurnNumber",
+    "archive_of",
     "bundle_of",
     "chain_of",
     "quiet_logs",
@@ -68,7 +69,7 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
         from records.protected import protection_of
 
         client = await connect(settings.temporal, protection=protection_of(settings))
-        async with _archive(settings) as archive:
+        async with archive_of(settings) as archive:
             return await live(client, conversation, run, archive=archive)
     chains = await from_files(history_files(files), site_converter(settings), namespace=settings.temporal.namespace)
     named = [chain for chain in chains if conversation in (None, chain.workflow_id)]
@@ -101,7 +102,7 @@ def bundle_of(path: Path, key: Path | None, conversation: str | None, files: Seq
 
 
 @asynccontextmanager
-async def _archive(settings: Settings) -> AsyncIterator[RunArchive | None]:
+async def archive_of(settings: Settings) -> AsyncIterator[RunArchive | None]:
     """``None`` where the records are not there: what the server has is shown all the same."""
     from dialogue.faults import RecordsUnavailable
     from records.archive import RunArchive

@@ -88,6 +88,16 @@ class RunArchive:
         async with reading(self._engine) as connection:
             return [ArchivedRun.of_columns(row) for row in (await connection.execute(query)).mappings()]
 
+    async def begun(self, since: datetime | None = None, until: datetime | None = None) -> list[ArchivedRun]:
+        """The runs that began at or after ``since`` and before ``until``, the newest first."""
+        query = select(archived_runs).order_by(runs.started.desc(), runs.run_id)
+        if since is not None:
+            query = query.where(runs.started >= since)
+        if until is not None:
+            query = query.where(runs.started < until)
+        async with reading(self._engine) as connection:
+            return [ArchivedRun.of_columns(row) for row in (await connection.execute(query)).mappings()]
+
     async def history(self, run: ArchivedRun) -> WorkflowHistory:
         """As the server gave it. Raises ContentMissing where it is gone or damaged."""
         kept = History.FromString(await self._contents.get(run.digest))

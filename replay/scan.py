@@ -22,10 +22,11 @@ from temporalio.converter import DataConverter
 
 from dialogue.base import Value
 from dialogue.faults import HistoryFault, InvalidRequest
+from records.archive import ArchivedRun, RunArchive
 from replay.exact import HistoryExact, history_exact
 from replay.histories import RecordedRun, from_file, listed, live
 
-__all__ = ["Found", "Scan", "junit", "of_files", "of_query", "scan"]
+__all__ = ["Found", "Scan", "junit", "of_archive", "of_files", "of_query", "scan"]
 
 
 @dataclass(frozen=True)
@@ -70,25 +71,32 @@ async def of_query(client: Client, query: str) -> list[Found]:
     ]
 
 
+def of_archive(runs: Iterable[ArchivedRun]) -> list[Found]:
+    """Named as the server named them, so that what was done while it had them is known."""
+    return [Found(f"{each.workflow_id}/{each.run_id}:{each.events}", each.workflow_id, each.run_id) for each in runs]
+
+
 async def scan(
     found: Sequence[Found],
     converter: DataConverter,
     *,
     client: Client | None = None,
+    archive: RunArchive | None = None,
     namespace: str = "default",
     jobs: int = 1,
     arguments: bool = True,
     state: Path | None = None,
     told: Callable[[HistoryExact], None] | None = None,
 ) -> Scan:
-    """Each history once; ``arguments`` as :func:`~replay.exact.history_exact` has it. ``jobs``: processes; 1 replays in
-    this one. ``state``: where what is done is noted, and taken from when the scan goes on.
+    """Each history once; ``arguments`` as :func:`~replay.exact.history_exact` has it. ``archive``: has what the server
+    forgot. ``jobs``: processes; 1 replays in this one. ``state``: where what is done is noted, and taken from when the
+    scan goes on.
 
     Raises InvalidRequest for a state file that is none.
     """
     if not arguments:
         found = [replace(each, key=f"{each.key}:commands") for each in found]
-    known = _known(state)
+    known, read = _known(state), functools.partial(_read, converter, client, archive, namespace)
     results: dict[str, HistoryExact] = {each.key: known[each.key] for each in found if each.key in known}
     taken = len(results)
     left = [each for each in found if each.key not in results]
@@ -102,7 +110,7 @@ async def scan(
 
         async def one(each: Found) -> None:
             async with at_once:
-                result = await _verified(each, converter, client, namespace, pool, arguments=arguments)
+                result = await _verified(each, read, pool, arguments=arguments)
             results[each.key] = result
             _note(noted, each.key, result)
             if told is not None:
@@ -124,15 +132,13 @@ async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 async def _verified(
     found: Found,
-    converter: DataConverter,
-    client: Client | None,
-    namespace: str,
+    read: Callable[[Found], Coroutine[Any, Any, RecordedRun]],
     pool: ProcessPoolExecutor | None,
     *,
     arguments: bool,
 ) -> HistoryExact:
     try:
-        run = await _read(found, converter, client, namespace)
+        run = await read(found)
     except HistoryFault as fault:
         source = str(found.path or f"{found.workflow_id}/{found.run_id[:8]}")
         return HistoryExact(
@@ -156,12 +162,14 @@ async def _verified(
     return HistoryExact.model_validate_json(done)
 
 
-async def _read(found: Found, converter: DataConverter, client: Client | None, namespace: str) -> RecordedRun:
+async def _read(
+    converter: DataConverter, client: Client | None, archive: RunArchive | None, namespace: str, found: Found
+) -> RecordedRun:
     if found.path is not None:
         return await from_file(found.path, converter, namespace=namespace)
     if client is None:
         raise InvalidRequest("query: no server is connected.")
-    return (await live(client, found.workflow_id, found.run_id)).runs[0]
+    return (await live(client, found.workflow_id, found.run_id, archive=archive)).runs[0]
 
 
 def _in_a_process(workflow_id: str, source: str, packed: bytes, *, arguments: bool) -> str:

@@ -57,6 +57,16 @@ async def test_a_chain_of_runs_comes_back_as_it_was(archive: RunArchive) -> None
     assert (kept.workflow_id, first.events) == ("conv-1", len(kept.events))
 
 
+async def test_runs_are_found_by_when_they_began(archive: RunArchive) -> None:
+    """From a moment on and before another, the newest first."""
+    one = await _archive(archive, "normal", "r1", NOON)
+    two = await _archive(archive, "refused", "r2", NOON + HOUR)
+    assert await archive.begun() == [two, one]
+    assert await archive.begun(NOON + HOUR) == [two]
+    assert await archive.begun(NOON, NOON + HOUR) == [one]
+    assert await archive.begun(NOON + 2 * HOUR) == []
+
+
 async def test_a_damaged_history_is_told(archive: RunArchive, database: AsyncEngine) -> None:
     """By its digest."""
     run = await _archive(archive, "normal", "r1", NOON)

@@ -24,6 +24,7 @@ from records.plugin import parley_plugin
 from records.retention import Retention
 from records.token_log_sqlite import SqliteTokenLog
 from replay.histories import live
+from replay.scan import of_archive, scan
 from settings.schema import RetentionSettings
 from tests.workflows.conftest import Site
 from workers.schedule import SCHEDULE_ID, ensure_schedule
@@ -94,6 +95,8 @@ async def test_a_chain_outlives_the_server(site: Site, archive: RunArchive, queu
         replayer = Replayer(workflows=[ConversationWorkflow], plugins=[parley_plugin()])
         for run in after.runs:
             await replayer.replay_workflow(run.history())
+        done = await scan(of_archive(kept), site.client.data_converter, client=site.client, archive=archive)
+        assert (done.counts["same"], done.events) == (2, sum(len(run.events) for run in before.runs))
         await _a_second_sweep(site, archive, open_one, first)
         await _made_once(site.client, queue)
     finally:
