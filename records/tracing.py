@@ -34,6 +34,8 @@ NANOSECONDS = 1_000_000_000
 PATH = "/v1/traces"
 
 _tracer: otel.Tracer | None = None
+_share = 1.0
+"""Of the traces that begin here, those that are recorded."""
 
 
 class Span:
@@ -73,16 +75,16 @@ def exporting(settings: TelemetrySettings, service: str, instance: str) -> Itera
     Raises SettingsFault where OpenTelemetry is not installed. Certificates, headers and timeouts of the exporter are
     its own variables (``OTEL_EXPORTER_OTLP_HEADERS`` and their like).
     """
-    global _tracer
+    global _tracer, _share
     if settings.otlp_endpoint is None:
         yield
         return
     provider = _provider(settings, settings.otlp_endpoint, service, instance)
-    _tracer = provider.get_tracer("parley")
+    _tracer, _share = provider.get_tracer("parley"), settings.sample
     try:
         yield
     finally:
-        _tracer = None
+        _tracer, _share = None, 1.0
         provider.shutdown()
 
 
@@ -148,9 +150,11 @@ def span_between(name: str, start: float, end: float, attributes: Attributes | N
 
 
 def derived_trace(name: str) -> TraceContext:
-    """A trace that all who know ``name`` agree on, for what nobody brought one to."""
+    """A trace that all who know ``name`` agree on, for what nobody brought one to; recorded where it is of the share
+    that is, as the SDK's sampler would have it."""
     digest = hashlib.sha256(name.encode()).hexdigest()
-    return TraceContext(f"00-{digest[:32]}-{digest[32:48]}-01")
+    recorded = int(digest[16:32], 16) < round(_share * 2**64)
+    return TraceContext(f"00-{digest[:32]}-{digest[32:48]}-{recorded:02x}")
 
 
 def _started(tracer: otel.Tracer, name: str, kind: Kind, start: float | None) -> otel.Span:

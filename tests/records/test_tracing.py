@@ -96,6 +96,25 @@ def test_what_is_not_sampled_is_not_exported(receiver: OtlpReceiver) -> None:
     assert [each.name for each in receiver.spans] == ["theirs"]
 
 
+def test_of_what_nobody_brought_a_trace_to_a_share_is_recorded(receiver: OtlpReceiver) -> None:
+    """Just those that the SDK's own sampler takes; whoever knows the name decides alike."""
+    from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
+
+    receiver.spans.clear()
+    names, taken = [f"conv-{number}/0001" for number in range(40)], list[str]()
+    with exporting(TelemetrySettings(otlp_endpoint=receiver.url, sample=0.3), "dialogue", "here:1"):
+        for name in names:
+            place = derived_trace(name)
+            token = current_trace.set(place)
+            with span(name):
+                pass
+            current_trace.reset(token)
+            sampled = TraceIdRatioBased(0.3).should_sample(None, int(place.trace_id, 16), name)
+            taken += [name] if sampled.decision is Decision.RECORD_AND_SAMPLE else []
+    assert 0 < len(taken) < len(names)
+    assert [each.name for each in receiver.spans] == taken
+
+
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra that brings it."""
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
