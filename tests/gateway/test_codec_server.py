@@ -161,7 +161,7 @@ async def test_what_is_stored_outside_is_fetched(site: CodecSite) -> None:
     (fetched,) = await site.decoded("/download?preserveStorageRefs=true", [reference], reviewer)
     assert text_of(fetched) == text
     (shape,) = await site.decoded("/download", [reference], operator)
-    assert text_of(shape)["bytes"] == len(text) + 2
+    assert text_of(shape) == f"sealed · text · {len(text) + 2} bytes"
     refused = await site.ask("/download", [await site.sealed(TEXT)], reviewer)
     assert refused.status_code == 422
     assert "/decode" in refused.text
@@ -345,7 +345,7 @@ async def test_other_addresses_and_methods(site: CodecSite) -> None:
 
 async def test_shapes_of_all_kinds(site: CodecSite) -> None:
     """An operator tells a text from a list, and sees nothing of either."""
-    values: list[Any] = ["text", [1, 2], 3, True, None, {"a": "zebra"}]
+    values: list[Any] = ["a zebra", [1, 2], 3, True, None, {"a": "zebra"}]
     sealed = [await site.sealed(value) for value in values]
     odd = Payload(metadata={"encoding": b"binary/plain"}, data=b"zebra")
     converter = dataclasses.replace(site.protection.data_converter, external_storage=None).with_context(
@@ -355,8 +355,9 @@ async def test_shapes_of_all_kinds(site: CodecSite) -> None:
         [RawValue(odd), RawValue(Payload(metadata=payload_of(1).metadata, data=b"{zebra"))]
     )
     shown = [text_of(each) for each in await site.decoded("/decode", sealed, await site.key("codec:operator"))]
-    kinds = ["text", "list of 2", "number", "true or false", "null", "object of 1", None, None]
-    assert [each.get("value") for each in shown] == kinds
+    assert shown[0] == "sealed · text · 9 bytes", "a text, as the Web UI wants a summary to be"
+    kinds = ["list of 2", "number", "true or false", "null", "object of 1", None, None]
+    assert [each.get("value") for each in shown[1:]] == kinds
     assert "zebra" not in json.dumps(shown)
 
 

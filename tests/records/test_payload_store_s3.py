@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,15 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, ExternalStorage
 
 from dialogue.faults import RecordsUnavailable
-from records.payload_store import OutsidePayloads, external_storage
+from records.payload_store import BucketPayloads, external_storage
+from settings.ports import free_port
 from settings.schema import EncryptionSettings, ExternalSettings, Settings
 from tests.support.s3_server import ACCESS_KEY, SECRET_KEY, s3_server
+
+
+def _settings(folder: Path, endpoint: str) -> Settings:
+    external = ExternalSettings(store="s3", bucket="payloads", endpoint=endpoint, threshold=1024)
+    return Settings(data=folder, encryption=EncryptionSettings(provider="local", external=external))
 
 
 @pytest.fixture
@@ -25,9 +30,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Externa
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     (tmp_path / "payloads").mkdir()
     with s3_server(tmp_path) as endpoint:
-        external = ExternalSettings(store="s3", bucket="payloads", endpoint=endpoint, threshold=1024)
-        settings = Settings(data=tmp_path, encryption=EncryptionSettings(provider="local", external=external))
-        found = external_storage(settings)
+        found = external_storage(_settings(tmp_path, endpoint))
         assert found is not None
         yield found
 
@@ -47,26 +50,30 @@ async def test_long_payloads_go_to_the_bucket_and_come_back(storage: ExternalSto
 
 
 async def test_objects_go_with_their_time(storage: ExternalStorage, tmp_path: Path) -> None:
-    """Those that were stored so long ago, and no others; what else lies in the bucket stays. A bucket that is not there
+    """Those that were stored so long ago, and no others; what else lies in the bucket stays. One that cannot be reached
     is told of."""
     converter = DataConverter(external_storage=storage)
     old = await converter.encode(["old " * 1000])
     (stored,) = objects(tmp_path / "payloads")
     beside = tmp_path / "payloads" / "notes.txt"
     beside.write_text("of somebody else")
+    long_ago = time.time() - 9 * 86_400
     for path in (stored, beside):
-        os.utime(path, (time.time() - 9 * 86_400,) * 2)
+        os.utime(path, (long_ago, long_ago))
     young = await converter.encode(["young " * 1000])
     (driver,) = storage.drivers
-    assert isinstance(driver, OutsidePayloads)
+    assert isinstance(driver, BucketPayloads)
     assert await driver.trim(20 * 86_400) == 0
     assert await driver.trim(5 * 86_400) == 1
     assert beside.exists()
     assert await converter.decode(young) == ["young " * 1000]
     with pytest.raises(RuntimeError, match="retrieve failed"):
         await converter.decode(old)
-    shutil.rmtree(tmp_path / "payloads")
-    with pytest.raises(RecordsUnavailable, match=r"^encryption\.external\.bucket: payloads: .*NoSuchBucket"):
+    other = external_storage(_settings(tmp_path, f"http://127.0.0.1:{free_port()}"))
+    assert other is not None
+    (driver,) = other.drivers
+    assert isinstance(driver, BucketPayloads)
+    with pytest.raises(RecordsUnavailable, match=r"^encryption\.external\.bucket: payloads: Could not connect"):
         await driver.trim(5 * 86_400)
 
 

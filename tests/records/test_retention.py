@@ -128,8 +128,9 @@ async def test_one_policy_covers_all_four(
     path = tmp_path / "payloads" / old.claim_data["sha256"][:2] / old.claim_data["sha256"]
     stuck = path.parent / "folder"  # it cannot be removed as a file is
     stuck.mkdir()
+    long_ago = time.time() - 9 * DAY
     for each in (path, stuck):
-        os.utime(each, (time.time() - 9 * DAY,) * 2)
+        os.utime(each, (long_ago, long_ago))
     path.rename(tmp_path / "aside")
     policy = Retention(
         database, archive, token_log, RetentionSettings(token_log=1e-9, archive=5, audit=5, payloads=5), store
