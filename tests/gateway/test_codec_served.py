@@ -177,11 +177,11 @@ async def test_the_web_ui_reads_for_a_reviewer_and_not_for_an_operator(served: S
         await expect(page.get_by_text("zebra-4711").first).to_be_visible()
         await page.goto(f"{where}/timeline")
         await expect(page.get_by_text("turn 1 · generate_answer").first).to_be_visible()
-        await screenshot(page, "web-ui-codec-reviewer")
         await page.get_by_text("User Metadata").first.click()
         summary, details = page.frame_locator("iframe").first, page.frame_locator("iframe").last
         await expect(summary.get_by_text("tenant default · opened by sdk")).to_be_visible()
         await expect(details.get_by_role("row").nth(1)).to_contain_text("zebra")
+        await screenshot(page, "web-ui-codec-reviewer")
         await reviewer.close()
         operator, page = await _signed_in(browser, served, "codec:operator")
         await page.goto(f"{where}/user-metadata")
