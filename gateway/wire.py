@@ -10,11 +10,12 @@ from pydantic.config import JsonDict
 from dialogue.base import CallerInput, Value
 from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TextFile, TurnNumber, Webhook
 from dialogue.receipt import Receipt
-from dialogue.steps import Citation, Finding, Verdict
+from dialogue.steps import Citation, Finding, ReceivedFile, Verdict
 from dialogue.turn import StepRecord, TurnState
 from gateway.message_content import MessageContent
 
 __all__ = [
+    "MOST_MESSAGES",
     "CancelQuery",
     "Cancelled",
     "ChatPending",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 MOST_MESSAGES = 200
+"""Of a request."""
 
 
 _EXAMPLE: JsonDict = {"messages": [{"role": "user", "content": "How long do I have to send back shoes?"}]}
