@@ -266,6 +266,9 @@ class Review(Value):
     intent: str | None
     since: float | None = Field(description="Unix time from which on it waits")
     draft: Draft | None
+    files: tuple[ReceivedFile, ...] = Field(
+        default=(), description="that came with the question, as the turn sees them"
+    )
 
 
 class Reviews(Value):
@@ -296,6 +299,10 @@ class Whoami(Value):
     scopes: tuple[str, ...]
     access: Literal["open", "keys"]
     web_ui: str | None = Field(description="Temporal's Web UI, for who may operate")
+    max_files: int = Field(description="that one message may bring")
+    max_characters: dict[str, int] = Field(
+        description="by tenant: of one message at most, and of its files together as many more"
+    )
     languages: tuple[str, ...] = Field(description="those that the model speaks")
 
 
