@@ -12,6 +12,7 @@ from temporalio import activity
 
 from activities.stream_events import StreamEvents
 from activities.turn_plan import TurnPlanner
+from dialogue.faults import MessageTooLong
 from dialogue.messages import message_digest
 from dialogue.steps import ReceivedInput, ReceiveInput
 from model_runtime.tokenizer import Tokenizer
@@ -71,6 +72,16 @@ class ReceiveInputStep:
         )
 
     def _check(self, request: ReceiveInput, tokenizer: Tokenizer) -> tuple[InputCheck, FilesCheck]:
+        _refuse_too_long(request, self._planner.tenant(request.turn.tenant).max_characters)
         policy = self._planner.policy(request.turn.tenant)
         special = tokenizer.special_strings()
         return policy.check_input(request.text, special), check_files(policy, request.files, special)
+
+
+def _refuse_too_long(request: ReceiveInput, most: int) -> None:
+    """What came through the gateway was measured there, before it was accepted. Raises MessageTooLong."""
+    together = sum(len(file.text) for file in request.files)
+    if len(request.text) > most:
+        raise MessageTooLong(f"text: has {len(request.text)} characters. Send at most {most}.", field="text")
+    if together > most:
+        raise MessageTooLong(f"files: have {together} characters together. Send at most {most}.", field="files")

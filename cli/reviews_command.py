@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from cli.options import Json, Tenant
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from gateway.wire import Review
 
 __all__ = ["app"]
 
@@ -46,9 +41,10 @@ async def list_(
 
 @app.command
 async def show(conversation: str, turn: int, /, *, tenant: Tenant = "default", json: Json = False) -> None:
-    """Show what was asked, what would be answered and why a person has to decide."""
+    """Show what was asked, with its files, what would be answered and why a person has to decide."""
     from cli.connected import conversations, known_tenant
     from cli.console import output, print_json
+    from cli.review_view import review_view
     from gateway.reviews import waiting_review
     from settings.load import load
 
@@ -57,27 +53,7 @@ async def show(conversation: str, turn: int, /, *, tenant: Tenant = "default", j
     if json:
         print_json(review)
     else:
-        _print_review(output(), review)
-
-
-def _print_review(console: Console, review: Review) -> None:
-    from cli.tables import citation_line, said
-
-    draft = review.draft
-    console.print(f"conversation {review.conversation}  turn {review.turn}  {review.language}")
-    console.print(said("asked", review.question))
-    if draft is None:
-        console.print("  There is no draft: the intent asks for a person. Answer with --edit.")
-    else:
-        console.print(said("draft", draft.answer))
-        for citation in draft.citations:
-            console.print(f"        {citation_line(citation)}")
-        for finding in draft.findings:
-            console.print(f"  {finding.rule}  {finding.label}  {finding.start}-{finding.end}  {finding.action}")
-        if draft.reason:
-            console.print(f"  why  {draft.reason}")
-    console.print(f"  decide  parley reviews resolve {review.conversation} {review.turn} --by NAME \\")
-    console.print("            --approve | --edit TEXT | --reject")
+        output().print(review_view(review))
 
 
 @app.command

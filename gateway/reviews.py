@@ -8,7 +8,7 @@ from dialogue.faults import NoSuchReview
 from dialogue.messages import ResolveReview
 from dialogue.turn import Reply, Transcript, TurnSummary
 from gateway.conversations import Conversations
-from gateway.drafts import draft_of
+from gateway.drafts import considered
 from gateway.wire import Review
 
 __all__ = ["decide", "waiting_review", "waiting_reviews"]
@@ -46,7 +46,7 @@ async def waiting_review(conversations: Conversations, conversation: str, turn: 
 
 
 async def _review(conversations: Conversations, conversation: str, transcript: Transcript, turn: TurnSummary) -> Review:
-    draft, since = await draft_of(conversations.client, conversation, turn.turn)
+    found = await considered(conversations.client, conversation, turn.turn)
     return Review(
         conversation=conversation,
         tenant=transcript.tenant,
@@ -55,8 +55,9 @@ async def _review(conversations: Conversations, conversation: str, transcript: T
         question=turn.question,
         language=turn.language,
         intent=turn.intent,
-        since=since,
-        draft=draft,
+        since=found.since,
+        draft=found.draft,
+        files=found.files,
     )
 
 

@@ -44,7 +44,8 @@ from gateway.problems import ABOUT_BLANK, AGAIN_LATER, retry_after, told
 from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from gateway.proto.parley.v1.dialogue_connect import DialoguesASGIApplication
 from gateway.pulled import Pulled
-from gateway.wire import CancelQuery, ChatRequest, FeedbackRequest, StreamQuery, TranscriptQuery
+from gateway.rpc_request import chat_request
+from gateway.wire import CancelQuery, FeedbackRequest, StreamQuery, TranscriptQuery
 
 __all__ = ["routes"]
 
@@ -237,7 +238,7 @@ class _Dialogues:
         request = _request.get()
         said = self._core.say(
             _caller(),
-            validation.parse(ChatRequest, _fields(sent)),
+            chat_request(_fields(sent)),
             message_id=idempotency_key(request.headers),
             address=client_address(request.scope, self._gateway),
             opened_by=OPENED_BY,

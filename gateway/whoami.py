@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from dialogue.messages import MOST_FILES
 from gateway import wire
 from gateway.chat import caller_of
 from gateway.openapi_parts import Operations, get, json_answer, problems
@@ -24,13 +25,16 @@ class Whoami:
     async def whoami(self, request: Request) -> Response:
         caller, settings = caller_of(request), self._settings
         models = (settings.model, *settings.models.values())
+        tenants = {name: tenant for name, tenant in settings.tenants.items() if caller.tenant in (None, name)}
         told = wire.Whoami(
             tenant=caller.tenant,
-            tenants=tuple(name for name in settings.tenants if caller.tenant in (None, name)),
+            tenants=tuple(tenants),
             user=caller.user,
             scopes=tuple(sorted(caller.scopes)),
             access="open" if caller.how == "open" else "keys",
             web_ui=settings.temporal.web_ui if caller.scopes & _OPERATORS else None,
+            max_files=MOST_FILES,
+            max_characters={name: tenant.max_characters for name, tenant in tenants.items()},
             languages=tuple(dict.fromkeys(language for model in models for language in model.languages)),
         )
         return JSONResponse(told.model_dump(mode="json"))

@@ -10,11 +10,12 @@ from pydantic.config import JsonDict
 from dialogue.base import CallerInput, Value
 from dialogue.messages import ChatMessage, Identifier, OnBusy, Text, TextFile, TurnNumber, Webhook
 from dialogue.receipt import Receipt
-from dialogue.steps import Citation, Finding, Verdict
+from dialogue.steps import Citation, Finding, ReceivedFile, Verdict
 from dialogue.turn import StepRecord, TurnState
 from gateway.message_content import MessageContent
 
 __all__ = [
+    "MOST_MESSAGES",
     "CancelQuery",
     "Cancelled",
     "ChatPending",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 MOST_MESSAGES = 200
+"""Of a request."""
 
 
 _EXAMPLE: JsonDict = {"messages": [{"role": "user", "content": "How long do I have to send back shoes?"}]}
@@ -264,6 +266,9 @@ class Review(Value):
     intent: str | None
     since: float | None = Field(description="Unix time from which on it waits")
     draft: Draft | None
+    files: tuple[ReceivedFile, ...] = Field(
+        default=(), description="that came with the question, as the turn sees them"
+    )
 
 
 class Reviews(Value):
@@ -294,6 +299,10 @@ class Whoami(Value):
     scopes: tuple[str, ...]
     access: Literal["open", "keys"]
     web_ui: str | None = Field(description="Temporal's Web UI, for who may operate")
+    max_files: int = Field(description="that one message may bring")
+    max_characters: dict[str, int] = Field(
+        description="by tenant: of one message at most, and of its files together as many more"
+    )
     languages: tuple[str, ...] = Field(description="those that the model speaks")
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from dialogue.messages import MAX_MESSAGE_CHARACTERS
 from dialogue.steps import Action
 from policy.personal_data import Kind
 
@@ -165,8 +166,8 @@ class PolicyRules(_Rules):
     """When the review itself fails: ``closed`` withholds the answer, ``open`` lets it pass."""
     human_timeout: float = Field(default=86_400, gt=0)
     """Seconds that a turn waits for a person before the fallback text is sent."""
-    max_characters: int = Field(default=8000, ge=1)
-    """The longest message."""
+    max_characters: int = Field(default=MAX_MESSAGE_CHARACTERS, ge=1)
+    """The longest message, where it is less than the tenant's own ``max_characters``."""
 
     @field_validator("words", mode="before")
     @classmethod

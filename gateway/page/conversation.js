@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Socket } from "./socket.js";
-import { asked, flows, retell, take, told } from "./turn.js";
+import { asked, content, flows, retell, take, told } from "./turn.js";
 
 const KEPT = "parley.conversation";
 const KEEP_EVERY = 250;
@@ -42,8 +42,8 @@ export class Conversation {
 
   // asking ---------------------------------------------------------------------------------------
 
-  say(text) {
-    const turn = asked(`msg-${ulid()}`, text, Date.now());
+  say(text, files) {
+    const turn = asked(`msg-${ulid()}`, text, Date.now(), files);
     this.turns.push(turn);
     this.keep();
     this.changed(turn, null);
@@ -57,7 +57,7 @@ export class Conversation {
       ref: turn.messageId,
       message_id: turn.messageId,
       conversation: this.id,
-      messages: [{ role: "user", content: turn.question }],
+      messages: [{ role: "user", content: content(turn) }],
       ...this.who(),
     });
   }
@@ -135,6 +135,8 @@ export class Conversation {
 
   turnOf(event) {
     if (event.conversation && event.conversation !== this.id) return null;
+    // What was too long was not read, so the gateway cannot say which it was: the one that nobody has taken yet.
+    if (event.status === 413 && !event.ref) return this.turns.find((turn) => turn.turn === null && flows(turn));
     return this.turns.find(
       (turn) => (event.ref && event.ref === turn.messageId) || (event.turn && event.turn === turn.turn),
     );
@@ -221,9 +223,10 @@ export class Conversation {
     try {
       sessionStorage.setItem(KEPT, JSON.stringify({ id, turns }));
     } catch {
-      // Too much for the browser: with the ids it can all be told again.
-      const least = turns.map(({ messageId, question, turn, state }) => {
-        return { ...asked(messageId, question, null), turn, state };
+      // Too much for the browser: with the ids it can all be told again, and files are sent again until they are taken.
+      const least = turns.map(({ messageId, question, files = [], turn, state }) => {
+        const needed = turn === null ? files : files.map(({ name }) => ({ name }));
+        return { ...asked(messageId, question, null, needed), turn, state };
       });
       sessionStorage.setItem(KEPT, JSON.stringify({ id, turns: least }));
     }

@@ -1,6 +1,7 @@
 // Puts the page together: who is here, the composer, the turns, the two dialogs, the two languages.
 
 import * as api from "./api.js";
+import { Attachments } from "./attachments.js";
 import { Conversation } from "./conversation.js";
 import { byId, isPage, make } from "./elements.js";
 import { Reviews } from "./reviews.js";
@@ -33,9 +34,10 @@ const conversation = new Conversation(conversationAsked, {
   refused: showRefused,
   locked: askForKey,
 });
+const attachments = new Attachments((said) => (byId("said").textContent = said), showTrouble);
 const reviews = new Reviews(byId("reviews"), byId("reviewing"), conversation);
 const actions = {
-  again: (turn) => say(turn.question),
+  again: (turn) => say(turn.question, turn.files),
   feedback: (turn, score, comment) => conversation.feedback(turn, score, comment),
   isOperator: () => scopes.includes("operate"),
 };
@@ -88,17 +90,23 @@ function showComposer() {
   if (hadFocus && !flowing) text.focus();
 }
 
-function say(said) {
-  if (!said.trim() || conversation.flowing) return false;
+function say(said, files) {
+  if (conversation.flowing) return;
   reviews.hide();
-  byId("trouble").textContent = "";
-  conversation.say(said);
-  return true;
+  showTrouble("");
+  conversation.say(said, files);
 }
 
-byId("composer").addEventListener("submit", (event) => {
+byId("composer").addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (say(text.value)) text.value = "";
+  await attachments.reading;
+  if (text.value.trim() && !conversation.flowing) {
+    const said = text.value;
+    text.value = "";
+    say(said, attachments.handOver());
+  } else if (attachments.files.length && !conversation.flowing) {
+    showTrouble(words.askSomething);
+  }
   text.focus();
 });
 
@@ -120,12 +128,16 @@ byId("fresh").addEventListener("click", () => {
 
 // trouble ------------------------------------------------------------------------------------------
 
+function showTrouble(what) {
+  byId("trouble").textContent = what;
+}
+
 function showLost(isLost) {
-  byId("trouble").textContent = isLost ? words.lost : "";
+  showTrouble(isLost ? words.lost : "");
 }
 
 function showRefused({ title, detail }) {
-  byId("trouble").textContent = detail || title;
+  showTrouble(detail || title);
 }
 
 // the key ------------------------------------------------------------------------------------------
@@ -172,6 +184,7 @@ async function enter() {
   byId("other-key").hidden = !api.key.get();
   showWebUi(actions.isOperator() ? who.web_ui : null);
   reviews.allow(scopes.includes("review"));
+  attachments.allow(who.max_files, who.max_characters?.[conversation.tenant ?? "default"]);
   showAll();
   await conversation.resume();
   return true;
@@ -189,6 +202,7 @@ function showWords() {
   byId("language").lang = words.other === "English" ? "en" : "zh-CN";
   text.placeholder = words.message;
   reviews.show();
+  attachments.show();
   showAll();
 }
 

@@ -97,14 +97,20 @@ export class Reviews {
     return card;
   }
 
-  facts({ conversation, turn, tenant, question, draft: found }, draft) {
+  facts({ conversation, turn, tenant, question, files = [], draft: found }, draft) {
     return [
       make("h3", {}, question),
       make("p", { class: "small" }, words.turnOf(turn, conversation, tenant)),
+      ...(files.length ? [make("h4", {}, words.brought), ...files.map((file) => this.file(file))] : []),
       ...(found?.reason ? [make("h4", {}, words.found), make("p", {}, found.reason)] : []),
       make("h4", {}, words.draft),
       make("p", { class: draft ? "draft" : "small" }, draft || words.noDraft),
     ];
+  }
+
+  file({ name, text }) {
+    const content = make("div", { class: "draft", tabindex: "0", role: "region", "aria-label": name }, text);
+    return make("details", {}, make("summary", {}, name), content);
   }
 
   async decide({ conversation, turn, tenant }, { decision, note, edited }, card, told) {

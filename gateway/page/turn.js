@@ -5,8 +5,22 @@ export const STEPS = [
 ];
 
 /** A question that was just asked. `last` is the id of the last event that is part of what is shown. */
-export function asked(messageId, question, now) {
-  return { messageId, question, asked: now, turn: null, last: 0, state: "sending", steps: [], ...nothingShown() };
+export function asked(messageId, question, now, files = []) {
+  const place = { turn: null, last: 0, state: "sending", steps: [] };
+  return { messageId, question, files, asked: now, ...place, ...nothingShown() };
+}
+
+/** What is said: a text, or the parts of a text and its files. */
+export function content({ question, files = [] }) {
+  if (!files.length) return question;
+  const parts = files.map(({ name, text }) => {
+    return { type: "file", file: { filename: name, file_data: `data:text/plain;base64,${base64(text)}` } };
+  });
+  return [{ type: "text", text: question }, ...parts];
+}
+
+function base64(text) {
+  return btoa(Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join(""));
 }
 
 /** A turn as the transcript tells it. */

@@ -48,9 +48,15 @@ export class TurnView {
     this.thoughts = new AnswerText(this.reasoning);
     const you = make("span", { class: "unseen" }, `${words.you}: `);
     const question = make("h2", { class: "question" }, you, turn.question);
-    const parts = [this.progress, this.thinking, this.notice, this.answer, this.sources, this.after];
+    const brought = make("ul", { class: "chips small", "aria-label": words.files, hidden: !this.files.length },
+      ...this.files.map(({ name }) => make("li", {}, name)));
+    const parts = [brought, this.progress, this.thinking, this.notice, this.answer, this.sources, this.after];
     this.element = make("article", {}, question, ...parts);
     this.update();
+  }
+
+  get files() {
+    return this.turn.files ?? [];
   }
 
   // citations ------------------------------------------------------------------------------------
@@ -147,11 +153,12 @@ export class TurnView {
 
   showAfter() {
     const { turn, actions } = this;
+    const mayAskAgain = this.files.every(({ text }) => text !== undefined); // else it would be another question
     const mayRate = turn.turn !== null && turn.state === "done";
     this.after.hidden = false;
     this.after.replaceChildren(
       ...(turn.answer ? [button(words.copy, (event) => this.copy(event.currentTarget), { class: "plain" })] : []),
-      button(words.retry, () => actions.again(turn), { class: "plain" }),
+      ...(mayAskAgain ? [button(words.retry, () => actions.again(turn), { class: "plain" })] : []),
       ...(mayRate ? [this.thumb(1), this.thumb(-1)] : []),
       ...(actions.isOperator() && turn.trace && isPage(turn.trace) ? [this.traceLink()] : []),
     );

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
 from starlette.applications import Starlette
 
 from gateway import chat_page
@@ -371,7 +372,10 @@ async def test_text_is_never_html(page: Page, server: PageServer) -> None:
     """Markup in question, reasoning, answer, citation, retraction, error or trace address does nothing."""
     server.scopes = ("chat", "operate")
     await page.reload()
+    await page.locator("#files").set_input_files([_file(HOSTILE.replace("/", ""), HOSTILE.encode())])
+    await expect(_chips(page)).to_contain_text("<script>")
     turn = await _ask(page, server, HOSTILE)
+    await expect(page.locator("article li")).to_contain_text("<script>")
     await turn.send("step", step=HOSTILE, attempt=1)
     await turn.send("retract", why=HOSTILE)
     await turn.send("reasoning", text=HOSTILE)
@@ -400,7 +404,97 @@ def test_no_module_writes_html() -> None:
     files = list(chat_page.FOLDER.iterdir())
     ways = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|eval\(|new Function|srcdoc")
     assert not [path.name for path in files if ways.search(path.read_text("utf-8"))]
-    assert sum(path.stat().st_size for path in files) < 64 * 1024
+    assert sum(path.stat().st_size for path in files) < 72 * 1024
+
+
+# files ---------------------------------------------------------------------------------------------
+
+
+def _attach(page: Page) -> Locator:
+    return page.get_by_role("button", name="Attach text files")
+
+
+def _chips(page: Page) -> Locator:
+    return page.locator("#attached li")
+
+
+def _file(name: str, content: bytes) -> FilePayload:
+    return {"name": name, "mimeType": "", "buffer": content}
+
+
+async def test_files_go_with_the_next_message(page: Page, server: PageServer) -> None:
+    """Chosen and removed by keyboard, told to a screen reader, sent as they are, and sent again with the question."""
+    await expect(_attach(page)).to_have_accessible_description("Up to 4 text files (UTF-8), 8,000 characters together.")
+    text = "Shoes: 30 days 📦\r\n鞋子"
+    terms = _file("terms\u3000 1.txt", b"\xef\xbb\xbf" + text.encode())
+    await _attach(page).focus()
+    async with page.expect_file_chooser() as choosing:
+        await page.keyboard.press("Enter")
+    await (await choosing.value).set_files([_file("prices.md", b"# A"), terms, _file("orders.csv", b"1,2")])
+    await expect(_chips(page)).to_have_text(
+        ["prices.md3 characters×", "terms 1.txt20 characters×", "orders.csv3 characters×"]
+    )
+    await expect(page.locator("#said")).to_have_text("Attached: prices.md, terms 1.txt, orders.csv")
+    await page.get_by_role("button", name="Remove orders.csv").press("Enter")
+    await expect(page.locator("#said")).to_have_text("Removed: orders.csv")
+    await expect(page.get_by_role("button", name="Remove terms 1.txt")).to_be_focused()
+    await _screenshot(page, "files")
+    await page.get_by_role("button", name="Remove prices.md").press("Enter")
+    turn = await _ask(page, server)
+    await expect(_chips(page)).to_have_count(0)
+    first = await server.sent("say")
+    data = f"data:text/plain;base64,{base64.b64encode(text.encode()).decode()}"
+    part = {"type": "file", "file": {"filename": "terms 1.txt", "file_data": data}}
+    assert first["messages"] == [{"role": "user", "content": [{"type": "text", "text": QUESTION}, part]}]
+    await turn.final("30 days.")
+    await page.reload()
+    await expect(page.get_by_role("list", name="Files of the message").get_by_role("listitem")).to_have_text(
+        "terms 1.txt"
+    )
+    await page.get_by_role("button", name="Ask again").click()
+    again = await server.sent("say", 2)
+    assert again["messages"] == first["messages"]
+    assert again["message_id"] != first["message_id"]
+
+
+async def test_what_is_no_file_for_a_message_is_not_attached(page: Page, server: PageServer) -> None:
+    """What cannot be read, is empty, too long or too many is told by name; files alone ask nothing."""
+    server.max_characters = 10
+    await page.reload()
+    trouble, chosen = page.locator("#trouble"), page.locator("#files")
+    for content, told in (
+        (b"\x89PNG\r\n\x1a\n\xff", "no.txt is not a text in UTF-8, so it was not attached."),
+        (b"zero\0", "no.txt is not a text in UTF-8, so it was not attached."),
+        (b"", "no.txt is empty, so it was not attached."),
+        (b"x" * 41, "no.txt was not attached: 10 characters together are allowed."),
+        ("é".encode() * 11, "no.txt was not attached: 10 characters together are allowed."),
+    ):
+        await chosen.set_input_files([_file("no.txt", content)])
+        await expect(trouble).to_have_text(told)
+    await expect(_chips(page)).to_have_count(0)
+    await chosen.set_input_files([_file(f"{number}.txt", "鞋".encode() * 2) for number in range(5)])
+    await expect(trouble).to_have_text("4.txt was not attached: a message brings 4 files at most.")
+    await page.get_by_role("button", name="Remove 0.txt").click()
+    await expect(trouble).to_be_hidden()
+    await chosen.set_input_files([_file("more.txt", b"12345")])
+    await expect(trouble).to_have_text("more.txt was not attached: 10 characters together are allowed.")
+    await page.locator("#text").press("Enter")
+    await expect(trouble).to_have_text("Write what you want to know about the files, then send.")
+    await expect(_chips(page)).to_have_count(3)
+    assert not server.turns
+
+
+async def test_files_that_are_too_much_for_the_site_are_told_once(page: Page, server: PageServer) -> None:
+    """The gateway closes the connection at such a message; it is not sent again and again."""
+    server.max_body = 1000
+    await page.locator("#files").set_input_files([_file("long.txt", b"x" * 2000)])
+    await page.locator("#text").fill(QUESTION)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".notice.bad")).to_contain_text("Make it shorter, then send it again.")
+    turn = await _ask(page, server, "And socks?")
+    await turn.final("Socks too.")
+    await expect(page.locator(".answer").last).to_have_text("Socks too.")
+    assert [said["messages"][0]["content"] for said in server.heard if said["type"] == "say"] == ["And socks?"]
 
 
 # what may become of an answer ------------------------------------------------------------------------
@@ -566,7 +660,10 @@ def _review(turn: int, draft: str | None) -> dict[str, Any]:
         None if draft is None else {"answer": draft, "reason": "rule aml-threshold", "findings": [], "citations": []}
     )
     question = f"May I send {turn},000 abroad?"
-    return {"conversation": "conv-1", "tenant": "default", "turn": turn, "question": question, "draft": found}
+    text = HOSTILE if turn == 2 else "Form A-17: transfers abroad\nAmount: 1,000 EUR"
+    files = [] if draft is None else [{"name": f"form {turn}.txt", "text": text, "digest": ""}]
+    place = {"conversation": "conv-1", "tenant": "default", "turn": turn}
+    return {**place, "question": question, "files": files, "draft": found}
 
 
 async def test_the_reviewers_list(browser: Browser, server: PageServer) -> None:
@@ -578,6 +675,10 @@ async def test_the_reviewers_list(browser: Browser, server: PageServer) -> None:
         cards = page.locator(".review")
         await expect(cards).to_have_count(3)
         await expect(cards.nth(0)).to_contain_text("rule aml-threshold")
+        await cards.nth(0).get_by_text("form 1.txt").press("Enter")
+        await expect(cards.nth(0).get_by_role("region", name="form 1.txt")).to_contain_text("Form A-17")
+        assert await cards.nth(1).locator("details .draft").text_content() == HOSTILE
+        await expect(cards.nth(2).locator("details")).to_have_count(0)
         await _screenshot(page, "reviews")
         await cards.nth(0).get_by_label("Note for the record").fill("being written")
         async with page.expect_response("**/v1/reviews*"):
@@ -647,6 +748,9 @@ async def test_a_telephone_needs_no_sideways_scrolling(browser: Browser, server:
     async with _opened(browser, server, viewport={"width": 360, "height": 640}, has_touch=True) as page:
         await _answered(page, server, "https://example.test/" + "a" * 200 + " [1]\n" + "很长" * 100)
         await _fits(page)
+        await page.locator("#files").set_input_files([_file("a" * 120 + ".txt", b"a"), _file("退货" * 60, b"b")])
+        await expect(_chips(page)).to_have_count(2)
+        await _fits(page)
         await page.get_by_role("button", name="This helped").click()
         await expect(page.get_by_label("Tell us more")).to_be_visible()
         await _fits(page)
@@ -689,7 +793,7 @@ async def test_the_keyboard_alone_is_enough(page: Page, server: PageServer) -> N
     await expect(page.get_by_role("button", name="Stop")).to_be_focused()
     await turn.final(ANSWER, citations=[CITATION])
     await expect(page.locator("#text")).to_be_focused()
-    for name in ("This did not help", "This helped", "Ask again", "Copy", "[1] Returns", "Source 1"):
+    for name in ("Attach", "This did not help", "This helped", "Ask again", "Copy", "[1] Returns", "Source 1"):
         await page.keyboard.press("Shift+Tab")
         await expect(page.get_by_role("button", name=name)).to_be_focused()
     await page.keyboard.press("Space")
@@ -731,8 +835,10 @@ async def test_axe_finds_nothing_serious(browser: Browser, server: PageServer, s
         await _answered(page, server)
         await page.locator(".thumb").first.click()
         await expect(page.locator(".below input")).to_be_visible()
+        await page.locator("#files").set_input_files([_file("a.txt", b"a"), _file("b.txt", b"")])
+        await expect(_chips(page)).to_have_count(1)
         await _axe(page)
-        await page.locator("summary").click()
+        await page.locator(".thinking summary").click()
         await page.locator(".cited").click()
         await _axe(page)
         await page.keyboard.press("Escape")
@@ -746,6 +852,7 @@ async def test_axe_finds_nothing_serious(browser: Browser, server: PageServer, s
         await _axe(page)
         await page.locator("#reviewing").click()
         await expect(page.locator(".review")).to_be_visible()
+        await page.locator(".review summary").click()
         await _axe(page)
         server.locked = True
         await page.reload()

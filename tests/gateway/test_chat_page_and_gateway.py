@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
+from dialogue.messages import TextFile
 from gateway.app import create_app
 from gateway.turn_streams import open_streams
 from tests.gateway.conftest import Front
@@ -17,6 +18,7 @@ from tests.support.served import served
 pytestmark = pytest.mark.xdist_group("chat-page")
 
 PATIENT = 30_000  # milliseconds: two busy cores
+TERMS = TextFile(name="terms.txt", text="鞋子：30 天")
 
 
 @pytest.fixture
@@ -38,7 +40,11 @@ async def _ask(page: Page, question: str) -> None:
 
 
 async def test_a_question_is_answered_and_stands_after_a_reload(front: Front, page: Page) -> None:
-    """The steps fill their marks, the answer stands as the workflow gave it, and again after a reload."""
+    """The steps fill their marks, the answer stands as the workflow gave it, and again after a reload. What was
+    attached came along."""
+    attached: FilePayload = {"name": TERMS.name, "mimeType": "", "buffer": TERMS.text.encode()}
+    await page.locator("#files").set_input_files([attached])
+    await expect(page.locator("#attached li")).to_have_count(1)
     await _ask(page, "How long?")
     answer = page.locator(".answer")
     await expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=PATIENT)
@@ -48,6 +54,7 @@ async def test_a_question_is_answered_and_stands_after_a_reload(front: Front, pa
     await expect(answer).to_have_text(f"{SAID} (0)", timeout=PATIENT)
     await _ask(page, "And socks?")
     await expect(answer.nth(1)).to_have_text(f"{SAID} (0)", timeout=PATIENT)
+    assert [each.files for each in front.steps.called("receive_input")] == [(TERMS,), ()]
     assert len({conversation for conversation, _ in front.steps.rows}) == 1
 
 

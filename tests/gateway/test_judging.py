@@ -179,10 +179,16 @@ async def test_a_review_is_its_tenants(front: Front) -> None:
 
 
 async def test_where_the_intent_asks_for_a_person_there_is_no_draft(front: Front) -> None:
-    """It still says since when it waits."""
-    waiting = (await front.post(messages=[{"role": "user", "content": "A human please"}])).json()
-    review = await waiting_review(front.conversations, waiting["conversation"], 1, "default")
+    """It still says since when it waits, and shows the files that came with the question and with no other."""
+    conversation = front.new()
+    file = {"filename": "terms.txt", "file_data": "data:text/plain;base64,MzAgZGF5cw=="}
+    parts: list[dict[str, Any]] = [{"type": "text", "text": "A human please"}, {"type": "file", "file": file}]
+    before = [{**parts[1], "file": {**file, "filename": "earlier.txt"}}, {"type": "text", "text": "How long?"}]
+    await front.post(messages=[{"role": "user", "content": before}], conversation=conversation)
+    waiting = (await front.post(messages=[{"role": "user", "content": parts}], conversation=conversation)).json()
+    review = await waiting_review(front.conversations, waiting["conversation"], 2, "default")
     assert review.draft is None
+    assert [(each.name, each.text) for each in review.files] == [("terms.txt", "30 days")]
     assert review.since is not None
     assert review.since > 1_700_000_000
     await front.client.get_workflow_handle(waiting["conversation"]).terminate()
@@ -233,3 +239,4 @@ async def test_whoami_where_access_is_open(alone: httpx.AsyncClient) -> None:
     assert set(told["scopes"]) >= {"chat", "review", "operate"}
     assert told["web_ui"] == "http://127.0.0.1:8233"
     assert told["languages"] == ["en"]
+    assert (told["max_files"], told["max_characters"]["default"], told["max_characters"]["acme"]) == (4, 8000, 20)

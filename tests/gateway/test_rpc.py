@@ -214,6 +214,19 @@ async def test_what_is_wrong_with_a_field_is_told_as_over_http(front: Front) -> 
     assert not front.steps.calls
 
 
+async def test_what_is_wrong_with_a_file_is_told_by_its_place(front: Front) -> None:
+    """Over HTTP it is a part of the content; here it has a number."""
+    for file, field in (
+        (wire.File(name="a.txt"), "text"),
+        (wire.File(name="two\nlines", text="x"), "name"),
+        (wire.File(name="a.txt", text="\0"), "text"),
+    ):
+        message = wire.Message(role="user", content="How long?", files=[wire.File(name="b.txt", text="b"), file])
+        refused = await call(front.http, "Say", wire.SayRequest(messages=[message]))
+        assert (refused.problem.status, refused.problem.field) == (422, f"messages.0.files.1.{field}")
+    assert not front.steps.calls
+
+
 async def test_messages_that_nobody_can_use(front: Front) -> None:
     """No message, several bad fields, numbers that are none, a name that no conversation has."""
     empty = await call(front.http, "Say", wire.SayRequest())

@@ -42,7 +42,7 @@ def test_together_they_are_no_longer_than_a_message() -> None:
     """Told with both numbers."""
     half = TextFile(name="a", text="x" * 5000)
     with pytest.raises(MessageTooLong, match="10000 characters together, 8000 are allowed"):
-        check_files(POLICY, [half, half])
+        check_files(Policy(PolicyRules(max_characters=8000), WordList([])), [half, half])
 
 
 def test_the_sternest_decision_stands() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -110,6 +111,10 @@ class PageServer:
     waiting: list[dict[str, Any]] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     """Paths that answer 503."""
+    max_characters: int = 8000
+    """Of a message's files together, as the page is told."""
+    max_body: int = 1_000_000
+    """Bytes of a frame; a longer one is refused unread, and the connection closed."""
     lost_logs: bool = False
     """Whether a stream cannot be resumed any more."""
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -173,7 +178,8 @@ class PageServer:
             return _problem(401, "a key is needed")
         access = "keys" if self.locked else "open"
         who = {"tenant": "default", "tenants": ["default"], "user": None, "scopes": self.scopes, "access": access}
-        return JSONResponse({**who, "web_ui": "http://127.0.0.1:8233", "languages": ["en", "zh"]})
+        bounds = {"max_files": 4, "max_characters": {"default": self.max_characters}}
+        return JSONResponse({**who, **bounds, "web_ui": "http://127.0.0.1:8233", "languages": ["en", "zh"]})
 
     async def _transcript(self, request: Request) -> Response:
         conversation = request.path_params["conversation"]
@@ -220,7 +226,13 @@ class PageServer:
                 await socket.send_json({"type": "error", "status": 401, "title": "Unauthorized", "detail": "a key"})
                 return
             while True:
-                turn, after = await self._take(await socket.receive_json(), socket)
+                frame = await socket.receive_text()
+                if len(frame.encode()) > self.max_body:
+                    await socket.send_json(
+                        {"type": "error", "status": 413, "title": "Too long", "detail": "body: long"}
+                    )
+                    return
+                turn, after = await self._take(json.loads(frame), socket)
                 if turn is not None:
                     following.append(asyncio.create_task(self._follow(socket, turn, after)))
         except WebSocketDisconnect:
@@ -251,7 +263,8 @@ class PageServer:
         known = next((turn for turn in self.turns if turn.message_id == message["message_id"]), None)
         if known is None:
             number = 1 + sum(turn.conversation == message["conversation"] for turn in self.turns)
-            question = message["messages"][-1]["content"]
+            content = message["messages"][-1]["content"]
+            question = content if isinstance(content, str) else content[0]["text"]
             known = PageTurn(self, message["conversation"], number, message["message_id"], question)
         return known
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import base64
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["ANSWERS", "EVENTS", "TRANSCRIPTS", "Driver", "Got", "Refused"]
+from dialogue.messages import TextFile
+
+__all__ = ["ANSWERS", "EVENTS", "TRANSCRIPTS", "Driver", "Got", "Refused", "user_message"]
 
 ANSWERS = frozenset({"answers"})
 """Can do :meth:`Driver.whole` and :meth:`Driver.streamed`, with ``token``, ``final`` and their texts."""
@@ -35,12 +38,25 @@ class Refused(Exception):
         self.detail = detail
 
 
+def user_message(content: str, files: Sequence[TextFile] = ()) -> dict[str, Any]:
+    """As JSON has it: with files, a list of parts."""
+    if not files:
+        return {"role": "user", "content": content}
+    parts = [{"type": "file", "file": {"filename": file.name, "file_data": _data_of(file.text)}} for file in files]
+    return {"role": "user", "content": [{"type": "text", "text": content}, *parts]}
+
+
+def _data_of(text: str) -> str:
+    return f"data:text/plain;base64,{base64.b64encode(text.encode()).decode()}"
+
+
 class Driver(Protocol):
     """A client of the gateway that listens on ``port`` of 127.0.0.1.
 
-    ``content`` is one user message; ``fields`` are those of ``POST /v1/chat`` beside ``messages``. Whatever the
-    gateway refuses is raised as :class:`Refused`, also where it comes as the stream's last event. Closing a generator
-    is leaving in the middle: the connection is closed, without a word where the transport has none.
+    ``content`` is one user message; ``fields`` are those of ``POST /v1/chat`` beside ``messages``, and the message's
+    ``files``. Whatever the gateway refuses is raised as :class:`Refused`, also where it comes as the stream's last
+    event. Closing a generator is leaving in the middle: the connection is closed, without a word where the transport
+    has none.
     """
 
     can: frozenset[str]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import httpx
 
-from tests.gateway.transports.driver import ANSWERS, Got, Refused
+from dialogue.messages import TextFile
+from tests.gateway.transports.driver import ANSWERS, Got, Refused, user_message
 
 __all__ = ["OpenAIDriver"]
 
@@ -23,12 +24,12 @@ class OpenAIDriver:
 
     async def whole(self, content: str, **fields: Any) -> dict[str, Any]:
         async with _client() as client:
-            response = await client.post(self._url, json=_body(content, fields))
+            response = await client.post(self._url, json=_body(content, **fields))
         _raise_refused(response)
         return response.json()["parley"]
 
     async def streamed(self, content: str, **fields: Any) -> AsyncGenerator[Got, None]:
-        body = {**_body(content, fields), "stream": True}
+        body = {**_body(content, **fields), "stream": True}
         async with _client() as client, client.stream("POST", self._url, json=body) as response:
             if not response.is_success:
                 await response.aread()
@@ -58,8 +59,8 @@ def _client() -> httpx.AsyncClient:
     return httpx.AsyncClient(trust_env=False, timeout=30)
 
 
-def _body(content: str, fields: dict[str, Any]) -> dict[str, Any]:
-    return {"model": "default", "messages": [{"role": "user", "content": content}], "metadata": fields}
+def _body(content: str, *, files: Sequence[TextFile] = (), **fields: Any) -> dict[str, Any]:
+    return {"model": "default", "messages": [user_message(content, files)], "metadata": fields}
 
 
 def _told(chunk: dict[str, Any], raw: bytes) -> list[Got]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import httpx
 
-from tests.gateway.transports.driver import TRANSCRIPTS, Got, Refused
+from dialogue.messages import TextFile
+from tests.gateway.transports.driver import TRANSCRIPTS, Got, Refused, user_message
 
 __all__ = ["RestDriver"]
 
@@ -20,10 +21,10 @@ class RestDriver:
         self._url = f"http://127.0.0.1:{port}"
 
     async def whole(self, content: str, **fields: Any) -> dict[str, Any]:
-        return await self._asked("POST", "/v1/chat", json=_body(content, fields))
+        return await self._asked("POST", "/v1/chat", json=_body(content, **fields))
 
     async def streamed(self, content: str, **fields: Any) -> AsyncGenerator[Got, None]:
-        async for got in self._events("POST", "/v1/chat", json=_body(content, {**fields, "stream": True})):
+        async for got in self._events("POST", "/v1/chat", json=_body(content, **fields, stream=True)):
             yield got
 
     async def resumed(self, conversation: str, *, after: int = 0, **place: Any) -> AsyncGenerator[Got, None]:
@@ -63,8 +64,8 @@ class RestDriver:
                         yield _got(each)
 
 
-def _body(content: str, fields: dict[str, Any]) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": content}], **fields}
+def _body(content: str, *, files: Sequence[TextFile] = (), **fields: Any) -> dict[str, Any]:
+    return {"messages": [user_message(content, files)], **fields}
 
 
 def _raise_refused(response: httpx.Response) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote
 
@@ -13,6 +13,7 @@ import httpx
 from google.protobuf.json_format import MessageToDict, MessageToJson, Parse, ParseDict
 from google.protobuf.message import Message
 
+from dialogue.messages import TextFile
 from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from tests.gateway.test_rpc import SERVICE, WEB, frame, problem_in
 from tests.gateway.transports.driver import TRANSCRIPTS, Got, Refused
@@ -32,10 +33,10 @@ class _RpcDriver:
         self._url = f"http://127.0.0.1:{port}{SERVICE}"
 
     async def whole(self, content: str, **fields: Any) -> dict[str, Any]:
-        return _data((await self._asked("Say", _say(content, fields), wire.SayResponse())).reply)
+        return _data((await self._asked("Say", _say(content, **fields), wire.SayResponse())).reply)
 
     async def streamed(self, content: str, **fields: Any) -> AsyncGenerator[Got, None]:
-        async for got in self._events("SayStreamed", _say(content, fields)):
+        async for got in self._events("SayStreamed", _say(content, **fields)):
             yield got
 
     async def resumed(self, conversation: str, *, after: int = 0, **place: Any) -> AsyncGenerator[Got, None]:
@@ -142,8 +143,9 @@ def _client() -> httpx.AsyncClient:
     return httpx.AsyncClient(trust_env=False, timeout=30)
 
 
-def _say(content: str, fields: dict[str, Any]) -> wire.SayRequest:
-    return ParseDict({"messages": [{"role": "user", "content": content}], **fields}, wire.SayRequest())
+def _say(content: str, *, files: Sequence[TextFile] = (), **fields: Any) -> wire.SayRequest:
+    message = {"role": "user", "content": content, "files": [file.model_dump() for file in files]}
+    return ParseDict({"messages": [message], **fields}, wire.SayRequest())
 
 
 def _data(message: Message) -> dict[str, Any]:

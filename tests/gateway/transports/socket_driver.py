@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import websockets
 
-from tests.gateway.transports.driver import EVENTS, Got, Refused
+from dialogue.messages import TextFile
+from tests.gateway.transports.driver import EVENTS, Got, Refused, user_message
 
 __all__ = ["SocketDriver"]
 
@@ -24,8 +25,10 @@ class SocketDriver:
         async with aclosing(self.streamed(content, **fields)) as events:
             return [got async for got in events][-1].data
 
-    async def streamed(self, content: str, **fields: Any) -> AsyncGenerator[Got, None]:
-        message = {"type": "say", "messages": [{"role": "user", "content": content}], **fields}
+    async def streamed(
+        self, content: str, *, files: Sequence[TextFile] = (), **fields: Any
+    ) -> AsyncGenerator[Got, None]:
+        message = {"type": "say", "messages": [user_message(content, files)], **fields}
         async for got in self._events(message):
             yield got
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dialogue.messages import TextFile
 from dialogue.turn import Reply
 from records.database import migrate
 from settings.layout import Layout
@@ -141,6 +142,28 @@ async def test_a_turn_that_waits_for_a_person_says_so(site: Site, transport: typ
     assert raw(again) == raw(events)
     whole = await driver.whole("This is doubtful too.", conversation=site.front.new())
     assert whole["state"] == "waiting"
+
+
+# files -----------------------------------------------------------------------------------------------
+
+
+@on(ANSWERS)
+async def test_files_go_with_their_message(site: Site, transport: type[Driver]) -> None:
+    """As they are, to the first step; an id stands for text and files, and too many or too long ones are refused."""
+    driver, said = transport(site.ports[0]), {"conversation": site.front.new(), "message_id": "m-1"}
+    files = (TextFile(name="条款 1.txt", text="鞋子：30 天。\r\n\tKeep the box. 📦"), TextFile(name="b.md", text="# B"))
+    await driver.whole("How long?", files=files, **said)
+    [received] = site.steps.called("receive_input")
+    assert (received.text, received.files) == ("How long?", files)
+    refusals = {
+        "message_id": (files[:1], said),
+        "Send at most 4": ((*files, *files, *files[:1]), {}),
+        "Send at most 20": (files[:1], {"tenant": "acme"}),
+    }
+    for told, (brought, fields) in refusals.items():
+        with pytest.raises(Refused, match=told):
+            await driver.whole("How long?", files=brought, **fields)
+    assert len(site.steps.called("receive_input")) == 1
 
 
 # nothing lost ----------------------------------------------------------------------------------------
