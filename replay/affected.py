@@ -73,7 +73,7 @@ async def affected(
     query = AuditQuery(
         since=since, until=until, model=suspect.model, document=None if suspect.shown else suspect.document
     )
-    rows = await find_rows(evidence.database, query, keys=evidence.keys, limit=_MOST_ROWS)
+    rows = await find_rows(evidence.database, query, words=evidence.words, keys=evidence.keys, limit=_MOST_ROWS)
     if not suspect.in_histories:
         for row in reversed(rows):
             yield _told(row, tuple(_cited(row, suspect))), None
