@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from dialogue.messages import TextFile
     from dialogue.receipt import Receipt
     from records.audit import AuditLog
     from records.protection import Protection
@@ -188,6 +189,12 @@ def verify_receipt(
     *,
     key: Annotated[Path | None, Parameter(help="The site's public key (PEM); else that of this installation.")] = None,
     question: Annotated[str | None, Parameter(help="Hold this question against it, exactly as it was sent.")] = None,
+    attached: Annotated[
+        tuple[Path, ...],
+        Parameter(
+            name="--file", negative="", help="A file that came with the question, under its name; in their order."
+        ),
+    ] = (),
     answer: Annotated[str | None, Parameter(help="Hold this answer against it; else the one in FILE.")] = None,
     json: Json = False,
 ) -> None:
@@ -199,14 +206,18 @@ def verify_receipt(
         A receipt, or a reply that carries one, as JSON.
     """
     from cli.console import print_json, print_line
+    from dialogue.faults import InvalidRequest
     from records.signing import check_receipt
 
+    if attached and question is None:
+        raise InvalidRequest("file: a file came with a question. Give that too, with --question.", field="file")
     found, said = _receipt_in(file)
-    check_receipt(found, _public_keys(key), question=question, answer=said if answer is None else answer)
+    answered, files = said if answer is None else answer, [_attached(path) for path in attached]
+    check_receipt(found, _public_keys(key), question=question, files=files, answer=answered)
     if json:
         print_json(found.model_dump(mode="json"))
         return
-    held = [name for name, text in (("question", question), ("answer", answer or said)) if text is not None]
+    held = [name for name, text in (("question", question), ("answer", answered)) if text is not None]
     given = f"; {' and '.join(held)} as given" if held else ""
     print_line(
         f"It holds: turn {found.turn} of {found.conversation}, tenant {found.tenant}, audit row {found.audit_id}, "
@@ -256,6 +267,22 @@ def _receipt_in(file: Path) -> tuple[Receipt, str | None]:
     except (ValueError, ValidationError):
         why = "it is no receipt, nor a reply with one"
     raise ReceiptInvalid(f"{file}: {why}. Give the JSON of a reply as the gateway sent it.")
+
+
+def _attached(path: Path) -> TextFile:
+    """As a message brings it. Raises InvalidRequest."""
+    from pydantic import ValidationError
+
+    from dialogue.faults import InvalidRequest
+    from dialogue.messages import TextFile
+
+    try:
+        return TextFile(name=path.name, text=path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+    except (UnicodeDecodeError, ValidationError):
+        why = "it is no text that a message can bring"
+    raise InvalidRequest(f"file: {path}: {why}.", field="file")
 
 
 def _moment(field: str, given: str | None) -> datetime | None:

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dialogue.faults import ReceiptInvalid, SettingsFault
-from dialogue.messages import text_digest
+from dialogue.messages import TextFile, message_digest, text_digest
 from dialogue.receipt import Receipt, passages_digest
 from records.audit_rows import AuditRow
 from records.private_file import write_private_once
@@ -130,8 +130,18 @@ def receipt_of(row: AuditRow, id_: int, hash_: str, signer: Signer) -> Receipt:
     )
 
 
-def check_receipt(receipt: Receipt, keys: Verifier, *, question: str | None = None, answer: str | None = None) -> None:
-    """Raises ReceiptInvalid where none of the keys signed it, or where it is of another question or answer."""
+def check_receipt(
+    receipt: Receipt,
+    keys: Verifier,
+    *,
+    question: str | None = None,
+    files: Sequence[TextFile] = (),
+    answer: str | None = None,
+) -> None:
+    """``files``: those that came with the question, in their order.
+
+    Raises ReceiptInvalid where none of the keys signed it, or where it is of another question or answer.
+    """
     if not keys.knows(receipt.key):
         raise ReceiptInvalid(
             f"key: the receipt was signed with {receipt.key or 'no key'}, which is not among the public keys. "
@@ -139,9 +149,14 @@ def check_receipt(receipt: Receipt, keys: Verifier, *, question: str | None = No
         )
     if not keys.verify(receipt.key, receipt.signed_bytes(), receipt.signature):
         raise ReceiptInvalid("signature: the receipt is not as it was signed. Something in it was changed.")
-    for name, text in (("question", question), ("answer", answer)):
-        if text is not None and text_digest(text) != getattr(receipt, name):
-            raise ReceiptInvalid(f"{name}: this is not the {name} that the receipt is of.")
+    if question is not None and message_digest(question, files) != receipt.question:
+        with_files = " with these files" if files else ""
+        raise ReceiptInvalid(
+            f"question: this is not the question that the receipt is of{with_files}. Give it exactly as it was sent, "
+            "with --file for each file that came with it, in their order."
+        )
+    if answer is not None and text_digest(answer) != receipt.answer:
+        raise ReceiptInvalid("answer: this is not the answer that the receipt is of.")
 
 
 def _id(key: Ed25519PublicKey) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cli.main import run
-from dialogue.messages import text_digest
+from dialogue.messages import TextFile, message_digest, text_digest
 from dialogue.receipt import Receipt, passages_digest
 from records.audit import AuditLog
 from records.database import connect_database, migrate
@@ -152,3 +152,25 @@ def test_a_receipt_is_checked_offline(parley: Parley, site: Path, monkeypatch: p
     assert "answer: this is not the answer" in parley(*verify, *key, code=1)
     (site / "reply.json").write_text("{}")
     assert "it is no receipt" in parley(*verify, *key, code=1)
+
+
+def test_a_receipt_is_of_the_files_too(parley: Parley, site: Path) -> None:
+    """Names, texts and order; a question without its files is told that some may have come with it."""
+    files = [TextFile(name="terms.txt", text="30 days\r\n"), TextFile(name="说明.md", text="退货")]
+    for file in files:
+        (site / file.name).write_bytes(file.text.encode())
+    receipt = Receipt(
+        tenant="lantern", conversation="conv-1", turn=1, question=message_digest("How long?", files),
+        answer=text_digest("30 days"), passages=passages_digest(()), audit_id=1, audit_hash="0" * 64, received_at=1.0,
+    )  # fmt: skip
+    (site / "receipt.json").write_text(Signer.open(load()).receipt(receipt).model_dump_json())
+    verify = ("audit", "receipt", "verify", str(site / "receipt.json"))
+    given = [("--file", str(site / file.name)) for file in files]
+    asked = (*verify, "--question", "How long?")
+    assert "question as given" in parley(*asked, *given[0], *given[1])
+    assert "with --file for each file that came with it" in parley(*asked, code=1)
+    assert "is of with these files" in parley(*asked, *given[1], *given[0], code=1)
+    assert "Give that too, with --question" in parley(*verify, *given[0], code=2)
+    assert "none.txt: No such file" in parley(*asked, "--file", str(site / "none.txt"), code=2)
+    (site / "photo.txt").write_bytes(b"\xff\xd8")
+    assert "it is no text that a message can bring" in parley(*asked, "--file", str(site / "photo.txt"), code=2)
