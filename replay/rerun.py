@@ -105,7 +105,7 @@ class Bench:
         if changes.snapshot is not None:
             await asyncio.to_thread(self.parts.knowledge().list, changes.snapshot)
         # What takes long to import and to build is there before a step with a short time to live needs it.
-        for step in sorted(changes.steps - {"retrieve_knowledge"}):
+        for step in sorted(changes.steps - {"retrieve_knowledge", "generate_answer"}):
             await self.parts.step(step, changes, tenant=turn.tenant, snapshot=None)
 
 

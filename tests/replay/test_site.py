@@ -98,6 +98,14 @@ async def test_a_rerun_changes_what_depends_on_the_change_and_writes_nothing(
     assert await _rows(held) == before
 
 
+async def test_a_turn_that_is_run_again_whole_comes_out_the_same(turn: Turn, reruns: Bench) -> None:
+    """Each step by today's code, the model among them: what differs is where and when."""
+    again = await reruns.run(turn, Changes(all_steps=True))
+    assert list(again.again) == [step.activity for step in turn.steps]
+    found = compare(turn, again.turn)
+    assert found.same, found.first
+
+
 async def test_another_policy_judges_again_without_the_model(
     held: Evidence, turn: Turn, reruns: Bench, tmp_path: Path
 ) -> None:
