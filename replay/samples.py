@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pydantic import Field
 
 from dialogue.base import Value
+from dialogue.faults import ParleyFault
 from replay.changes import Changes
 from replay.exact import State
 from replay.rerun import Bench
@@ -39,7 +40,7 @@ class Statistical(Value):
 async def sampled(
     bench: Bench, turn: Turn, samples: int, *, at_once: int = 4, told: Callable[[], None] | None = None
 ) -> Statistical:
-    """``same`` where the recorded verdict came up at all. Raises what :meth:`Bench.run` raises."""
+    """``same`` where the recorded verdict came up at all; ``unchecked`` where this site cannot run the turn again."""
     if turn.plan is None or turn.asked is None:
         why = "no model was asked in this turn: it comes out the same every time"
         return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=why)
@@ -55,7 +56,10 @@ async def sampled(
             told()
         return again.turn.verdict
 
-    verdicts = Counter(await asyncio.gather(*(one(number) for number in range(1, samples + 1))))
+    try:
+        verdicts = Counter(await asyncio.gather(*(one(number) for number in range(1, samples + 1))))
+    except ParleyFault as fault:
+        return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=fault.message)
     hits = verdicts[turn.verdict]
     low, high = wilson(hits, samples)
     return Statistical(
