@@ -183,7 +183,8 @@ def _statistical_line(each: Statistical) -> str:
         return f"{name}  could not be checked: {each.why}  ?"
     others = ", ".join(f"{verdict} {count}" for verdict, count in each.verdicts.items())
     share = f"{each.hits} of {each.samples} samples give the recorded verdict ({each.recorded})"
-    return f"{name}  {share}; 95% between {each.low:.0%} and {each.high:.0%} · {others}  {_MARKS[each.state]}"
+    failed = f" · {each.failed} reruns failed and are no samples: {each.why}" if each.failed else ""
+    return f"{name}  {share}; 95% between {each.low:.0%} and {each.high:.0%} · {others}{failed}  {_MARKS[each.state]}"
 
 
 def code_of(states: list[Any]) -> int:

@@ -110,6 +110,8 @@ async def ask_again(bench: Reruns, found: Affected, turn: Turn, changes: Changes
         again = await bench.run(turn, changes)
     except ParleyFault as fault:
         return found.model_copy(update={"problem": fault.message})
+    if failure := again.broke_down(turn):
+        return found.model_copy(update={"problem": failure})
     diff = compare(turn, again.turn)
     return found.model_copy(
         update={

@@ -36,6 +36,9 @@ ALL_STEPS = frozenset(
 SETTINGS = (*(f"generation.{name}" for name in (*_GENERATION, *_LADDER)), *_STEPS)
 _MOST_ATTEMPTS = 3
 """Of a step that is run again: a rerun waits for nothing that is away."""
+_HEARTBEAT = 300.0
+"""Seconds. A rerun's steps run in the process that waits for them, which may load a model meanwhile and then beats
+late: that is no worker that died."""
 
 
 class Changes(Value):
@@ -102,7 +105,11 @@ def rerun_plan(plan: TurnPlan, changes: Changes, models: Mapping[str, ModelPlan]
     retry = {"maximum_attempts": _MOST_ATTEMPTS}
     steps = {
         name: step.model_copy(
-            update={"task_queue": queue, "retry": RetryPlan.model_validate(step.retry.model_dump() | retry)}
+            update={
+                "task_queue": queue,
+                "heartbeat": step.heartbeat and _HEARTBEAT,
+                "retry": RetryPlan.model_validate(step.retry.model_dump() | retry),
+            }
         )
         for name, step in plan.steps.items()
     }

@@ -58,6 +58,13 @@ class RerunTurn(Value):
     again: tuple[str, ...]
     failures: tuple[str, ...] = ()
 
+    def broke_down(self, recorded: Turn) -> str:
+        """Why it failed where the recorded turn did not, else nothing: that says something of this machine, and nothing
+        of the turn."""
+        if self.turn.verdict != "failed" or recorded.verdict == "failed":
+            return ""
+        return "; ".join(self.failures) or self.turn.note or "it failed"
+
 
 class Reruns(Protocol):
     """What asks for reruns needs no more of :class:`Bench`."""

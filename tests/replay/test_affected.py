@@ -106,9 +106,13 @@ async def test_the_histories_tell_rules_and_what_was_shown(file: Path) -> None:
 class _Reruns:
     """Gives another answer."""
 
+    verdict = "pass"
+
     async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
         self.changes = changes
-        return RerunTurn(turn=turn.model_copy(update={"answer": "Within 14 days."}), changes=changes, again=())
+        other = turn.model_copy(update={"answer": "Within 14 days.", "verdict": self.verdict})
+        failures = ("engine-lost: it is away",) if self.verdict == "failed" else ()
+        return RerunTurn(turn=other, changes=changes, again=(), failures=failures)
 
 
 def test_the_report_says_what_comes_out_otherwise_today(
@@ -173,3 +177,6 @@ async def test_an_answer_is_compared_with_todays(file: Path, tmp_path: Path) -> 
     told = await ask_again(reruns, first, turn, changes)
     assert (told.same, told.today, told.answer) == (False, "Within 14 days.", turn.answer)
     assert reruns.changes == changes
+    reruns.verdict = "failed"
+    told = await ask_again(reruns, first, turn, changes)
+    assert (told.same, told.today, told.problem) == (None, "", "engine-lost: it is away")

@@ -10,7 +10,7 @@ import pytest
 
 import replay.rerun
 from cli.main import run
-from dialogue.faults import InvalidRequest
+from dialogue.faults import InvalidRequest, ModelFault
 from replay.changes import Changes
 from replay.rerun import RerunTurn
 from replay.story import turn_of
@@ -23,13 +23,13 @@ from tests.replay.made import HISTORIES, story
 class _Decided:
     """Reruns whose verdict is ``block`` where ``bad`` says so of the change."""
 
-    def __init__(self, bad: Callable[[Changes], bool]) -> None:
-        self._bad = bad
+    def __init__(self, bad: Callable[[Changes], bool], *, otherwise: str = "pass") -> None:
+        self._bad, self._otherwise = bad, otherwise
         self.asked: list[Changes] = []
 
     async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
         self.asked.append(changes)
-        verdict = "block" if self._bad(changes) else "pass"
+        verdict = "block" if self._bad(changes) else self._otherwise
         return RerunTurn(turn=turn.model_copy(update={"verdict": verdict}), changes=changes, again=())
 
 
@@ -76,6 +76,13 @@ async def test_a_fault_that_stays_is_said_to_stay(turn: Turn) -> None:
     """Whatever is taken away."""
     found = await why(_Decided(lambda _: True), turn, Fault(verdict="block"))
     assert (found.least, found.without, found.sure, found.tried) == (None, None, False, 1)
+
+
+async def test_a_rerun_that_fails_takes_no_fault_away(turn: Turn) -> None:
+    """That an engine is away does not make an answer right."""
+    reruns = _Decided(lambda _: False, otherwise="failed")
+    with pytest.raises(ModelFault, match="one failed, and without it nothing is known"):
+        await why(reruns, turn, Fault(verdict="block"))
 
 
 async def test_without_chance_one_sample_is_the_truth(turn: Turn) -> None:
