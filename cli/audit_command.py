@@ -189,10 +189,12 @@ def verify_receipt(
     *,
     key: Annotated[Path | None, Parameter(help="The site's public key (PEM); else that of this installation.")] = None,
     question: Annotated[str | None, Parameter(help="Hold this question against it, exactly as it was sent.")] = None,
-    files: Annotated[
-        list[Path] | None,
-        Parameter(name="--file", negative="", help="A file that the question brought; once for each, in their order."),
-    ] = None,
+    attached: Annotated[
+        tuple[Path, ...],
+        Parameter(
+            name="--file", negative="", help="A file that came with the question, under its name; in their order."
+        ),
+    ] = (),
     answer: Annotated[str | None, Parameter(help="Hold this answer against it; else the one in FILE.")] = None,
     json: Json = False,
 ) -> None:
@@ -204,16 +206,18 @@ def verify_receipt(
         A receipt, or a reply that carries one, as JSON.
     """
     from cli.console import print_json, print_line
+    from dialogue.faults import InvalidRequest
     from records.signing import check_receipt
 
+    if attached and question is None:
+        raise InvalidRequest("file: a file came with a question. Give that too, with --question.", field="file")
     found, said = _receipt_in(file)
-    brought, answer = _brought(files or [], question), said if answer is None else answer
-    check_receipt(found, _public_keys(key), question=question, files=brought, answer=answer)
+    answered, files = said if answer is None else answer, [_attached(path) for path in attached]
+    check_receipt(found, _public_keys(key), question=question, files=files, answer=answered)
     if json:
         print_json(found.model_dump(mode="json"))
         return
-    named = "question with its files" if brought else "question"
-    held = [name for name, text in ((named, question), ("answer", answer)) if text is not None]
+    held = [name for name, text in (("question", question), ("answer", answered)) if text is not None]
     given = f"; {' and '.join(held)} as given" if held else ""
     print_line(
         f"It holds: turn {found.turn} of {found.conversation}, tenant {found.tenant}, audit row {found.audit_id}, "
@@ -269,21 +273,20 @@ def _receipt_in(file: Path) -> tuple[Receipt, str | None]:
     raise ReceiptInvalid(f"{file}: {why}. Give the JSON of a reply as the gateway sent it.")
 
 
-def _brought(files: list[Path], question: str | None) -> list[TextFile]:
-    """By the names and texts that were sent. Raises ReceiptInvalid."""
-    from dialogue.faults import ReceiptInvalid
+def _attached(path: Path) -> TextFile:
+    """As a message brings it. Raises InvalidRequest."""
+    from pydantic import ValidationError
+
+    from dialogue.faults import InvalidRequest
     from dialogue.messages import TextFile
 
-    if files and question is None:
-        raise ReceiptInvalid("question: files are held against a receipt together with it. Give --question too.")
-    found: list[TextFile] = []
-    for path in files:
-        try:
-            found.append(TextFile(name=path.name, text=path.read_bytes().decode("utf-8-sig")))
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8, or it is empty"
-            raise ReceiptInvalid(f"file: {path}: {why}. Name the file that was sent with the question.") from None
-    return found
+    try:
+        return TextFile(name=path.name, text=path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+    except (UnicodeDecodeError, ValidationError):
+        why = "it is no text that a message can bring"
+    raise InvalidRequest(f"file: {path}: {why}.", field="file")
 
 
 def _moment(field: str, given: str | None) -> datetime | None:

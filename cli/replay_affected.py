@@ -127,17 +127,24 @@ def _report(found: list[Affected], *, asked: bool) -> None:
     people = dict.fromkeys((each.tenant, each.user) for each in found)
     for tenant, user in people:
         theirs = [each for each in found if (each.tenant, each.user) == (tenant, user)]
-        print_line(f"{user} of {tenant}: {len(theirs)} answer{'s' * (len(theirs) != 1)}")
+        print_line(f"{user} of {tenant}: {_count(len(theirs), 'answer')}")
         for each in theirs:
             _one(each)
     differ, problems = sum(each.same is False for each in found), sum(bool(each.problem) for each in found)
-    said = f"{len(found)} answers to {len(people)} people"
+    said = f"{_count(len(found), 'answer')} to {len(people)} {'person' if len(people) == 1 else 'people'}"
     said += f" · {differ} come out otherwise today" if asked else ""
     print_line(f"{said} · {problems} could not be checked" if problems else said)
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def _one(each: Affected) -> None:
-    from cli.console import plain, print_line
+    from rich.padding import Padding
+
+    from cli.console import output, print_line
+    from cli.tables import rows
 
     at = datetime.fromtimestamp(each.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     print_line(f"  {at}  {each.verdict}  parley replay show {each.conversation} --turn {each.turn}")
@@ -147,6 +154,5 @@ def _one(each: Affected) -> None:
     elif each.same:
         lines.append(("today", "the same"))
     lines.append(("problem", each.problem))
-    for name, text in lines:
-        if text:
-            print_line(f"    {name:<9} {plain(' '.join(text.split()))}")
+    told = [(name, " ".join(text.split())) for name, text in lines if text]
+    output().print(Padding(rows(("", ""), told), (0, 0, 0, 4)))

@@ -16,7 +16,7 @@ _VERIFY = f"""Prove a recording: same commands, same tokens.
 history-exact: the workflow code makes the recorded commands, with the recorded arguments. token-exact: the recorded
 weights, prompt, seed and sampling give the recorded token ids. statistical: how often the recorded verdict comes up.
 {_CODES}"""
-_DIFF = """Compare two turns step by step.
+_DIFF = """Compare two turns step by step, or a recorded one with itself run again.
 
 Ends with 3 where they differ."""
 _WHATIF = """Run a turn again with something changed, and compare.

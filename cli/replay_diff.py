@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from cli.options import Json
 
@@ -14,7 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["diff", "named_turn"]
 
 
-async def diff(a: str, b: str, /, *, json: Json = False) -> int:
+async def diff(
+    a: str,
+    b: str | None = None,
+    /,
+    *,
+    rerun: Annotated[
+        bool, Parameter(negative="", help="In place of B: A itself, with each of its steps run again.")
+    ] = False,
+    json: Json = False,
+) -> int:
     """Compare two turns step by step.
 
     Parameters
@@ -27,17 +38,37 @@ async def diff(a: str, b: str, /, *, json: Json = False) -> int:
     from cli.console import output, print_json
     from cli.replay_diff_view import diff_view
     from cli.replay_source import DIFFERS
+    from dialogue.faults import InvalidRequest
     from replay.diff import compare
     from settings.load import load
 
+    if (b is None) is not rerun:
+        raise InvalidRequest("b: give the turn to compare with, or --rerun.", field="b")
     settings = load()
-    first, second = await named_turn(settings, a), await named_turn(settings, b)
-    found = compare(first, second)
+    first = await named_turn(settings, a)
+    second = await _run_again(settings, first) if b is None else await named_turn(settings, b)
+    found, name = compare(first, second), b or "run again"
     if json:
-        print_json({"a": a, "b": b, "same": found.same, **found.model_dump(mode="json")})
+        print_json({"a": a, "b": name, "same": found.same, **found.model_dump(mode="json")})
     else:
-        output().print(diff_view(found, a, b))
+        output().print(diff_view(found, a, name))
     return 0 if found.same else DIFFERS
+
+
+async def _run_again(settings: Settings, turn: Turn) -> Turn:
+    """What a step could not do is told."""
+    from cli.console import print_line
+    from cli.replay_source import quiet_logs
+    from replay.changes import Changes
+    from replay.evidence import evidence
+    from replay.rerun import bench
+
+    quiet_logs()
+    async with evidence(settings) as held, bench(held) as reruns:
+        again = await reruns.run(turn, Changes(all_steps=True))
+    for failure in again.failures:
+        print_line(failure, error=True)
+    return again.turn
 
 
 async def named_turn(settings: Settings, named: str) -> Turn:

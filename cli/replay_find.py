@@ -27,7 +27,9 @@ async def find(
     ] = None,
     snapshot: Annotated[str | None, Parameter(help="On this snapshot: the beginning of its id.")] = None,
     document: Annotated[str | None, Parameter(help="Whose answer cites this document.")] = None,
-    text: Annotated[str | None, Parameter(help="With all these words in question, answer or reasoning.")] = None,
+    text: Annotated[
+        str | None, Parameter(help='With all these words in question or answer; a "phrase" as it stands.')
+    ] = None,
     limit: Annotated[int, Parameter(help="At most so many, the newest.")] = 50,
     json: Json = False,
 ) -> None:
@@ -52,7 +54,7 @@ async def find(
         text=text,
     )
     async with evidence(settings) as held:
-        found = await find_rows(held.database, query, keys=held.keys, limit=limit)
+        found = await find_rows(held.database, query, keys=held.keys, words=held.words, limit=limit)
     web = f"{settings.temporal.web_ui}/namespaces/{settings.temporal.namespace}/workflows"
     if json:
         print_json([{**row.model_dump(mode="json"), "trace_url": f"{web}/{row.conversation}"} for row in found])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from dialogue.faults import ParleyFault
     from records.archive import RunArchive
     from replay.bundle import Bundle
-    from replay.histories import Chain
+    from replay.histories import Chain, RecordedRun
     from replay.turns import Turn
     from settings.schema import Settings
 
@@ -28,6 +29,7 @@ __all__ = [
     "bundle_of",
     "chain_of",
     "quiet_logs",
+    "tell_faults",
     "tell_problems",
     "turn_to_rerun",
 ]
@@ -59,24 +61,63 @@ TurnNumber = Annotated[int | None, Parameter(name="--turn", help="The turn's num
 async def chain_of(settings: Settings, conversation: str | None, run: str | None, files: Sequence[Path]) -> Chain:
     """Of the server, or of the files where some are given. Raises InvalidRequest and HistoryFault."""
     from dialogue.faults import InvalidRequest
-    from replay.histories import from_files, history_files, live
+    from replay.histories import from_files, history_files
     from replay.site import site_converter
 
     if not files:
         if conversation is None:
             raise InvalidRequest("conversation: name one, or give its exported history with --file.")
-        from records.connection import connect
-        from records.protected import protection_of
-
-        client = await connect(settings.temporal, protection=protection_of(settings))
-        async with archive_of(settings) as archive:
-            return await live(client, conversation, run, archive=archive)
-    chains = await from_files(history_files(files), site_converter(settings), namespace=settings.temporal.namespace)
+        return await _kept_chain(settings, conversation, run)
+    paths = history_files(files)
+    with _reading(len(paths)) as told:
+        converter, namespace = site_converter(settings), settings.temporal.namespace
+        chains = await from_files(paths, converter, namespace=namespace, told=told)
     named = [chain for chain in chains if conversation in (None, chain.workflow_id)]
     if len(named) != 1:
         held = ", ".join(chain.workflow_id for chain in chains[:5])
         raise InvalidRequest(f"conversation: the files hold {held}. Name one of them.", field="conversation")
     return named[0]
+
+
+async def _kept_chain(settings: Settings, conversation: str, run: str | None) -> Chain:
+    """Of the server and the archive; where the server is away, of the archive alone."""
+    from dataclasses import replace
+
+    from dialogue.faults import NoSuchHistory
+    from records.connection import connect
+    from records.protected import protection_of
+    from replay.histories import archived, live
+    from replay.site import site_converter
+
+    async with archive_of(settings) as archive:
+        with _reading() as told:
+            try:
+                client = await connect(settings.temporal, protection=protection_of(settings))
+            except ConnectionError as error:
+                if archive is None:
+                    raise
+                converter, namespace = site_converter(settings), settings.temporal.namespace
+                chain = await archived(archive, conversation, run, converter, namespace, told=told)
+                if not chain.runs:
+                    raise
+                return replace(chain, unasked=NoSuchHistory(f"{error} Shown is what the archive has."))
+            return await live(client, conversation, run, archive=archive, told=told)
+
+
+@contextmanager
+def _reading(of: int = 0) -> Iterator[Callable[[RecordedRun], None]]:
+    """A bar while runs are read, ``of`` so many where that is known."""
+    from cli.progress import share_bar
+
+    with share_bar() as tell:
+        runs, events = 0, 0
+
+        def told(run: RecordedRun) -> None:
+            nonlocal runs, events
+            runs, events = runs + 1, events + len(run.events)
+            tell(f"reading · {runs} runs · {events} events", runs / of if of else 0.0)
+
+        yield told
 
 
 def bundle_of(path: Path, key: Path | None, conversation: str | None, files: Sequence[Path]) -> Bundle:
@@ -118,12 +159,17 @@ async def archive_of(settings: Settings) -> AsyncIterator[RunArchive | None]:
 
 
 def tell_problems(chain: Chain) -> int:
+    """What is wrong with it, as :func:`tell_faults` does."""
+    return tell_faults(chain.problems)
+
+
+def tell_faults(faults: Sequence[ParleyFault]) -> int:
     """On standard error, a line each. The exit code for what is shown in spite of them."""
     from cli.console import print_line
 
-    for problem in chain.problems:
-        print_line(problem.message, error=True)
-    return UNCHECKED if chain.problems else 0
+    for fault in faults:
+        print_line(fault.message, error=True)
+    return UNCHECKED if faults else 0
 
 
 async def turn_to_rerun(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from cli.replay_source import BundleFile, Files, Run, SignerKey, TurnNumber
 
 if TYPE_CHECKING:
     from replay.bundle import Bundle
-    from replay.exact import HistoryExact
+    from replay.exact import HistoryExact, State
     from replay.samples import Statistical
     from replay.tokens import TokenExact
     from replay.turns import Turn
@@ -46,7 +47,8 @@ async def verify(
         Its id, which is its workflow's; not needed with --file and --bundle.
     """
     from cli.console import print_json, print_line
-    from cli.replay_source import bundle_of, chain_of
+    from cli.progress import share_bar
+    from cli.replay_source import bundle_of, chain_of, tell_faults
     from dialogue.faults import InvalidRequest
     from replay.exact import history_exact
     from replay.story import tell, turn_of
@@ -63,9 +65,12 @@ async def verify(
         chain = await opened.chain()
     exact: list[HistoryExact] = []
     for number, each in enumerate(chain.runs, 1):
-        exact.append(await history_exact(each, code=code))
+        name = f"{chain.workflow_id}/run {number}"
+        with share_bar() as tell_share:
+            of_it = f"{name} of {len(chain.runs)} · {len(each.events)} events"
+            exact.append(await history_exact(each, code=code, told=functools.partial(tell_share, of_it)))
         if not json:
-            _say(history_line(exact[-1], f"{chain.workflow_id}/run {number}"))
+            _say(history_line(exact[-1], name))
     generated: list[TokenExact] = []
     sampled: list[Statistical] = []
     if tokens or samples:
@@ -73,7 +78,10 @@ async def verify(
         turns = story.turns if turn is None else (turn_of(story, turn),)
         async with AsyncExitStack() as stack:
             generated, sampled = await _again(load(), stack, turns, tokens=tokens, samples=samples, quiet=json)
-    states = [each.state for each in (*exact, *generated, *sampled)]
+    states: list[State] = [each.state for each in (*exact, *generated, *sampled)]
+    if chain.unasked is not None:
+        tell_faults([chain.unasked])
+        states.append("unchecked")
     ended = code_of(states)
     if json:
         told: dict[str, Any] = {"history_exact": exact, "token_exact": generated, "statistical": sampled}
@@ -175,7 +183,8 @@ def _statistical_line(each: Statistical) -> str:
         return f"{name}  could not be checked: {each.why}  ?"
     others = ", ".join(f"{verdict} {count}" for verdict, count in each.verdicts.items())
     share = f"{each.hits} of {each.samples} samples give the recorded verdict ({each.recorded})"
-    return f"{name}  {share}; 95% between {each.low:.0%} and {each.high:.0%} · {others}  {_MARKS[each.state]}"
+    failed = f" · {each.failed} reruns failed and are no samples: {each.why}" if each.failed else ""
+    return f"{name}  {share}; 95% between {each.low:.0%} and {each.high:.0%} · {others}{failed}  {_MARKS[each.state]}"
 
 
 def code_of(states: list[Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from replay.turns import Story, Turn, TurnStep
 
 __all__ = ["story_view", "turn_view"]
+
+_PARTS = ("prompt", "reasoning", "steps", "passages", "events", "audit")
 
 
 def _moment(at: float) -> str:
@@ -66,7 +69,7 @@ def turn_view(turn: Turn, *, of: int, asked: Mapping[str, Any]) -> RenderableTyp
     parts += [Text(plain(line), overflow="fold") for line in _notes(turn)]
     for name, value in asked.items():
         parts += [Text(""), Text(name, style="bold"), *_opened(name, value)]
-    closed = [f"--{name}" for name in ("prompt", "reasoning", "passages", "events", "audit") if name not in asked]
+    closed = [f"--{name}" for name in _PARTS if name not in asked]
     if closed:
         parts.append(Text(f"open: {'  '.join(closed)}", style="dim"))
     return Group(*parts)
@@ -76,13 +79,14 @@ def _step_lines(turn: Turn, step: TurnStep) -> Iterator[tuple[str, ...]]:
     """The attempts that failed, each on a line, then what came of the step."""
     name = f"{step.activity} {step.try_number}.{step.attempt or 1}"
     failed = [each for each in step.attempts if each.failure and each.number < step.attempt]
+    queue = seconds_line(step.queue_seconds)
     for each in failed:
         took = each.ended - each.started if each.started and each.ended else None
         offset = seconds_line(max(0.0, each.started - turn.received)) if each.started else ""
         why = f"{each.failure}" + (f" · {each.tokens} tokens" if each.tokens else "")
-        yield offset, f"├ {step.activity} {step.try_number}.{each.number}", "", seconds_line(took), each.worker, why
+        yield offset, f"├ {step.activity} {step.try_number}.{each.number}", queue, seconds_line(took), each.worker, why
+        queue = ""  # what came before the first attempt
     at = step.scheduled if not failed or step.started is None else step.started
-    queue = "" if failed else seconds_line(step.queue_seconds)
     mark = "└ " if failed else ""
     offset = seconds_line(max(0.0, at - turn.received)) or "0 ms"
     yield offset, f"{mark}{name}", queue, seconds_line(step.run_seconds), step.worker, describe(step)
@@ -136,9 +140,21 @@ def _opened(name: str, value: Any) -> list[RenderableType]:
             )
             shown += [Text(plain(title), style="bold"), Text(plain(each.text), overflow="fold")]
         return shown or [Text("none")]
+    if name == "steps":
+        return [line for step in value for line in _whole(step)]
     if name == "audit":
         return _audit(value)
     return [Text(plain(str(value)) or "none", overflow="fold")]
+
+
+def _whole(step: TurnStep) -> Iterator[RenderableType]:
+    """The step's input and result, as they stand in the history."""
+    from rich.text import Text
+
+    for what, held in (("input", step.input), ("result", step.result)):
+        yield Text(f"{step.activity} {step.try_number} · {what}", style="bold")
+        written = json.dumps(held, ensure_ascii=False, indent=1)
+        yield Text(plain(written) if held is not None else step.failure or step.state, overflow="fold")
 
 
 def _audit(value: Any) -> list[RenderableType]:

@@ -20,7 +20,7 @@ class Receipt(Value):
     tenant: str
     conversation: str
     turn: int
-    question: str = Field(description="digest of the message's text as it came")
+    question: str = Field(description="digest of the message as it came, its files with it")
     answer: str = Field(description="digest of the answer's text")
     passages: str = Field(description="digest of the citations, as JSON with sorted keys and no spaces")
     model: str | None = Field(default=None, description="digest of the model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import unicodedata
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -12,21 +13,25 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.base import Value
+from dialogue.faults import InvalidRequest
 from records.audit_rows import KeptRow
 from records.audit_seal import TextSeal
+from records.audit_words import AuditWords
 from records.data_keys import DataKeys
 from records.database import reading
 from records.tables import interaction_logs
 
-__all__ = ["AuditQuery", "find_rows", "text_matches"]
+__all__ = ["AuditQuery", "Sought", "find_rows"]
 
 logs = interaction_logs.c
+
+_PHRASE = re.compile(r'"([^"]+)"|“([^”]+)”|「([^」]+)」')
 
 
 class AuditQuery(Value):
     """All that is given must hold. ``since`` and ``until`` are seconds since the epoch, the second not included;
     ``model`` is a name or the beginning of a digest; ``document`` is one that the answer cites; ``text`` are words of
-    question, answer or reasoning."""
+    question and answer, as :class:`Sought` takes them."""
 
     tenant: str | None = None
     user: str | None = None
@@ -42,28 +47,73 @@ class AuditQuery(Value):
 
 
 async def find_rows(
-    engine: AsyncEngine, query: AuditQuery, *, keys: DataKeys | None = None, limit: int = 100
+    engine: AsyncEngine, query: AuditQuery, *, words: AuditWords, keys: DataKeys | None = None, limit: int = 100
 ) -> list[KeptRow]:
     """The newest ``limit`` rows that match, newest first. ``keys`` open what is sealed; what cannot be opened holds no
-    word and cites no document. Raises RecordsUnavailable and KeysUnavailable.
+    word and cites no document. ``words``: the index that says which rows may hold a text, so that those alone are
+    opened, and the rows that were never put into it. Raises InvalidRequest, RecordsUnavailable and KeysUnavailable.
     """
+    statement, seal = _statement(query), TextSeal(keys)
+    if query.text is None:
+        return await _matching(engine, statement, seal, query, None, limit)
+    sought, found = Sought(query.text, words), list[KeptRow]()
+    for tenant in await _tenants(engine, query):
+        theirs = statement.where(logs.tenant == tenant)
+        if sought.terms:
+            theirs = theirs.where(logs.id.in_(await words.may_hold(tenant, sought.terms)))
+        found += await _matching(engine, theirs, seal, query, sought, limit)
+    return sorted(found, key=lambda row: (row.timestamp, row.id), reverse=True)[:limit]
+
+
+class Sought:
+    """Words that a question and its answer must hold, all of them: one with a stem in any of its forms, any other (a
+    function word, a script that the index does not know) as it stands, and so what is within quotation marks.
+
+    Raises InvalidRequest for a text without a word.
+    """
+
+    def __init__(self, text: str, words: AuditWords) -> None:
+        self._words = words
+        phrases = [" ".join(next(filter(None, found)).split()) for found in _PHRASE.findall(text)]
+        each = [word for word in re.sub(r'["“”「」]', " ", text).split() if any(map(str.isalnum, word))]
+        self.terms = words.terms(text)
+        self._literal = [_folded(part) for part in (*phrases, *(word for word in each if not words.terms(word)))]
+        if not (self.terms or self._literal):
+            raise InvalidRequest(
+                f"text: {text!r} holds no word. Give one of the question or of the answer.", field="text"
+            )
+
+    def stands_in(self, row: KeptRow) -> bool:
+        held = _folded(" ".join(f"{row.input_text}\n{row.output_text}".split()))
+        if not all(part in held for part in self._literal):
+            return False
+        return self.terms <= self._words.terms(row.input_text, row.output_text)
+
+
+async def _matching(
+    engine: AsyncEngine,
+    statement: Select[tuple[object, ...]],
+    seal: TextSeal,
+    query: AuditQuery,
+    sought: Sought | None,
+    limit: int,
+) -> list[KeptRow]:
     found: list[KeptRow] = []
-    async with contextlib.aclosing(_rows(engine, _statement(query), TextSeal(keys))) as rows:
+    async with contextlib.aclosing(_rows(engine, statement, seal)) as rows:
         async for row in rows:
-            if _cites(row, query.document) and (query.text is None or text_matches(row, query.text)):
+            if _cites(row, query.document) and (sought is None or sought.stands_in(row)):
                 found.append(row)
             if len(found) >= limit:
                 break
     return found
 
 
-def text_matches(row: KeptRow, text: str) -> bool:
-    """Whether every word of ``text`` stands in the row's question, answer or reasoning, whatever its case and width.
-
-    This reads the texts themselves; an index of keyed words may take its place.
-    """
-    held = _folded(f"{row.input_text}\n{row.output_text}\n{row.reasoning}")
-    return all(word in held for word in _folded(text).split())
+async def _tenants(engine: AsyncEngine, query: AuditQuery) -> list[str]:
+    """Each has an index of its own, under a key of its own."""
+    if query.tenant is not None:
+        return [query.tenant]
+    async with reading(engine) as connection:
+        return list(await connection.scalars(select(logs.tenant).distinct().order_by(logs.tenant)))
 
 
 def _folded(text: str) -> str:

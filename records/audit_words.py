@@ -11,11 +11,10 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import CompoundSelect, delete, exists, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from records.data_keys import NOBODY, DataKeys
-from records.database import reading
 from records.statements import insert
 from records.tables import audit_words, interaction_logs
 
@@ -38,9 +37,14 @@ class AuditWords:
         self._terms = terms
         self._keys = keys
 
+    def terms(self, *texts: str) -> set[str]:
+        """What the index can hold of these texts."""
+        return {term for text in texts for term in self._terms(text)}
+
     async def marks(self, tenant: str, texts: Sequence[str]) -> list[bytes]:
         """What stands in the index for these texts. Not to be called within a transaction."""
-        return _marks(await self._key(tenant), self._of(texts))
+        key = _IN_CLEAR if self._keys is None else (await self._keys.of_user(tenant, NOBODY)).key
+        return _marks(key, self.terms(*texts))
 
     async def index(self, connection: AsyncConnection, tenant: str, row_id: int, marks: Sequence[bytes]) -> None:
         """Says that the row holds what ``marks`` are of, within the transaction that writes the row."""
@@ -48,36 +52,28 @@ class AuditWords:
             rows = [{"tenant": tenant, "word": mark, "row_id": row_id} for mark in marks]
             await connection.execute(insert(connection, audit_words).on_conflict_do_nothing(), rows)
 
-    async def find(self, tenant: str, text: str, *, limit: int = 1000) -> list[int]:
-        """The ids of the tenant's rows that hold every term of ``text``, newest first; none for a text without one."""
-        terms = self._of([text])
-        if not terms:
-            return []
-        keys = {await self._key(tenant), _IN_CLEAR}  # a site may have begun to encrypt
-        each_way = [_marks(key, terms) for key in keys]
+    async def may_hold(self, tenant: str, terms: set[str]) -> CompoundSelect[int]:
+        """Selects the ids of the tenant's rows that hold every one of the ``terms``, and of those that are not in the
+        index: written before there was one, forgotten, or without a term. ``terms`` are one at least. Makes no key."""
+        keys = [_IN_CLEAR]  # a site may have begun to encrypt
+        held = None if self._keys is None else await self._keys.held(tenant, NOBODY)
+        if held is not None:
+            keys.append(held.key)
         holding = (
             select(words.row_id)
-            .where(words.tenant == tenant, words.word.in_(marks))
+            .where(words.tenant == tenant, words.word.in_(_marks(key, terms)))
             .group_by(words.row_id)
             .having(func.count() == len(terms))
-            for marks in each_way
+            for key in keys
         )
-        query = select(logs.id).where(or_(*(logs.id.in_(rows) for rows in holding)), logs.tenant == tenant)
-        async with reading(self._engine) as connection:
-            found = await connection.execute(query.order_by(logs.position.desc()).limit(limit))
-            return list(found.scalars())
+        in_none = ~exists().where(words.row_id == logs.id)
+        return union_all(*holding, select(logs.id).where(logs.tenant == tenant, in_none))
 
     async def forget(self, connection: AsyncConnection, tenant: str, user: str) -> None:
         """Takes the user's rows out of the index."""
         theirs = select(logs.id).where(logs.tenant == tenant, logs.user_id == user)
         await connection.execute(delete(audit_words).where(words.tenant == tenant, words.row_id.in_(theirs)))
 
-    def _of(self, texts: Iterable[str]) -> list[str]:
-        return sorted({term for text in texts for term in self._terms(text)})
-
-    async def _key(self, tenant: str) -> bytes:
-        return _IN_CLEAR if self._keys is None else (await self._keys.of_user(tenant, NOBODY)).key
-
 
 def _marks(key: bytes, terms: Iterable[str]) -> list[bytes]:
-    return [hmac.digest(key, term.encode("utf-8", "surrogatepass"), hashlib.sha256)[:_BYTES] for term in terms]
+    return [hmac.digest(key, term.encode("utf-8", "surrogatepass"), hashlib.sha256)[:_BYTES] for term in sorted(terms)]

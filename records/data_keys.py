@@ -67,6 +67,14 @@ class DataKeys:
             self._of_user.drop((tenant, user))
             return await self.by_id(await self._current(tenant, user))
 
+    async def held(self, tenant: str, user: str) -> DataKey | None:
+        """The same where there is one: a look makes none."""
+        id_ = self._of_user.get((tenant, user))
+        if id_ is None:
+            async with reading(self._engine) as connection:
+                id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
+        return None if id_ is None else await self.by_id(id_)
+
     async def by_id(self, id_: str) -> DataKey:
         """Raises KeyMissing for a key that was destroyed, and for one that never was here."""
         key = self._opened.get(id_)

@@ -41,7 +41,8 @@ shortest time that an activity has (10 s), so that it ends with a fault that say
 Temporal attempts it again."""
 _MIGRATION_SECONDS = 30.0
 _MIGRATION_LOCK = 0x7061726C6579  # any number, but always the same one
-_UNDEFINED_TABLE = "42P01"
+_UNDEFINED = ("42P01", "42703")
+"""PostgreSQL's states for a table and for a column that is not there."""
 _WAITING = "what waits is then written by itself."
 _POSTGRESQL_WAYS_OUT = {
     "53100": f"Make room on its disk: {_WAITING}",
@@ -83,10 +84,9 @@ def _postgresql_engine(url: URL, wait_seconds: float, pooled: bool) -> AsyncEngi
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        # By itself PostgreSQL waits for a lock for ever. Within the transaction, because a pooler between us and the
-        # server may refuse it as a parameter of the connection.
-        if connection.get_execution_options().get("writes", False):
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{wait_seconds * 1000:.0f}ms'")
+        # By itself PostgreSQL waits for a lock for ever; who only reads waits for those of a migration. Within the
+        # transaction, because a pooler between us and the server may refuse it as a parameter of the connection.
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{wait_seconds * 1000:.0f}ms'")
 
     return engine
 
@@ -136,7 +136,7 @@ async def _available(url: URL) -> AsyncIterator[None]:
     except (IntegrityError, DataError):
         raise
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != _UNDEFINED_TABLE:
+        if getattr(error.orig, "sqlstate", None) not in _UNDEFINED:
             raise
         raise _unavailable(url, error) from error
     except (DBAPIError, PoolTimeout, OSError) as error:
@@ -155,6 +155,8 @@ def _unavailable(url: URL, error: BaseException) -> RecordsUnavailable:
 
 def _what_to_do(url: URL, error: BaseException) -> str:
     reason = _reason(error)
+    if "no such column" in reason or ("column" in reason and "does not exist" in reason):
+        return "Its tables are another version's: start this one's workers once, and they bring them up to date."
     if "no such table" in reason or "does not exist" in reason:
         return "Start the workers once: they make the database's tables."
     if isinstance(error, PoolTimeout):

@@ -138,7 +138,7 @@ def check_receipt(
     files: Sequence[TextFile] = (),
     answer: str | None = None,
 ) -> None:
-    """``files``: those that the question brought, in their order.
+    """``files``: those that came with the question, in their order.
 
     Raises ReceiptInvalid where none of the keys signed it, or where it is of another question or answer.
     """
@@ -150,8 +150,11 @@ def check_receipt(
     if not keys.verify(receipt.key, receipt.signed_bytes(), receipt.signature):
         raise ReceiptInvalid("signature: the receipt is not as it was signed. Something in it was changed.")
     if question is not None and message_digest(question, files) != receipt.question:
-        with_files = " with these files" if files else ", or it brought files (--file)"
-        raise ReceiptInvalid(f"question: this is not the question that the receipt is of{with_files}.")
+        with_files = " with these files" if files else ""
+        raise ReceiptInvalid(
+            f"question: this is not the question that the receipt is of{with_files}. Give it exactly as it was sent, "
+            "with --file for each file that came with it, in their order."
+        )
     if answer is not None and text_digest(answer) != receipt.answer:
         raise ReceiptInvalid("answer: this is not the answer that the receipt is of.")
 

@@ -73,7 +73,7 @@ async def affected(
     query = AuditQuery(
         since=since, until=until, model=suspect.model, document=None if suspect.shown else suspect.document
     )
-    rows = await find_rows(evidence.database, query, keys=evidence.keys, limit=_MOST_ROWS)
+    rows = await find_rows(evidence.database, query, words=evidence.words, keys=evidence.keys, limit=_MOST_ROWS)
     if not suspect.in_histories:
         for row in reversed(rows):
             yield _told(row, tuple(_cited(row, suspect))), None
@@ -110,6 +110,8 @@ async def ask_again(bench: Reruns, found: Affected, turn: Turn, changes: Changes
         again = await bench.run(turn, changes)
     except ParleyFault as fault:
         return found.model_copy(update={"problem": fault.message})
+    if failure := again.broke_down(turn):
+        return found.model_copy(update={"problem": failure})
     diff = compare(turn, again.turn)
     return found.model_copy(
         update={

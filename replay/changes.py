@@ -22,14 +22,28 @@ _LADDER = {
     "ladder": "rungs",
 }
 _STEPS = {"knowledge.passages": int, "knowledge.threshold": float, "intents.threshold": float}
+ALL_STEPS = frozenset(
+    {
+        "receive_input",
+        "recognise_intent",
+        "retrieve_knowledge",
+        "generate_answer",
+        "quote_passages",
+        "review_answer",
+        "return_answer",
+    }
+)
 SETTINGS = (*(f"generation.{name}" for name in (*_GENERATION, *_LADDER)), *_STEPS)
 _MOST_ATTEMPTS = 3
 """Of a step that is run again: a rerun waits for nothing that is away."""
+_HEARTBEAT = 300.0
+"""Seconds. A rerun's steps run in the process that waits for them, which may load a model meanwhile and then beats
+late: that is no worker that died."""
 
 
 class Changes(Value):
     """``settings`` by their dotted names. ``without_passages`` are ids, ``without_history`` places of messages, from
-    0, that the model is not shown."""
+    0, that the model is not shown. ``all_steps``: each runs again, whatever changes."""
 
     model: str | None = None
     snapshot: str | None = None
@@ -37,10 +51,13 @@ class Changes(Value):
     settings: dict[str, Any] = Field(default_factory=dict)
     without_passages: tuple[str, ...] = ()
     without_history: tuple[int, ...] = ()
+    all_steps: bool = False
 
     @property
     def steps(self) -> frozenset[str]:
         """The steps whose own work changes, whatever comes in."""
+        if self.all_steps:
+            return ALL_STEPS
         found: set[str] = set()
         if self.policy is not None:
             found |= {"receive_input", "review_answer", "return_answer"}
@@ -88,7 +105,11 @@ def rerun_plan(plan: TurnPlan, changes: Changes, models: Mapping[str, ModelPlan]
     retry = {"maximum_attempts": _MOST_ATTEMPTS}
     steps = {
         name: step.model_copy(
-            update={"task_queue": queue, "retry": RetryPlan.model_validate(step.retry.model_dump() | retry)}
+            update={
+                "task_queue": queue,
+                "heartbeat": step.heartbeat and _HEARTBEAT,
+                "retry": RetryPlan.model_validate(step.retry.model_dump() | retry),
+            }
         )
         for name, step in plan.steps.items()
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from temporalio.api.common.v1 import Payload
@@ -38,9 +38,11 @@ class Divergence(Value):
 
 
 class CommandCheck:
-    """Give :meth:`take` each command. ``unknown``: fields that only one of both has, the marks of another version."""
+    """Give :meth:`take` each command. ``unknown``: fields that only one of both has, the marks of another version.
+    ``told`` is called with the share of the events that was come to, 0 to 1, from whichever thread takes."""
 
-    def __init__(self, events: Sequence[HistoryEvent]) -> None:
+    def __init__(self, events: Sequence[HistoryEvent], told: Callable[[float], None] | None = None) -> None:
+        self._told, self._last = told, events[-1].event_id if events else 1
         self.found: list[Divergence] = []
         self.unknown: set[str] = set()
         self.taken = 0
@@ -79,6 +81,8 @@ class CommandCheck:
         event = self._activities.get(today.activity_id)
         if event is None:  # behind the end of a history that goes on; else the Replayer says it
             return
+        if self._told is not None:
+            self._told(event.event_id / self._last)
         recorded = attributes(event)
         step = recorded.activity_type.name
         if today.activity_type != step:

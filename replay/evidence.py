@@ -11,10 +11,12 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.faults import ModelFault, ModelMissing, RecordsUnavailable
+from knowledge_base.terms import terms
 from model_runtime.model_store import load_manifest
 from model_runtime.tokenizer import Tokenizer
 from records.audit import AuditLog
 from records.audit_rows import KeptRow
+from records.audit_words import AuditWords
 from records.content import ContentStore
 from records.database import connect_database
 from records.protection import Protection, open_protection
@@ -34,6 +36,7 @@ class Evidence:
         self.database, self.protection = database, protection
         self.keys = protection.keys if protection else None
         self.contents, self.audit = ContentStore(database, self.keys), AuditLog(database, self.keys)
+        self.words = AuditWords(database, terms, self.keys)
 
     async def row(self, turn: Turn) -> KeptRow | None:
         """The turn's row in the audit; ``None`` where there is none."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from temporalio.api.history.v1 import History
 
 from dialogue.base import Value
-from dialogue.faults import HistoryLocked
+from dialogue.faults import HistoryLocked, HistoryUnreadable
 from replay.commands import Divergence
 from replay.events import attributes, kind
 from replay.histories import RecordedRun
@@ -44,15 +45,22 @@ class HistoryExact(Value):
     why: str = ""
 
 
-async def history_exact(run: RecordedRun, *, code: Path | None = None, arguments: bool = True) -> HistoryExact:
+async def history_exact(
+    run: RecordedRun,
+    *,
+    code: Path | None = None,
+    arguments: bool = True,
+    told: Callable[[float], None] | None = None,
+) -> HistoryExact:
     """Today's code, or that of the checkout ``code``. Never raises for what is wrong with the history: that is its
     result. Decoding comes first, because a missing key would look like another behaviour of the workflow.
 
-    ``arguments``: whether another content of a command is a difference. To a worker it is none: it goes on.
+    ``arguments``: whether another content of a command is a difference. To a worker it is none: it goes on. ``told`` is
+    called with the share that is done, 0 to 1, from another thread.
 
     Raises InvalidRequest for a ``code`` that is no checkout.
     """
-    told = {
+    of_the_run = {
         "workflow_id": run.workflow_id,
         "run_id": run.run_id,
         "source": run.source,
@@ -60,10 +68,10 @@ async def history_exact(run: RecordedRun, *, code: Path | None = None, arguments
         "turns": _turns(run),
     }
     for problem in run.problems:
-        cannot = isinstance(problem, HistoryLocked) or not run.began
-        return HistoryExact(**told, state="unchecked" if cannot else "differs", why=problem.message)
+        cannot = isinstance(problem, HistoryLocked | HistoryUnreadable) or not run.began
+        return HistoryExact(**of_the_run, state="unchecked" if cannot else "differs", why=problem.message)
     if code is None:
-        failure, check = await replayed(run.workflow_id, run.events)
+        failure, check = await replayed(run.workflow_id, run.events, told)
         found, unknown = check.found, sorted(check.unknown)
     else:
         packed = History(events=run.events).SerializeToString()
@@ -77,7 +85,7 @@ async def history_exact(run: RecordedRun, *, code: Path | None = None, arguments
         divergence = _first(divergence, _in_words(failure, run))
     state: State = "differs" if failure or divergence else "same"
     return HistoryExact(
-        **told, state=state, same_commands=not failure, divergence=divergence, newer=tuple(unknown), why=failure
+        **of_the_run, state=state, same_commands=not failure, divergence=divergence, newer=tuple(unknown), why=failure
     )
 
 

@@ -21,8 +21,13 @@ _WITH_OUR_PAYLOADS = ("ACTIVITY_TASK_SCHEDULED", "ACTIVITY_TASK_COMPLETED")
 _DECODED = "Download it with “Decode Event History” switched off, or export it with the temporal CLI."
 
 
+_NO_EVENT = (ParseError, ValueError, KeyError, TypeError, AttributeError)
+"""What the SDK raises for what is no event."""
+
+
 def read_exported(path: Path) -> tuple[list[HistoryEvent], list[HistoryFault]]:
-    """The events of the file, and what is wrong with it; a file that was cut off gives those before the cut.
+    """The events of the file, and what is wrong with it; a file that was cut off gives those before the cut, and one
+    with events that this version cannot read the others.
 
     Raises HistoryUnreadable where nothing of a history is in it, and OSError for a file that cannot be opened.
     """
@@ -39,7 +44,7 @@ def read_text(path: Path, text: str) -> tuple[list[HistoryEvent], list[HistoryFa
         document: object = json.loads(text)
     except json.JSONDecodeError as error:
         return _as_far_as_it_goes(path, text, error)
-    return _read(path, _listed(path, document)), []
+    return _read(path, _listed(path, document))
 
 
 def _listed(path: Path, document: object) -> list[Any]:
@@ -51,33 +56,46 @@ def _listed(path: Path, document: object) -> list[Any]:
     return cast("list[Any]", document)
 
 
-def _read(path: Path, listed: list[Any]) -> list[HistoryEvent]:
-    events = list(_events(path, listed))
-    nameless = next((place for place, event in enumerate(events, 1) if not event.event_id), None)
-    if nameless:
-        raise HistoryUnreadable(f"{path}: its event {nameless} cannot be read (it has no eventId). {EXPORT}")
+def _read(path: Path, listed: list[Any]) -> tuple[list[HistoryEvent], list[HistoryFault]]:
+    events, problems = _events(path, listed)
     for event in events:
         # The SDK writes an encoding always; without one it is a value that stands where a payload was.
         if kind(event) in _WITH_OUR_PAYLOADS and any(not each.metadata for each in payloads_of(attributes(event))):
             why = "it holds values where payloads were"
             raise HistoryUnreadable(f"{path}: event {event.event_id} cannot be read ({why}). {_DECODED}")
-    return events
+    return events, problems
 
 
-def _events(path: Path, listed: list[Any]) -> Iterator[HistoryEvent]:
-    """One by one where all at once does not go, so that the message names the event."""
+def _events(path: Path, listed: list[Any]) -> tuple[list[HistoryEvent], list[HistoryFault]]:
+    """One by one where all at once does not go: an event that another version wrote costs that one, and is named."""
     try:
-        yield from WorkflowHistory.from_json("", {"events": listed}).events
-        return
-    except (ParseError, ValueError, KeyError, TypeError, AttributeError):
+        events = list(WorkflowHistory.from_json("", {"events": listed}).events)
+        if all(event.event_id for event in events):
+            return events, []
+    except _NO_EVENT:
         pass
-    for place, each in enumerate(listed, 1):
-        try:
-            yield from WorkflowHistory.from_json("", {"events": [each]}).events
-        except (ParseError, ValueError, KeyError, TypeError, AttributeError) as error:
-            why = " ".join(str(error).split())[:200]
-            way_out = _DECODED if "ayload" in why else EXPORT
-            raise HistoryUnreadable(f"{path}: its event {place} cannot be read ({why}). {way_out}") from None
+    read = [_event(each) for each in listed]
+    unread = [(place, why) for place, (_, why) in enumerate(read, 1) if why]
+    decoded = next(((place, why) for place, why in unread if "ayload" in why), None)
+    place, why = decoded or unread[0]
+    more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+    fault = HistoryUnreadable(
+        f"{path}: its event {place}{more} cannot be read ({why}). {_DECODED if decoded else EXPORT}"
+    )
+    if decoded or all(why for _, why in read):
+        raise fault
+    return [event for event, _ in read if event.event_id], [fault]
+
+
+def _event(value: Any) -> tuple[HistoryEvent, str]:
+    """The event, or one that holds no more than its number, and why it cannot be read."""
+    try:
+        (event,) = WorkflowHistory.from_json("", {"events": [value]}).events
+    except _NO_EVENT as error:
+        named = str(cast("dict[str, Any]", value).get("eventId") if isinstance(value, dict) else "")
+        number = int(named) if named.isdecimal() and len(named) < 10 else 0
+        return HistoryEvent(event_id=number), " ".join(str(error).split()).rstrip(".")[:200]
+    return event, "" if event.event_id else "it has no eventId"
 
 
 def _as_far_as_it_goes(
@@ -87,8 +105,9 @@ def _as_far_as_it_goes(
     listed = list(_whole_objects(text))
     if not listed:
         raise HistoryUnreadable(f"{path}: {where}: it is not JSON ({error.msg}). {EXPORT}")
+    events, problems = _read(path, listed)
     cut = HistoryUnreadable(f"{path}: it breaks off at {where}, after {len(listed)} whole events. {EXPORT}")
-    return _read(path, listed), [cut]
+    return events, [*problems, cut]
 
 
 def _whole_objects(text: str) -> Iterator[dict[str, Any]]:

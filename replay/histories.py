@@ -4,7 +4,7 @@ runs, wherever each of them is."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,16 +14,34 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
-from dialogue.faults import HistoryFault, InvalidRequest, NoSuchHistory, RecordsUnavailable
+from dialogue.faults import (
+    HistoryFault,
+    InvalidRequest,
+    NoSuchHistory,
+    ParleyFault,
+    RecordsUnavailable,
+)
 from records.archive import RunArchive
 from replay.decoding import decode_events
 from replay.events import attributes, kind, seconds
 from replay.exported import read_exported, read_text
-from replay.integrity import check_order, check_payloads, check_type
+from replay.integrity import check_kinds, check_order, check_payloads, check_type
 
-__all__ = ["Chain", "RecordedRun", "from_file", "from_files", "from_text", "history_files", "listed", "live"]
+__all__ = [
+    "Chain",
+    "RecordedRun",
+    "archived",
+    "from_file",
+    "from_files",
+    "from_text",
+    "history_files",
+    "listed",
+    "live",
+]
 
 _LONGEST_CHAIN = 10_000
+
+Read = Callable[["RecordedRun"], None]
 
 
 @dataclass(frozen=True)
@@ -80,64 +98,77 @@ class RecordedRun:
 
 @dataclass(frozen=True)
 class Chain:
-    """All runs of one conversation, oldest first: continued as new, reopened, reset."""
+    """All runs of one conversation, oldest first: continued as new, reopened, reset. ``unasked``: why runs may be
+    missing, because the archive or the server could not be asked."""
 
     workflow_id: str
     runs: tuple[RecordedRun, ...]
+    unasked: ParleyFault | None = None
 
     @property
-    def problems(self) -> tuple[HistoryFault, ...]:
-        return tuple(problem for run in self.runs for problem in run.problems)
+    def problems(self) -> tuple[ParleyFault, ...]:
+        found: list[ParleyFault] = [problem for run in self.runs for problem in run.problems]
+        return tuple(found if self.unasked is None else [*found, self.unasked])
 
 
 async def live(
-    client: Client, workflow_id: str, run_id: str | None = None, *, archive: RunArchive | None = None
+    client: Client,
+    workflow_id: str,
+    run_id: str | None = None,
+    *,
+    archive: RunArchive | None = None,
+    told: Read | None = None,
 ) -> Chain:
     """The chain as the server has it, and of what it has forgotten the ``archive``; with ``run_id`` that run alone.
+    ``told`` is called with each run as it was read.
 
     Raises NoSuchHistory where neither has one, HistoryForeign, and ContentMissing for an archived one that is damaged.
     """
     runs: dict[str, RecordedRun] = {}
     lost: RecordsUnavailable | None = None
     try:
-        runs = {run.run_id: run for run in await _archived(client, archive, workflow_id, run_id)}
+        if archive is not None:
+            kept = await archived(archive, workflow_id, run_id, client.data_converter, client.namespace, told=told)
+            runs = {run.run_id: run for run in kept.runs}
     except RecordsUnavailable as fault:  # what the server has is shown all the same
         lost = fault
     try:
         if run_id is None:
-            runs |= await _held(client, workflow_id)
+            runs |= await _held(client, workflow_id, told)
         elif not runs:
-            runs[run_id] = await _fetch(client, workflow_id, run_id)
+            runs[run_id] = await _fetch(client, workflow_id, run_id, told)
     except NoSuchHistory:
         if lost is not None:
             raise lost from None
         if not runs:
             raise
-    return Chain(workflow_id, tuple(sorted(runs.values(), key=lambda run: run.started_at)))
+    return Chain(workflow_id, tuple(sorted(runs.values(), key=lambda run: run.started_at)), lost)
 
 
-async def _archived(
-    client: Client, archive: RunArchive | None, workflow_id: str, run_id: str | None
-) -> list[RecordedRun]:
-    if archive is None:
-        return []
-    found = await archive.find(workflow_id, run_id)
-    return [
-        await _recorded(
-            workflow_id,
-            (await archive.history(run)).events,
-            f"{workflow_id}/{run.run_id[:8]} (archived)",
-            client.data_converter,
-            client.namespace,
-        )
-        for run in found
-    ]
+async def archived(
+    archive: RunArchive,
+    workflow_id: str,
+    run_id: str | None,
+    converter: DataConverter,
+    namespace: str,
+    *,
+    told: Read | None = None,
+) -> Chain:
+    """What the archive alone has of the chain, or of the one run; perhaps none. Raises RecordsUnavailable,
+    HistoryForeign, and ContentMissing for one that is damaged."""
+    runs: list[RecordedRun] = []
+    for kept in await archive.find(workflow_id, run_id):
+        source = f"{workflow_id}/{kept.run_id[:8]} (archived)"
+        runs.append(await _recorded(workflow_id, (await archive.history(kept)).events, source, converter, namespace))
+        if told is not None:
+            told(runs[-1])
+    return Chain(workflow_id, tuple(runs))
 
 
-async def _held(client: Client, workflow_id: str) -> dict[str, RecordedRun]:
+async def _held(client: Client, workflow_id: str, told: Read | None) -> dict[str, RecordedRun]:
     """What the server has of the chain."""
     runs: dict[str, RecordedRun] = {}
-    newest = await _fetch(client, workflow_id, None)
+    newest = await _fetch(client, workflow_id, None, told)
     waiting: list[str | None] = [newest.before_run_id]
     runs[newest.run_id] = newest
     # What was reopened or reset is no continuation: only the visibility store knows that it belongs here.
@@ -145,7 +176,7 @@ async def _held(client: Client, workflow_id: str) -> dict[str, RecordedRun]:
     for name in waiting:
         while name and name not in runs and len(runs) < _LONGEST_CHAIN:
             try:
-                run = await _fetch(client, workflow_id, name)
+                run = await _fetch(client, workflow_id, name, told)
             except NoSuchHistory:  # its retention is over
                 break
             runs[name] = run
@@ -162,7 +193,7 @@ async def _listed_runs(client: Client, workflow_id: str) -> AsyncIterator[str]:
         return
 
 
-async def _fetch(client: Client, workflow_id: str, run_id: str | None) -> RecordedRun:
+async def _fetch(client: Client, workflow_id: str, run_id: str | None, told: Read | None) -> RecordedRun:
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     try:
         history = await handle.fetch_history()
@@ -175,13 +206,16 @@ async def _fetch(client: Client, workflow_id: str, run_id: str | None) -> Record
             "records.retention.archive says; give an exported one with --file.",
             field="workflow",
         ) from None
-    return await _recorded(
+    run = await _recorded(
         workflow_id,
         history.events,
         f"{workflow_id}/{run_id[:8]}" if run_id else workflow_id,
         client.data_converter,
         client.namespace,
     )
+    if told is not None:
+        told(run)
+    return run
 
 
 async def listed(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:
@@ -213,14 +247,19 @@ def history_files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-async def from_files(paths: Sequence[Path], converter: DataConverter, *, namespace: str = "default") -> list[Chain]:
-    """The conversations in these files, each with all its runs that are there, in the order of the files.
+async def from_files(
+    paths: Sequence[Path], converter: DataConverter, *, namespace: str = "default", told: Read | None = None
+) -> list[Chain]:
+    """The conversations in these files, each with all its runs that are there, in the order of the files. ``told`` is
+    called with each run as it was read.
 
     Raises HistoryUnreadable and HistoryForeign for a file of which nothing can be shown.
     """
     chains: dict[str, list[RecordedRun]] = {}
     for path in paths:
         run = await from_file(path, converter, namespace=namespace)
+        if told is not None:
+            told(run)
         chains.setdefault(run.workflow_id, []).append(run)
     return [Chain(name, tuple(sorted(runs, key=lambda run: run.started_at))) for name, runs in chains.items()]
 
@@ -259,7 +298,7 @@ async def _recorded(
     foreign = check_type(events, source)
     if foreign is not None:
         raise foreign
-    found: list[HistoryFault | None] = [*problems, check_order(events, source)]
+    found: list[HistoryFault | None] = [*(problems or [check_kinds(events, source)]), check_order(events, source)]
     decoded, locked = await decode_events(
         events, converter, namespace=namespace, workflow_id=workflow_id, source=source
     )

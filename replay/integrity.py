@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from temporalio.api.history.v1 import HistoryEvent
 
-from dialogue.faults import HistoryBroken, HistoryForeign
+from dialogue.faults import HistoryBroken, HistoryForeign, HistoryUnreadable
 from replay.events import attributes, is_consistent, kind, payloads_of
 from workflows.names import CONVERSATION_WORKFLOW, DIALOGUE_WORKFLOW
 
-__all__ = ["check_order", "check_payloads", "check_type"]
+__all__ = ["check_kinds", "check_order", "check_payloads", "check_type"]
 
 _OURS = (CONVERSATION_WORKFLOW, DIALOGUE_WORKFLOW)
 _REFERENCES = {
@@ -28,6 +28,15 @@ def check_type(events: Sequence[HistoryEvent], source: str) -> HistoryForeign | 
     if not name or name in _OURS:
         return None
     return HistoryForeign(f"{source}: it is a run of {name}. parley replay reads {' and '.join(_OURS)}.")
+
+
+def check_kinds(events: Sequence[HistoryEvent], source: str) -> HistoryUnreadable | None:
+    """The first event that says nothing to this version: another one's server or workers wrote it."""
+    for event in events:
+        if event.WhichOneof("attributes") is None:
+            why = f"event {event.event_id} is of a kind that this version of Parley does not know"
+            return HistoryUnreadable(f"{source}: {why}. Look with the version that recorded it, or a newer one.")
+    return None
 
 
 def check_order(events: Sequence[HistoryEvent], source: str) -> HistoryBroken | None:
@@ -56,17 +65,17 @@ def _out_of_order(events: Sequence[HistoryEvent]) -> Iterator[str]:
 
 def _astray(events: Sequence[HistoryEvent]) -> Iterator[str]:
     kinds = {event.event_id: kind(event) for event in events}
+    unknown = {event.event_id for event in events if event.WhichOneof("attributes") is None}
     ended: dict[int, int] = {}
     for event in events:
-        if event.WhichOneof("attributes") is None:
-            yield f"event {event.event_id} is of a kind that this version of Parley does not know"
-            return
+        if event.WhichOneof("attributes") is None:  # check_kinds says it
+            continue
         if not is_consistent(event):
             yield f"event {event.event_id} is called {kind(event)} and holds what another kind of event does"
         inside = attributes(event)
         for field, allowed in _REFERENCES.items():
             named = getattr(inside, field, 0)
-            if named and kinds.get(named) not in allowed:
+            if named and named not in unknown and kinds.get(named) not in allowed:
                 found = kinds.get(named, "not there")
                 yield f"event {event.event_id} names event {named}, which is {found}: one of them was edited"
         if kind(event) == "ACTIVITY_TASK_COMPLETED":

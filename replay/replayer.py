@@ -4,7 +4,7 @@ beside the packages of another version (:mod:`replay.other_code`)."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
@@ -22,10 +22,12 @@ from workflows.dialogue_workflow import DialogueWorkflow
 __all__ = ["quiet_runtime", "replayed"]
 
 
-async def replayed(workflow_id: str, events: Sequence[HistoryEvent]) -> tuple[str, CommandCheck]:
+async def replayed(
+    workflow_id: str, events: Sequence[HistoryEvent], told: Callable[[float], None] | None = None
+) -> tuple[str, CommandCheck]:
     """What the Replayer says where the commands are others, else nothing; and what the commands brought. ``events``
-    are decoded."""
-    check = CommandCheck(events)
+    are decoded; ``told`` as :class:`CommandCheck` has it."""
+    check = CommandCheck(events, told)
     plugins: list[SimplePlugin] = [parley_plugin(), _decoded_already(), watching_plugin(check.take)]
     replayer = Replayer(workflows=[ConversationWorkflow, DialogueWorkflow], plugins=plugins, runtime=quiet_runtime())
     history = WorkflowHistory(workflow_id, events)

@@ -58,6 +58,13 @@ class RerunTurn(Value):
     again: tuple[str, ...]
     failures: tuple[str, ...] = ()
 
+    def broke_down(self, recorded: Turn) -> str:
+        """Why it failed where the recorded turn did not, else nothing: that says something of this machine, and nothing
+        of the turn."""
+        if self.turn.verdict != "failed" or recorded.verdict == "failed":
+            return ""
+        return "; ".join(self.failures) or self.turn.note or "it failed"
+
 
 class Reruns(Protocol):
     """What asks for reruns needs no more of :class:`Bench`."""
@@ -105,7 +112,7 @@ class Bench:
         if changes.snapshot is not None:
             await asyncio.to_thread(self.parts.knowledge().list, changes.snapshot)
         # What takes long to import and to build is there before a step with a short time to live needs it.
-        for step in sorted(changes.steps - {"retrieve_knowledge"}):
+        for step in sorted(changes.steps - {"retrieve_knowledge", "generate_answer"}):
             await self.parts.step(step, changes, tenant=turn.tenant, snapshot=None)
 
 

@@ -179,8 +179,9 @@ async def _beating() -> AsyncGenerator[None]:
 
 
 def _as_it_came(rerun: Rerun, name: str, request: Any) -> Any:
-    """The request with the recorded turn's name; the first step's also with who vouched for it, and when."""
-    update: dict[str, Any] = {"turn": rerun.key}
+    """The request with the recorded turn's name; the first step's also with who vouched for it, and when. To an engine
+    each rerun has a name of its own: several of one turn run side by side."""
+    update: dict[str, Any] = {} if name == "generate_answer" else {"turn": rerun.key}
     first = next(iter(rerun.turn.of(name)), None)
     came = parsed(first.input, ReceiveInput) if name == "receive_input" and first else None
     if came is not None:

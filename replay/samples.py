@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pydantic import Field
 
 from dialogue.base import Value
+from dialogue.faults import ParleyFault
 from replay.changes import Changes
 from replay.exact import State
-from replay.rerun import Bench
+from replay.rerun import Reruns
 from replay.turns import Turn
 
 __all__ = ["SEEDS_APART", "Statistical", "sampled", "wilson"]
@@ -23,7 +24,8 @@ SEEDS_APART = 1_000_003
 
 
 class Statistical(Value):
-    """``verdicts``: how often each came up. ``low`` and ``high`` bound the share of the recorded one (Wilson, 95%)."""
+    """``verdicts``: how often each came up. ``low`` and ``high`` bound the share of the recorded one (Wilson, 95%).
+    ``failed`` reruns, ``why`` the first of them, say nothing of the turn and are no samples."""
 
     turn: int
     state: State
@@ -33,13 +35,14 @@ class Statistical(Value):
     verdicts: dict[str, int] = Field(default_factory=dict)
     low: float = 0.0
     high: float = 1.0
+    failed: int = 0
     why: str = ""
 
 
 async def sampled(
-    bench: Bench, turn: Turn, samples: int, *, at_once: int = 4, told: Callable[[], None] | None = None
+    bench: Reruns, turn: Turn, samples: int, *, at_once: int = 4, told: Callable[[], None] | None = None
 ) -> Statistical:
-    """``same`` where the recorded verdict came up at all. Raises what :meth:`Bench.run` raises."""
+    """``same`` where the recorded verdict came up at all; ``unchecked`` where this site cannot run the turn again."""
     if turn.plan is None or turn.asked is None:
         why = "no model was asked in this turn: it comes out the same every time"
         return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=why)
@@ -48,25 +51,36 @@ async def sampled(
         return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=why)
     seed, turns_at_once = turn.plan.generation.seed, asyncio.Semaphore(at_once)
 
-    async def one(number: int) -> str:
+    failures: list[str] = []
+
+    async def one(number: int) -> str | None:
         async with turns_at_once:
             again = await bench.run(turn, Changes().with_seed(seed + number * SEEDS_APART))
         if told is not None:
             told()
+        if failure := again.broke_down(turn):
+            failures.append(failure)
+            return None
         return again.turn.verdict
 
-    verdicts = Counter(await asyncio.gather(*(one(number) for number in range(1, samples + 1))))
-    hits = verdicts[turn.verdict]
+    try:
+        made = await asyncio.gather(*(one(number) for number in range(1, samples + 1)))
+    except ParleyFault as fault:
+        return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=fault.message)
+    verdicts = Counter(verdict for verdict in made if verdict is not None)
+    hits, samples = verdicts[turn.verdict], samples - len(failures)
     low, high = wilson(hits, samples)
     return Statistical(
         turn=turn.turn,
-        state="same" if hits else "differs",
+        state="same" if hits else "differs" if samples else "unchecked",
         recorded=turn.verdict,
         samples=samples,
         hits=hits,
         verdicts=dict(verdicts.most_common()),
         low=low,
         high=high,
+        failed=len(failures),
+        why=failures[0] if failures else "",
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from dialogue.base import Value
-from dialogue.faults import InvalidRequest
+from dialogue.faults import InvalidRequest, ModelFault
 from dialogue.steps import Passage
 from knowledge_base.citations import SUPPORTED
 from knowledge_base.support import support
@@ -104,7 +104,7 @@ async def why(
     others with other ones.
 
     Raises InvalidRequest where the recorded turn does not show it, or has nothing that can be taken away; and what
-    :meth:`replay.rerun.Bench.run` raises.
+    :meth:`replay.rerun.Bench.run` raises; ModelFault where a rerun fails.
     """
     if not fault.shows(turn):
         raise InvalidRequest(f"fault: turn {turn.turn} does not show {fault}; its verdict is {turn.verdict}.")
@@ -167,7 +167,10 @@ class _Search:
         if number:
             seed = self._turn.plan.generation.seed if self._turn.plan else 0
             changes = changes.with_seed(seed + number * SEEDS_APART)
-        return self._fault.shows((await self._bench.run(self._turn, changes)).turn)
+        again = await self._bench.run(self._turn, changes)
+        if failure := again.broke_down(self._turn):
+            raise ModelFault(f"rerun: one failed, and without it nothing is known: {failure}. Mend that and try again.")
+        return self._fault.shows(again.turn)
 
 
 def _without(away: tuple[Part, ...]) -> Changes:

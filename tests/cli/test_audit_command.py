@@ -157,23 +157,23 @@ def test_a_receipt_is_checked_offline(parley: Parley, site: Path, monkeypatch: p
     assert "it is no receipt" in parley(*verify, *key, code=1)
 
 
-def test_a_receipt_of_a_question_with_files(parley: Parley, site: Path) -> None:
-    """The files that were sent are held against it with the question."""
-    terms = site / "terms.txt"
-    terms.write_bytes("\ufeffThirty days.\r\n".encode())
-    digest = message_digest("How long?", [TextFile(name="terms.txt", text="Thirty days.\r\n")])
-    receipt = Signer.open(load()).receipt(
-        Receipt(
-            tenant="lantern", conversation="conv-1", turn=1, question=digest, answer=text_digest("30 days"),
-            passages=passages_digest(()), audit_id=1, audit_hash="0" * 64, received_at=1.0,
-        )
+def test_a_receipt_is_of_the_files_too(parley: Parley, site: Path) -> None:
+    """Names, texts and order; a question without its files is told that some may have come with it."""
+    files = [TextFile(name="terms.txt", text="30 days\r\n"), TextFile(name="说明.md", text="退货")]
+    for file in files:
+        (site / file.name).write_bytes(b"\xef\xbb\xbf" + file.text.encode())  # of an editor; no part of what is sent
+    receipt = Receipt(
+        tenant="lantern", conversation="conv-1", turn=1, question=message_digest("How long?", files),
+        answer=text_digest("30 days"), passages=passages_digest(()), audit_id=1, audit_hash="0" * 64, received_at=1.0,
     )  # fmt: skip
-    (site / "receipt.json").write_text(receipt.model_dump_json())
+    (site / "receipt.json").write_text(Signer.open(load()).receipt(receipt).model_dump_json())
     verify = ("audit", "receipt", "verify", str(site / "receipt.json"))
+    given = [("--file", str(site / file.name)) for file in files]
     asked = (*verify, "--question", "How long?")
-    assert "question with its files as given" in parley(*asked, "--file", str(terms))
-    assert "or it brought files (--file)" in parley(*asked, code=1)
-    assert "question: files are held" in parley(*verify, "--file", str(terms), code=1)
-    assert "No such file" in parley(*asked, "--file", str(site / "none.txt"), code=1)
-    terms.write_text("Forty days.")
-    assert "with these files" in parley(*asked, "--file", str(terms), code=1)
+    assert "question as given" in parley(*asked, *given[0], *given[1])
+    assert "with --file for each file that came with it" in parley(*asked, code=1)
+    assert "is of with these files" in parley(*asked, *given[1], *given[0], code=1)
+    assert "Give that too, with --question" in parley(*verify, *given[0], code=2)
+    assert "none.txt: No such file" in parley(*asked, "--file", str(site / "none.txt"), code=2)
+    (site / "photo.txt").write_bytes(b"\xff\xd8")
+    assert "it is no text that a message can bring" in parley(*asked, "--file", str(site / "photo.txt"), code=2)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from replay.exact import history_exact
+from replay.histories import live
+from replay.story import tell, turn_of
 from tests.faults.fault_site import FaultSite
 from tests.faults.generations import Cut, check_one_cut, cuts
 
@@ -22,8 +25,16 @@ QUICK = (Cut("engine", "prefill", "seeded"), Cut("gpu", "last", "greedy"))
 
 @pytest.mark.parametrize("cut", QUICK, ids=str)
 async def test_a_cut_generation_ends_as_it_would_have(faults: FaultSite, cut: Cut, tmp_path: Path) -> None:
-    """Where there is one worker: it is started again, or starts its engine again."""
-    await check_one_cut(faults, cut, tmp_path)
+    """Where there is one worker: it is started again, or starts its engine again; and the turn's story tells it."""
+    said = await check_one_cut(faults, cut, tmp_path)
+    chain = await live(faults.site.client, said.conversation)
+    (step,) = turn_of(tell(chain), 1).of("generate_answer")
+    *lost, last = step.attempts
+    assert len(lost) == step.attempt - 1 > 0
+    assert all(each.failure and each.worker for each in lost)
+    assert (last.failure, last.worker) == ("", step.worker)
+    assert step.queue_seconds is not None
+    assert [(await history_exact(run)).state for run in chain.runs] == ["same"]
 
 
 @pytest.mark.full

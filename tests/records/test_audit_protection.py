@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from records import audit_checkpoints
 from records.audit import AuditLog
 from records.audit_chain import ChainCheck, Head, row_hash
 from records.audit_exports import AuditExports
+from records.audit_rows import KeptRow
 from records.audit_seal import SEALED
+from records.audit_search import AuditQuery, find_rows
 from records.audit_words import AuditWords
 from records.content import ContentStore
 from records.data_keys import DataKeys
@@ -29,11 +31,12 @@ from records.database import reading, writing
 from records.forgetting import forget_user
 from records.signing import Signer
 from records.tables import audit_checkpoints as checkpoints
-from records.tables import audit_heads, audit_words, contents, feedback, interaction_logs
+from records.tables import audit_heads, audit_words, contents, data_keys, feedback, interaction_logs
 from records.tenant_keys import LocalKeys
 from settings.schema import Settings
 from tests.records.rows import a_row
 
+Finding = Callable[[str, str], Awaitable[list[int]]]
 TEXTS = ("parcel", "退货", "三十天", "They ask", "192.0.2.7", "d" * 64, "30 天", "rather good")
 
 
@@ -60,6 +63,17 @@ def sealed(database: AsyncEngine, keys: DataKeys, words: AuditWords, signer: Sig
 async def stored(database: AsyncEngine, table: Any = interaction_logs) -> list[dict[str, Any]]:
     async with reading(database) as connection:
         return [dict(row) for row in (await connection.execute(select(table))).mappings()]
+
+
+@pytest.fixture
+def finding(database: AsyncEngine, keys: DataKeys, words: AuditWords) -> Finding:
+    """The ids of a tenant's rows that hold a text, newest first."""
+
+    async def find(tenant: str, text: str) -> list[int]:
+        query = AuditQuery(tenant=tenant, text=text)
+        return [row.id for row in await find_rows(database, query, keys=keys, words=words)]
+
+    return find
 
 
 async def test_no_text_stands_in_the_tables(sealed: AuditLog, database: AsyncEngine) -> None:
@@ -101,7 +115,7 @@ async def test_rows_of_before_stay_readable_in_one_chain(sealed: AuditLog, datab
 
 
 async def test_forgetting_leaves_the_chain_whole_and_no_text(
-    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, words: AuditWords
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, words: AuditWords, finding: Finding
 ) -> None:
     """Rows, comments, contents and words of the user; of another user nothing changes."""
     store = ContentStore(database, keys)
@@ -124,7 +138,8 @@ async def test_forgetting_leaves_the_chain_whole_and_no_text(
     assert [given.comment for given in await sealed.feedback("conv-1", "lantern")] == [""]
     with pytest.raises(KeyMissing):
         await store.get(record)
-    assert await words.find("lantern", "parcel") == [rows[2].id]
+    assert await finding("lantern", "parcel") == [rows[2].id]
+    assert {row["row_id"] for row in await stored(database, audit_words)} == {rows[2].id}
     assert (await forget_user(database, keys, words, exports, "lantern", "ann")).keys == 0
     assert (await sealed.append(a_row(turn=1))).created is False
 
@@ -149,28 +164,61 @@ async def test_contents_of_a_turn_are_sealed_and_the_sites_own_are_not(database:
 # words ----------------------------------------------------------------------------------------------
 
 
-async def test_words_are_found_and_not_readable(sealed: AuditLog, database: AsyncEngine, words: AuditWords) -> None:
+async def test_words_are_found_and_not_readable(sealed: AuditLog, database: AsyncEngine, finding: Finding) -> None:
     """In both languages, in any form, newest first, within the tenant; the table holds none of them."""
     first = (await sealed.append(a_row(turn=1))).id
-    second = (await sealed.append(a_row(turn=2, input_text="Shoes?", output_text="运费由我们承担"))).id
+    shoes = a_row(turn=2, input_text="Shoes?", output_text="运费由我们承担", timestamp=a_row().timestamp + 1)
+    second = (await sealed.append(shoes)).id
     other = (await sealed.append(a_row(turn=9, tenant="other", conversation="conv-2"))).id
-    assert await words.find("lantern", "PARCELS") == [first]
-    assert await words.find("lantern", "退货") == [first]
-    assert await words.find("lantern", "shoe 运费") == [second]
-    assert await words.find("lantern", "shoe 退货") == []
-    assert await words.find("lantern", "the") == []
-    assert await words.find("other", "parcel") == [other]
-    stems = {row["word"] for row in await stored(database, audit_words)}
-    assert not any(term.encode() in stem for stem in stems for term in ("parcel", "shoe", "退"))
-    of_tenant = {row["word"]: row["tenant"] for row in await stored(database, audit_words)}
-    assert len(of_tenant) == len({(row["word"], row["tenant"]) for row in await stored(database, audit_words)})
+    assert await finding("lantern", "PARCELS") == [first]
+    assert await finding("lantern", "退货") == [first]
+    assert await finding("lantern", "shoe 运费") == [second]
+    assert await finding("lantern", "shoe 退货") == []
+    assert await finding("lantern", "the") == []
+    assert await finding("other", "parcel") == [other]
+    rows = await stored(database, audit_words)
+    assert not any(term.encode() in row["word"] for row in rows for term in ("parcel", "shoe", "退"))
+    marks = {tenant: {row["word"] for row in rows if row["tenant"] == tenant} for tenant in ("lantern", "other")}
+    assert not marks["lantern"] & marks["other"]  # the same text, under another key
 
 
-async def test_words_of_before_are_found_under_encryption_too(database: AsyncEngine, words: AuditWords) -> None:
+async def test_what_is_found_stands_in_the_index(
+    sealed: AuditLog, database: AsyncEngine, finding: Finding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many rows those alone are opened whose words the index has; and a look makes no key."""
+    for turn in range(1, 21):
+        await sealed.append(a_row(turn=turn, input_text="A lamp." if turn == 7 else "A parcel."))
+    before, opened = await stored(database, data_keys), list[int]()
+    of_columns = KeptRow.of_columns
+
+    def counted(columns: Mapping[Any, Any], **more: Any) -> KeptRow:
+        opened.append(columns["turn"])
+        return of_columns(columns, **more)
+
+    monkeypatch.setattr(KeptRow, "of_columns", counted)
+    assert len(await finding("lantern", "lamps")) == 1
+    assert opened == [7]
+    assert await finding("nobody", "lamps") == []
+    assert await stored(database, data_keys) == before
+
+
+async def test_rows_of_before_the_index_are_found_too(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, finding: Finding
+) -> None:
+    """Sealed or in clear, beside those that are in it."""
+    rows = [
+        await AuditLog(database).append(a_row(turn=1)),
+        await AuditLog(database, keys).append(a_row(turn=2)),
+        await sealed.append(a_row(turn=3)),
+        await sealed.append(a_row(turn=4, input_text="Shoes?", output_text="Yes.")),
+    ]
+    assert sorted(await finding("lantern", "parcel")) == [row.id for row in rows[:3]]
+
+
+async def test_words_of_before_are_found_under_encryption_too(database: AsyncEngine, finding: Finding) -> None:
     """Where nothing was encrypted the index had no key."""
-    plain = AuditLog(database, words=AuditWords(database, terms))
-    row = await plain.append(a_row())
-    assert await words.find("lantern", "parcel") == [row.id]
+    row = await AuditLog(database, words=AuditWords(database, terms)).append(a_row())
+    assert await finding("lantern", "parcel") == [row.id]
 
 
 # what was done to it --------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import records.database
 from dialogue.faults import RecordsUnavailable
+from records.archive import RunArchive
 from records.audit import AuditLog
+from records.content import ContentStore
 from records.database import connect_database, head_revision, migrate, migration_config, reading, writing
 from records.tables import contents, metadata
 from tests.records.conftest import Child
@@ -137,6 +139,22 @@ async def test_missing_tables_are_named_with_the_way_out(url: str) -> None:
     await engine.dispose()
 
 
+async def _step_back(database: AsyncEngine, revision: str) -> None:
+    async with writing(database) as connection:
+        await connection.run_sync(lambda sync: command.downgrade(migration_config(sync), revision))
+
+
+async def test_tables_of_an_older_version_are_named_with_the_way_out(database: AsyncEngine) -> None:
+    """Of a migration that is not done yet: a whole table, or a column, that is not there."""
+    await _step_back(database, "0003")
+    with pytest.raises(RecordsUnavailable, match="they make the database's tables"):
+        await RunArchive(database, ContentStore(database)).find("conv-1")
+    await _step_back(database, "0002")
+    with pytest.raises(RecordsUnavailable, match="start this one's workers once") as caught:
+        await AuditLog(database).rows("lantern")
+    assert "\n" not in caught.value.message
+
+
 async def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
     """SQLite in a folder that is not there names the file and what to check."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'nowhere' / 'records.db'}"
@@ -197,6 +215,10 @@ async def test_a_lock_on_postgresql_is_waited_for_and_then_named(
         with pytest.raises(RecordsUnavailable, match=r"lock timeout\. Another session holds a lock"):
             await audit.append(a_row(turn=2))
     assert (await audit.append(a_row(turn=2))).created
+    async with writing(engine) as migrating:  # a migration holds off those that only read, too
+        await migrating.execute(text("LOCK TABLE interaction_logs IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(RecordsUnavailable, match=r"lock timeout\. Another session holds a lock"):
+            await audit.count()
     await engine.dispose()
 
 

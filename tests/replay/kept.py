@@ -6,8 +6,10 @@ import asyncio
 from pathlib import Path
 
 from dialogue.steps import Passage
+from knowledge_base.terms import terms
 from records.audit import AuditLog
 from records.audit_rows import AuditRow
+from records.audit_words import AuditWords
 from records.database import connect_database, migrate
 from tests.replay.made import story
 
@@ -17,12 +19,12 @@ MAIL, ADDRESS = "ann.lee@example.org", "192.0.2.7"
 """In each row's message; in each row."""
 
 
-def kept_site(folder: Path, *names: str) -> Path:
-    """Its settings' file."""
+def kept_site(folder: Path, *names: str, url: str = "") -> Path:
+    """Its settings' file. ``url``: of its database; else a file of its own."""
     file = folder / "temporal.yaml"
-    file.write_text("data: var\n")
+    file.write_text(f"data: var\nrecords: {{database: '{url or records_of(folder)}'}}\n")
     (folder / "var").mkdir()
-    asyncio.run(_fill(records_of(folder), names))
+    asyncio.run(_fill(url or records_of(folder), names))
     return file
 
 
@@ -33,7 +35,7 @@ def records_of(folder: Path) -> str:
 async def _fill(url: str, names: tuple[str, ...]) -> None:
     await migrate(url)
     database = connect_database(url)
-    audit = AuditLog(database)
+    audit = AuditLog(database, words=AuditWords(database, terms))
     for name in names:
         for turn in (await story(name)).turns:
             kept = {"intent", "confidence", "model", "model_digest", "snapshot", "policy_digest", "usage"}

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+import cli.replay_affected
+import replay.rerun
 from cli.main import run
 from dialogue.faults import NoSuchHistory
 from knowledge_base.knowledge import KnowledgeBase
 from records.payloads import data_converter
-from replay.affected import Affected, Suspect, affected, ask_again, todays
+from replay.affected import Affected, ChainOf, Suspect, affected, ask_again, todays
 from replay.changes import Changes, rerun_plan
 from replay.evidence import evidence
 from replay.histories import Chain, from_files
 from replay.rerun import RerunTurn
 from replay.turns import Turn
 from settings.load import load
+from tests.records.conftest import postgres_url, url
 from tests.replay.kept import kept_site
 from tests.replay.made import chain, edited_result, spoiled, story
+
+__all__ = ["postgres_url", "url"]
 
 NAMES = ("normal", "blocked", "generated-without-knowledge")
 
@@ -65,6 +72,22 @@ def test_the_audit_tells_documents_and_models(file: Path, capsys: pytest.Capture
         assert "give one of --document, --model and --rule" in capsys.readouterr().err
 
 
+def test_the_commands_ask_any_database(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLite and PostgreSQL alike: the turn of a complaint, each with a link, and the answers that cite a document."""
+    monkeypatch.setenv("PARLEY_CONFIG", str(kept_site(tmp_path, *NAMES, url=url)))
+    assert run(["replay", "find", "--text", "how long", "--verdict", "pass", "--until", "2099-01-01", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(each["conversation"], each["turn"]) for each in found][-1] == ("conv-normal", 1)
+    assert found[-1]["trace_url"].endswith("/workflows/conv-normal")
+    assert run(["replay", "find", "--text", "unheard"]) == 0
+    assert "Nothing in the audit matches" in capsys.readouterr().out
+    for suspect in (["--document", "en/returns.md"], ["--model", "dddd", "--since", "2026-01-01"]):
+        assert run(["replay", "affected", *suspect, "--json"]) == 0
+        assert "conv-normal" in {each["conversation"] for each in json.loads(capsys.readouterr().out)}
+
+
 async def test_the_histories_tell_rules_and_what_was_shown(file: Path) -> None:
     """What the policy found where; and a history that cannot be read is named and clears nobody."""
     for rule in ("words", "word level 2"):
@@ -83,9 +106,58 @@ async def test_the_histories_tell_rules_and_what_was_shown(file: Path) -> None:
 class _Reruns:
     """Gives another answer."""
 
+    verdict = "pass"
+
     async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
         self.changes = changes
-        return RerunTurn(turn=turn.model_copy(update={"answer": "Within 14 days."}), changes=changes, again=())
+        other = turn.model_copy(update={"answer": "Within 14 days.", "verdict": self.verdict})
+        failures = ("engine-lost: it is away",) if self.verdict == "failed" else ()
+        return RerunTurn(turn=other, changes=changes, again=(), failures=failures)
+
+
+def test_the_report_says_what_comes_out_otherwise_today(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To each person with what they were told and what they would be told now; 3 where it is another, 4 where one
+    could not be asked."""
+    kept = ["normal"]
+
+    async def chain_of(conversation: str) -> Chain:
+        name = conversation.removeprefix("conv-")
+        if name not in kept:
+            raise NoSuchHistory(f"workflow: {conversation} is away")
+        return await chain(name)
+
+    async def histories(*_: object) -> ChainOf:
+        return chain_of
+
+    @asynccontextmanager
+    async def bench(_evidence: object) -> AsyncIterator[_Bench]:
+        yield _Bench(tmp_path)
+
+    monkeypatch.setattr(cli.replay_affected, "_histories", histories)
+    monkeypatch.setattr(replay.rerun, "bench", bench)
+    asked = ["replay", "affected", "--model", "dddd", "--ask-again"]
+    assert run(asked) == 3
+    said = capsys.readouterr().out
+    assert "    answer    You have 30 days [1]." in said
+    assert "    today     pass: Within 14 days." in said
+    assert "2 come out otherwise today · 2 could not be checked" in said.splitlines()[-1]
+    kept.clear()
+    assert run(asked) == 4
+
+
+class _Bench(_Reruns):
+    """With the parts that tell what holds today."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.parts = folder, self
+
+    def knowledge(self) -> KnowledgeBase:
+        return KnowledgeBase(self._folder / "nothing")
+
+    def models(self) -> dict[str, object]:
+        return {"default": None}
 
 
 async def test_an_answer_is_compared_with_todays(file: Path, tmp_path: Path) -> None:
@@ -105,3 +177,6 @@ async def test_an_answer_is_compared_with_todays(file: Path, tmp_path: Path) -> 
     told = await ask_again(reruns, first, turn, changes)
     assert (told.same, told.today, told.answer) == (False, "Within 14 days.", turn.answer)
     assert reruns.changes == changes
+    reruns.verdict = "failed"
+    told = await ask_again(reruns, first, turn, changes)
+    assert (told.same, told.today, told.problem) == (None, "", "engine-lost: it is away")

@@ -31,12 +31,24 @@ def test_show_reads_top_to_bottom(capsys: pytest.CaptureFixture[str]) -> None:
         "try 2  engine lost → model fallback",
         "WORKFLOW_EXECUTION_UPDATE_ACCEPTED",
         "[1] Returns § Online orders (en/returns.md:0-17) 0.80",
-        "open: --prompt  --reasoning  --audit",
+        "open: --prompt  --reasoning  --steps  --audit",
     ):
         assert expected in said
     assert max(map(len, said.splitlines())) <= 100
     assert run(["replay", "show", "--file", str(HISTORIES / "human-resolved.json"), "--turn", "1"]) == 0
     assert "person  edit by ann" in capsys.readouterr().out
+
+
+def test_show_opens_what_went_into_each_step(capsys: pytest.CaptureFixture[str]) -> None:
+    """Input and result as they stand in the history; in JSON they are there unasked, and once."""
+    assert run(["replay", "show", "--file", NORMAL, "--turn", "1", "--steps"]) == 0
+    said = capsys.readouterr().out
+    assert "recognise_intent 1 · input" in said
+    assert '"intent": "return_item"' in said[said.index("recognise_intent 1 · result") :]
+    assert run(["replay", "show", "--file", NORMAL, "--turn", "1", "--steps", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "steps" not in told
+    assert [step["result"] is not None for step in told["turn"]["steps"]] == [True] * 6
 
 
 def test_show_without_a_turn_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +104,27 @@ def test_diff_and_scan_and_to_test(tmp_path: Path, capsys: pytest.CaptureFixture
     assert 'tests="2"' in report.read_text()
     assert run(["replay", "to-test", "--file", NORMAL, "--turn", "2", "--out", str(tmp_path / "incidents")]) == 0
     assert (tmp_path / "incidents" / "test_conv_normal_turn_2.py").is_file()
+    capsys.readouterr()
+    assert run(["replay", "to-test", "--file", NORMAL, "--turn", "1", "--out", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert Path(told["fixture"]).is_file()
+    assert Path(told["test"]).is_file()
+
+
+def test_what_is_not_whole_cannot_be_checked_and_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that breaks off: 4 for both, with the same line; one that is no history ends with 1."""
+    path = tmp_path / "h.json"
+    text = Path(NORMAL).read_text()
+    path.write_text(text[: len(text) // 2])
+    assert run(["replay", "verify", "--file", str(path)]) == 4
+    assert "breaks off at line" in " ".join(capsys.readouterr().out.split())
+    assert run(["replay", "show", "--file", str(path), "--turn", "1"]) == 4
+    out, err = capsys.readouterr()
+    assert "it breaks off at line" in err
+    assert "receive_input 1.1" in out
+    path.write_text("{}")
+    assert run(["replay", "show", "--file", str(path)]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,6 +138,8 @@ def test_diff_and_scan_and_to_test(tmp_path: Path, capsys: pytest.CaptureFixture
         (["scan", NORMAL, "--query", "x"], "give files or folders, or one of"),
         (["scan", "--since", "yesterday"], "'yesterday' is no time"),
         (["find", "--since", "yesterday"], "'yesterday' is no time"),
+        (["diff", f"{NORMAL}:1"], "give the turn to compare with, or --rerun"),
+        (["diff", f"{NORMAL}:1", BLOCKED, "--rerun"], "give the turn to compare with, or --rerun"),
         (["whatif", "--file", NORMAL], "give at least one of --model"),
         (["whatif", "--file", NORMAL, "--set", "gateway.port=1"], "with one of generation.temperature"),
         (["whatif", "--file", NORMAL, "--set", "knowledge.passages=many"], "the value cannot be read"),

@@ -69,6 +69,16 @@ async def test_another_step_is_named_with_its_event(tmp_path: Path) -> None:
     assert "TMPRL1100" in exact.why
 
 
+async def test_it_is_told_how_far_it_came() -> None:
+    """A share that only grows, to about the end, where the last step was scheduled: what a progress bar needs."""
+    shares: list[float] = []
+    run = await from_file(HISTORIES / "normal.json", data_converter)
+    assert (await history_exact(run, told=shares.append)).state == "same"
+    assert shares == sorted(shares)
+    assert len(shares) == 12
+    assert 0.8 < shares[-1] <= 1
+
+
 async def test_a_route_that_changes_the_course_is_told_in_words(tmp_path: Path) -> None:
     """The recorded step that today's code does not come to."""
     change = edited_result("recognise_intent", lambda v: v.update(route="template", reply="Hello!"))

@@ -22,7 +22,8 @@ from dialogue.faults import (
     InvalidRequest,
 )
 from records.payloads import data_converter
-from replay.histories import from_file, from_files, history_files
+from replay.exact import history_exact
+from replay.histories import Chain, from_file, from_files, history_files
 from replay.story import tell
 from tests.replay.made import HISTORIES, document, recorded, spoiled
 
@@ -155,6 +156,33 @@ async def test_events_that_are_not_as_they_were_recorded(tmp_path: Path, change:
     assert said in run.problems[0].message
     (chain,) = await from_files([tmp_path / "normal.json"], data_converter)
     assert tell(chain).turns
+
+
+def _newer(events: list[Any]) -> None:
+    """A kind of event and a field that only a newer server writes."""
+    scheduled = next(each for each in events if each["eventType"].endswith("WORKFLOW_TASK_SCHEDULED"))
+    del scheduled["workflowTaskScheduledEventAttributes"]
+    scheduled |= {"eventType": "EVENT_TYPE_OF_THE_FUTURE", "ofTheFutureEventAttributes": {"not": "known"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_newer, "event 2 is of a kind that this version of Parley does not know. Look with the version that"),
+        (_set("10/eventTime", "at noon"), "its event 10 cannot be read"),
+        (_set("10/eventId", {}), "its event 10 cannot be read"),
+    ],
+)
+async def test_an_event_that_cannot_be_read_is_named_and_the_others_told(
+    tmp_path: Path, change: Any, said: str
+) -> None:
+    """It alone is missing from the story; what cannot be read is not said to differ."""
+    run = await from_file(spoiled(tmp_path, "normal", change), data_converter)
+    assert said in run.problems[0].message
+    assert "\n" not in run.problems[0].message
+    assert [turn.verdict for turn in tell(Chain(run.workflow_id, (run,))).turns] == ["pass", "pass"]
+    exact = await history_exact(run)
+    assert (exact.state, exact.why) == ("unchecked", run.problems[0].message)
 
 
 async def test_another_workflow_is_not_told(tmp_path: Path) -> None:

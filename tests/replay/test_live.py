@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from cli.main import run
 from dialogue.faults import InvalidRequest, NoSuchHistory, NoSuchTurn
 from dialogue.messages import Say
 from dialogue.turn import Reply
@@ -86,6 +90,33 @@ async def test_a_fork_leaves_turns_behind_and_counts_on(speaker: Speaker) -> Non
     assert exact.state == "same", exact.divergence or exact.why
     reset = next(e for e in chain.runs[-1].events if e.HasField("workflow_task_failed_event_attributes"))
     assert "by ann" in str(reset.workflow_task_failed_event_attributes.failure)
+
+
+async def test_the_command_asks_before_it_forks(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the turns that would be left behind; nothing is done after a no, nor where nobody can be asked."""
+    name, file = new_conversation_id(), tmp_path / "temporal.yaml"
+    file.write_text(f"temporal: {{address: '{speaker.client.service_client.config.target_host}'}}\n")
+    monkeypatch.setenv("PARLEY_CONFIG", str(file))
+    await speaker.say(name, "How long?", "And in a shop?")
+    command = ["replay", "fork", name, "--turn", "2", "--by", "ann", "--why", "a wrong document"]
+    before = len((await live(speaker.client, name)).runs)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert await asyncio.to_thread(run, command) == 2
+    assert "nobody is here to be asked" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    assert await asyncio.to_thread(run, command) == 1
+    out, err = capsys.readouterr()
+    assert "its turns 2 are left behind" in out
+    assert "Nothing was done" in err
+    assert len((await live(speaker.client, name)).runs) == before
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    assert await asyncio.to_thread(run, [*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["left"], told["next_turn"]) == ([2], 3)
+    assert (await live(speaker.client, name)).runs[-1].run_id == told["run_id"]
 
 
 async def test_a_fork_is_refused_where_no_place_lies_between_two_turns(speaker: Speaker) -> None:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from dialogue.faults import InvalidRequest
+import replay.rerun
+from cli.main import run
+from dialogue.faults import InvalidRequest, ModelFault
 from replay.changes import Changes
 from replay.rerun import RerunTurn
 from replay.story import turn_of
 from replay.turns import Turn
 from replay.why import Fault, parts_of, why
-from tests.replay.made import story
+from tests.replay.kept import kept_site
+from tests.replay.made import HISTORIES, story
 
 
 class _Decided:
     """Reruns whose verdict is ``block`` where ``bad`` says so of the change."""
 
-    def __init__(self, bad: Callable[[Changes], bool]) -> None:
-        self._bad = bad
+    def __init__(self, bad: Callable[[Changes], bool], *, otherwise: str = "pass") -> None:
+        self._bad, self._otherwise = bad, otherwise
         self.asked: list[Changes] = []
 
     async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
         self.asked.append(changes)
-        verdict = "block" if self._bad(changes) else "pass"
+        verdict = "block" if self._bad(changes) else self._otherwise
         return RerunTurn(turn=turn.model_copy(update={"verdict": verdict}), changes=changes, again=())
 
 
@@ -73,6 +78,13 @@ async def test_a_fault_that_stays_is_said_to_stay(turn: Turn) -> None:
     assert (found.least, found.without, found.sure, found.tried) == (None, None, False, 1)
 
 
+async def test_a_rerun_that_fails_takes_no_fault_away(turn: Turn) -> None:
+    """That an engine is away does not make an answer right."""
+    reruns = _Decided(lambda _: False, otherwise="failed")
+    with pytest.raises(ModelFault, match="one failed, and without it nothing is known"):
+        await why(reruns, turn, Fault(verdict="block"))
+
+
 async def test_without_chance_one_sample_is_the_truth(turn: Turn) -> None:
     """However many are asked for."""
     assert turn.plan is not None
@@ -93,3 +105,37 @@ async def test_what_a_fault_is(turn: Turn) -> None:
     bare = turn.model_copy(update={"steps": ()})
     with pytest.raises(InvalidRequest, match="has no passage, no history and no setting"):
         await why(_Decided(lambda _: True), bare, Fault(verdict="block"))
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "said"),
+    [
+        (lambda c: 0 not in c.without_history, 0, ("in 4 of 4 samples (51% to 100%) as recorded", "message 1  user: ")),
+        (lambda c: True, 4, ("It stays without any of its", "look at question, model and policy")),
+    ],
+)
+def test_the_command_says_what_is_left_and_how_sure_it_is(
+    bad: Callable[[Changes], bool], code: int, said: tuple[str, ...],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Over the samples; and ends with 4 where nothing that can be taken away made the fault."""
+
+    @asynccontextmanager
+    async def decided(_evidence: object) -> AsyncIterator[_Decided]:
+        yield _Decided(lambda c: not bad(c))  # the recorded turn passed: its verdict is what is looked for
+
+    monkeypatch.setenv("PARLEY_CONFIG", str(kept_site(tmp_path, "normal")))
+    monkeypatch.setattr(replay.rerun, "bench", decided)
+    asked = ["--file", str(HISTORIES / "normal.json"), "--turn", "2", "--verdict", "pass", "--samples", "4"]
+    assert run(["replay", "why", *asked]) == code
+    told = " ".join(capsys.readouterr().out.split())
+    assert all(" ".join(each.split()) in told for each in said)
+    if not code:
+        assert "sure at 95%: the two lie apart" in told
+
+
+def test_one_fault_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither none nor two, and at least one sample."""
+    for wrong in ([], ["--verdict", "pass", "--word", "x"], ["--verdict", "pass", "--samples", "0"]):
+        assert run(["replay", "why", "--file", str(HISTORIES / "normal.json"), *wrong]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
