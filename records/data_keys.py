@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dialogue.faults import KeyMissing
+from dialogue.faults import KeyDestroyed, KeyMissing
 from records.database import reading, writing
 from records.seal import DataKey, new_key
 from records.short_memory import ShortMemory
@@ -63,12 +63,35 @@ class DataKeys:
         """The key that new texts of this user are sealed with; made when it is first asked for."""
         try:
             return await self.by_id(await self._current(tenant, user))
-        except KeyMissing:  # forgotten since; who comes back begins anew
+        except KeyDestroyed:  # forgotten since; who comes back begins anew
             self._of_user.drop((tenant, user))
             return await self.by_id(await self._current(tenant, user))
 
+    async def known_of_user(self, tenant: str, user: str) -> DataKey | None:
+        """The same where there is one; None for a user who was forgotten, or never spoke. Makes none."""
+        id_ = self._of_user.get((tenant, user))
+        if id_ is None:
+            async with reading(self._engine) as connection:
+                id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
+        try:
+            return None if id_ is None else await self.by_id(id_)
+        except KeyDestroyed:
+            self._of_user.drop((tenant, user))
+            return None
+
+    async def is_destroyed(self, workflow_id: str) -> bool:
+        """Whether a workflow's payloads are under a key that went with its user. Makes none."""
+        query = (
+            select(keys.wrapped)
+            .join(workflow_keys, workflows.key_id == keys.id)
+            .where(workflows.workflow_id == workflow_id)
+        )
+        async with reading(self._engine) as connection:
+            bound = (await connection.execute(query)).first()
+        return bound is not None and bound.wrapped is None
+
     async def by_id(self, id_: str) -> DataKey:
-        """Raises KeyMissing for a key that was destroyed, and for one that never was here."""
+        """Raises KeyDestroyed for a key that was, and KeyMissing for one that never was here."""
         key = self._opened.get(id_)
         if key is None:
             query = select(keys.tenant, keys.wrapped, keys.wrapped_by).where(keys.id == id_)
@@ -77,7 +100,7 @@ class DataKeys:
             if row is None:
                 raise KeyMissing(f"key {id_}: was never in this database. Open this where it was written.")
             if row.wrapped is None:
-                raise KeyMissing(f"key {id_}: was destroyed when its user was forgotten. What it sealed is gone.")
+                raise KeyDestroyed(f"key {id_}: was destroyed when its user was forgotten. What it sealed is gone.")
             opened = await self._provider.unwrap(row.tenant, Wrapped(row.wrapped_by, row.wrapped))
             key = DataKey(id_, opened)
             self._opened.put(id_, key)
