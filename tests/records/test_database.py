@@ -137,6 +137,17 @@ async def test_missing_tables_are_named_with_the_way_out(url: str) -> None:
     await engine.dispose()
 
 
+async def test_a_database_in_the_middle_of_a_migration_is_one_clear_line(database: AsyncEngine) -> None:
+    """Tables without a column that this version reads or writes: a fault with the way out, and no driver's error."""
+    async with writing(database) as connection:
+        await connection.execute(text("ALTER TABLE feedback DROP COLUMN data_key"))
+    audit, given = AuditLog(database), {"conversation": "conv-1", "turn": 1, "tenant": "lantern", "user": "ann"}
+    for ask in (audit.feedback("conv-1", "lantern"), audit.keep_feedback(**given, score=1)):
+        with pytest.raises(RecordsUnavailable, match=r"data_key.* half migrated\. Start the workers once") as caught:
+            await ask
+        assert "\n" not in caught.value.message
+
+
 async def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
     """SQLite in a folder that is not there names the file and what to check."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'nowhere' / 'records.db'}"
