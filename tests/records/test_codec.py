@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import Client, WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
@@ -194,6 +195,38 @@ async def test_who_has_no_codec_is_heard_where_the_site_allows_it(site: SealedSi
     written = raw(await site.history(conversation))
     assert written.count(b"zebra-1") == 1
     assert SAID.encode() not in written
+
+
+async def test_who_sends_plain_payloads_where_none_are_read_is_told(site: SealedSite, tmp_path: Path) -> None:
+    """A start, a message and a question: that call alone fails, with the reason, and the conversation goes on."""
+    given = site.settings.encryption.model_copy(update={"accept_plain": False})
+    strict = open_protection(site.settings.model_copy(update={"encryption": given}))
+    address = site.client.service_client.config.target_host
+    client = await Client.connect(address, plugins=[parley_plugin(strict=True, protection=strict)])
+    steps = ScriptedSteps(f"strict-{uuid.uuid4().hex[:8]}")
+    core = Conversations(client, task_queue=steps.queue, web_ui="http://127.0.0.1:8233", keys=site.protection.keys)
+    async with scripted_worker(client, steps):
+        question = DialogueStart(question="In clear", tenant="default", user="ann-4711")
+        started = await site.plain.start_workflow(
+            "DialogueWorkflow", question, id=f"dlg-{uuid.uuid4().hex}", task_queue=steps.queue
+        )
+        with pytest.raises(WorkflowFailureError) as ended:
+            await asyncio.wait_for(client.get_workflow_handle(started.id).result(), 20)
+        assert fault_of(ended.value.cause) == ("plain-refused", True)
+        conversation = new_conversation_id()
+        say = Say(message_id="m-1", text=QUESTION, user="ann-4711")
+        assert isinstance(await core.say(conversation, say, fresh=True), Reply)
+        plainly = site.plain.get_workflow_handle(conversation)
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await asyncio.wait_for(plainly.execute_update("say", say, id="m-2"), 20)
+        assert isinstance(refused.value.cause, ApplicationError)
+        again = say.model_copy(update={"message_id": "m-3"})
+        assert isinstance(await core.say(conversation, again, fresh=False), Reply)
+
+
+def fault_of(error: BaseException) -> tuple[str | None, bool]:
+    assert isinstance(error, ApplicationError)
+    return error.type, "encryption.accept_plain" in error.message
 
 
 async def test_payloads_of_a_remote_codec_make_the_workflow_the_users(site: SealedSite) -> None:
