@@ -139,7 +139,7 @@ async def test_what_is_attempted_again_after_forgetting_makes_no_key(
     known = await stored(database, data_keys)
     other = AuditLog(database, DataKeys(database, keys._provider))
     stale = DataKeys(database, keys._provider)
-    stale._of_user.put(("lantern", "ann"), known[0]["id"])
+    stale._of_user.put(("lantern", "ann"), next(row["id"] for row in known if row["wrapped"] is None))
     for log in (sealed, other, AuditLog(database, stale)):
         again = await log.append(a_row(turn=1, latency_ms=9.0))
         assert (again.hash, again.created) == (first.hash, False)
