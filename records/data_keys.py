@@ -56,6 +56,7 @@ class DataKeys:
         self._of_user = ShortMemory[tuple[str, str], str](remember_seconds)
         self._of_workflow = ShortMemory[str, str](remember_seconds)
         self._bound = ShortMemory[tuple[str, str, str], bool](remember_seconds)
+        self._checked: set[str] = set()
 
     # whose key ------------------------------------------------------------------------------------
 
@@ -73,8 +74,11 @@ class DataKeys:
         if id_ is None:
             async with reading(self._engine) as connection:
                 id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
+            if id_ is None:
+                return None
+            self._of_user.put((tenant, user), id_)
         try:
-            return None if id_ is None else await self.by_id(id_)
+            return await self.by_id(id_)
         except KeyDestroyed:
             self._of_user.drop((tenant, user))
             return None
@@ -228,7 +232,14 @@ class DataKeys:
     async def _new(
         self, connection: AsyncConnection, tenant: str, its: list[str], *, current_of: str | None = None
     ) -> str | None:
-        """Its id; None where that user has one meanwhile."""
+        """Its id; None where that user has one meanwhile. Raises KeyMissing where the tenant's others do not open: what
+        is sealed under a key file that was made because the right one is lost would be lost with it."""
+        if tenant not in self._checked:
+            query = select(keys.wrapped, keys.wrapped_by).where(keys.tenant == tenant, keys.wrapped.is_not(None))
+            newest = (await connection.execute(query.order_by(keys.created.desc()).limit(1))).one_or_none()
+            if newest is not None:
+                await self._provider.unwrap(tenant, Wrapped(newest.wrapped_by, newest.wrapped))
+            self._checked.add(tenant)
         wrapped = await self._provider.wrap(tenant, new_key())
         row = {
             "id": secrets.token_hex(8),

@@ -42,7 +42,7 @@ shortest time that an activity has (10 s), so that it ends with a fault that say
 Temporal attempts it again."""
 _MIGRATION_SECONDS = 30.0
 _MIGRATION_LOCK = 0x7061726C6579  # any number, but always the same one
-_OTHER_TABLES = ("42P01", "42703")  # no such table, no such column
+_OTHER_TABLES = ("42P01", "42703", "42P07", "42701")  # a table or column that is not there, or is there already
 _WAITING = "what waits is then written by itself."
 _POSTGRESQL_WAYS_OUT = {
     "53100": f"Make room on its disk: {_WAITING}",
@@ -156,6 +156,8 @@ def _unavailable(url: URL, error: BaseException) -> RecordsUnavailable:
 
 def _what_to_do(url: URL, error: BaseException) -> str:
     reason = _reason(error)
+    if re.search(r"already exists|duplicate column", reason):
+        return "It was migrated in part, and not by Parley. Put back a copy from before that, then start a worker."
     if re.search(r"no such (table|column)|has no column|does not exist", reason):
         if "column" in reason:
             return "Its tables are another version's, or half migrated. Start the workers once: they migrate them."

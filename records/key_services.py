@@ -20,7 +20,7 @@ __all__ = ["AmazonKeys", "GoogleKeys", "VaultKeys", "open_key_service"]
 
 _Result = TypeVar("_Result")
 
-SECONDS = 4.0
+SECONDS = 4
 """How long a service is waited for: an activity has ten at least, and then says why. Temporal attempts it again."""
 
 

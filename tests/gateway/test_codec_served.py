@@ -141,6 +141,9 @@ async def test_the_temporal_cli_shows_what_the_role_allows(served: Served) -> No
     assert "zebra" not in texts
     assert SAID not in texts
     assert '"sealed": true' in texts
+    details = ("--codec-endpoint", served.codec, "--codec-auth", f"Bearer {await served.key('codec:reviewer')}")
+    code, told = await served.shown("metadata", "-w", served.workflow, *details)
+    assert (code, "zebra-4711" in told) == (0, True), told
     # the CLI takes a refusal for something to try again, until its time is up
     code, refused = await served.history("plk_nothing", "--command-timeout", "2s")
     assert code != 0

@@ -148,6 +148,15 @@ async def test_a_database_in_the_middle_of_a_migration_is_one_clear_line(databas
         assert "\n" not in caught.value.message
 
 
+async def test_tables_that_something_else_migrated_in_part_are_one_clear_line(database: AsyncEngine, url: str) -> None:
+    """The revision says that they are older than they are: nothing is done to them."""
+    async with writing(database) as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    with pytest.raises(RecordsUnavailable, match=r"migrated in part, and not by Parley\. Put back a copy") as caught:
+        await migrate(url)
+    assert "\n" not in caught.value.message
+
+
 async def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
     """SQLite in a folder that is not there names the file and what to check."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'nowhere' / 'records.db'}"
