@@ -41,7 +41,7 @@ class TextSeal:
         """The columns as they are stored; None where their user has no key. Not to be called within a transaction."""
         if self._keys is None:
             return {**columns, "data_key": None}
-        key = await self._keys.known_of_user(columns["tenant"], columns["user_id"])
+        key = await self._keys.held(columns["tenant"], columns["user_id"])
         return None if key is None else _under(key, columns, SEALED, _row_place(columns))
 
     async def first_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,8 +68,8 @@ class DataKeys:
             self._of_user.drop((tenant, user))
             return await self.by_id(await self._current(tenant, user))
 
-    async def known_of_user(self, tenant: str, user: str) -> DataKey | None:
-        """The same where there is one; None for a user who was forgotten, or never spoke. Makes none."""
+    async def held(self, tenant: str, user: str) -> DataKey | None:
+        """The same where there is one: a look makes none. None for a user who was forgotten, or never spoke."""
         id_ = self._of_user.get((tenant, user))
         if id_ is None:
             async with reading(self._engine) as connection:

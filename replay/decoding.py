@@ -19,7 +19,6 @@ __all__ = ["decode_events"]
 
 _CLEAR = (b"json/plain", b"json/protobuf", b"binary/null", b"binary/plain", b"binary/protobuf")
 """Encodings that hold a value itself; anything else was not decoded."""
-_WAY_OUT = "Give this site the key it was encrypted with, or look from the site that has it."
 
 
 async def decode_events(
@@ -41,13 +40,16 @@ async def decode_events(
             event = copied
         why = await _decode(list(payloads_of(event)), converter, direct=direct)
         if why and locked is None:
-            locked = HistoryLocked(f"{source}: event {event.event_id} ({kind(event)}) cannot be decoded: {why}")
+            locked = HistoryLocked(
+                f"{source}: event {event.event_id} ({kind(event)}) cannot be decoded: {why}. Give this site the key it "
+                "was encrypted with, or look from the site that has it."
+            )
         decoded.append(event)
     return tuple(decoded), locked
 
 
 async def _decode(payloads: list[Payload], converter: DataConverter, *, direct: bool) -> str:
-    """In place. Why one could not be decoded, with the way out; else nothing."""
+    """In place. Why one could not be decoded, else nothing."""
     why = ""
     for payload in payloads:
         if not payload.metadata and not payload.data:
@@ -56,13 +58,13 @@ async def _decode(payloads: list[Payload], converter: DataConverter, *, direct: 
             try:
                 (raw,) = await converter.decode([payload], [RawValue])
             except Exception as error:  # a codec raises what it likes
-                told = " ".join(str(error).split()) or type(error).__name__
-                why = why or (error.message if isinstance(error, ParleyFault) else f"{told}. {_WAY_OUT}")
+                message = error.message if isinstance(error, ParleyFault) else " ".join(str(error).split())
+                why = why or message or type(error).__name__
                 continue
             payload.CopyFrom(raw.payload)
         encoding = payload.metadata.get("encoding", b"")
         if encoding not in _CLEAR:
             named = payload.metadata.get("encryption-key-id") or payload.metadata.get("key")
             key = f" with key {named.decode(errors='replace')}" if named else ""
-            why = why or f"it is {encoding.decode(errors='replace') or 'without an encoding'}{key}. {_WAY_OUT}"
+            why = why or f"it is {encoding.decode(errors='replace') or 'without an encoding'}{key}"
     return why
