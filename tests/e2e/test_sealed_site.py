@@ -64,7 +64,7 @@ async def test_a_turn_is_nowhere_in_clear_and_can_be_proved_and_forgotten(sealed
     assert "whole" in await parley(sealed, "audit", "verify")
     bundle = tmp_path / "incident.zip"
     await parley(sealed, "replay", "export", "conv-sealed", "--out", str(bundle))
-    assert QUESTION in await parley(sealed, "replay", "show", "conv-sealed", "--turn", "1")
+    assert "zebra-4711" in await parley(sealed, "replay", "show", "conv-sealed", "--turn", "1")
     told = json.loads(await parley(sealed, "audit", "forget", "ann", "--yes", "--json"))
     assert (told["workflows"], told["ended"]) == (["conv-sealed"], ["conv-sealed"])
     assert [export["place"] for export in told["exports"]] == [str(bundle)]
