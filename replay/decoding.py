@@ -21,6 +21,9 @@ _CLEAR = (b"json/plain", b"json/protobuf", b"binary/null", b"binary/plain", b"bi
 """Encodings that hold a value itself; anything else was not decoded."""
 
 
+_WAY_OUT = "Give this site the key it was encrypted with, or look from the site that has it."
+
+
 async def decode_events(
     events: Sequence[HistoryEvent], converter: DataConverter, *, namespace: str, workflow_id: str, source: str
 ) -> tuple[tuple[HistoryEvent, ...], HistoryLocked | None]:
@@ -40,10 +43,7 @@ async def decode_events(
             event = copied
         why = await _decode(list(payloads_of(event)), converter, direct=direct)
         if why and locked is None:
-            locked = HistoryLocked(
-                f"{source}: event {event.event_id} ({kind(event)}) cannot be decoded: {why}. Give this site the key it "
-                "was encrypted with, or look from the site that has it."
-            )
+            locked = HistoryLocked(f"{source}: event {event.event_id} ({kind(event)}) cannot be decoded: {why}")
         decoded.append(event)
     return tuple(decoded), locked
 
@@ -54,17 +54,20 @@ async def _decode(payloads: list[Payload], converter: DataConverter, *, direct: 
     for payload in payloads:
         if not payload.metadata and not payload.data:
             continue
-        if not direct:
+        # What is in clear needs no key, also where the site takes no more of it.
+        if not direct and payload.metadata.get("encoding") not in _CLEAR:
             try:
                 (raw,) = await converter.decode([payload], [RawValue])
+            except ParleyFault as fault:
+                why = why or fault.message
+                continue
             except Exception as error:  # a codec raises what it likes
-                message = error.message if isinstance(error, ParleyFault) else " ".join(str(error).split())
-                why = why or message or type(error).__name__
+                why = why or f"{' '.join(str(error).split()).rstrip('.') or type(error).__name__}. {_WAY_OUT}"
                 continue
             payload.CopyFrom(raw.payload)
         encoding = payload.metadata.get("encoding", b"")
         if encoding not in _CLEAR:
             named = payload.metadata.get("encryption-key-id") or payload.metadata.get("key")
             key = f" with key {named.decode(errors='replace')}" if named else ""
-            why = why or f"it is {encoding.decode(errors='replace') or 'without an encoding'}{key}"
+            why = why or f"it is {encoding.decode(errors='replace') or 'without an encoding'}{key}. {_WAY_OUT}"
     return why
