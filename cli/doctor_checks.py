@@ -342,7 +342,12 @@ async def encryption(site: Site) -> list[Line]:
     if given.provider == "none":
         return [Line("encryption", ok=True, found="off: histories and records are stored in clear")]
     if given.provider == "local" and given.key_file is None and not site.layout.site_keys.exists():
-        return [Line("encryption", ok=False, found=f"there is no {site.layout.site_keys}", do=START)]
+        found = f"there is no {site.layout.site_keys}"
+        if await _has_data_keys(site):
+            return [
+                Line("encryption", ok=False, found=found, do="Put it back: nothing opens that it wrapped the keys of")
+            ]
+        return [Line("encryption", ok=False, found=found, do=START)]
     try:
         provider = await in_thread(open_key_provider, site.settings)
         assert provider is not None  # noqa: S101 it is not `none`
@@ -353,6 +358,27 @@ async def encryption(site: Site) -> list[Line]:
         return [line_of("encryption", fault)]
     what = "wraps and unwraps" if same else "gives back another key than it was given"
     return [Line("encryption", ok=same, found=f"{given.provider} {what} (key {wrapped.by})")]
+
+
+async def _has_data_keys(site: Site) -> bool:
+    """Whether somebody's texts are sealed already; not where the records cannot be asked."""
+    from sqlalchemy import make_url, select
+
+    from records.database import connect_database, reading
+    from records.tables import data_keys
+
+    url = make_url(site.layout.database_url(site.settings.records.database))
+    if url.get_backend_name() == "sqlite" and not await in_thread(Path(url.database or "").exists):
+        return False
+    engine = connect_database(url.render_as_string(hide_password=False))
+    try:
+        async with reading(engine) as connection:
+            query = select(data_keys.c.id).where(data_keys.c.wrapped.is_not(None)).limit(1)
+            return (await connection.execute(query)).first() is not None
+    except ParleyFault:
+        return False
+    finally:
+        await engine.dispose()
 
 
 async def space(site: Site) -> list[Line]:

@@ -59,7 +59,9 @@ async def would_be(
         files = [asdict(export) for export in held]
         print_json({"would": True, "workflows": workflows, "exports": files, "in_clear": asdict(in_clear)})
         return
-    print_line(f"{user} of {tenant}: {len(workflows)} conversations would open no more. Nothing was done: add --yes.")
+    print_line(
+        f"{user} of {tenant}: {_many(workflows, 'conversation')} would open no more. Nothing was done: add --yes."
+    )
     _beyond_reach(held, in_clear)
 
 
@@ -71,12 +73,16 @@ def told(user: str, done: Forgotten, ended: list[str], not_ended: list[str]) -> 
         print_line(f"{user} has no data key: nothing is left to forget.")
     else:
         print_line(
-            f"{user} is forgotten: {done.keys} data keys are destroyed, {len(done.workflows)} conversations open no "
-            f"more, {len(ended)} of them were ended."
+            f"{user} is forgotten: no data key of theirs is left. Opens no more: "
+            f"{_many(done.workflows, 'conversation')}; ended now: {len(ended)}."
         )
     for workflow_id in not_ended:
         print_line(f"{workflow_id} may still run: `temporal workflow terminate -w {workflow_id}` ends it.")
     _beyond_reach(list(done.exports), done.in_clear)
+
+
+def _many(named: tuple[str, ...], what: str) -> str:
+    return f"{len(named)} {what}{'s' * (len(named) != 1)}"
 
 
 def _beyond_reach(held: list[Export], in_clear: InClear) -> None:

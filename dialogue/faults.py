@@ -54,7 +54,8 @@
     │   ├── TokenLogFenced        409  a newer attempt owns this turn's token log
     │   ├── TokenLogUnavailable   503  the log cannot be written: costs the stream only
     │   └── ProtectionFault       what is encrypted and signed
-    │       ├── KeyMissing        410  the key of this text was destroyed, or was never here
+    │       ├── KeyMissing        410  the key of this text is not here
+    │       │   └── KeyDestroyed  410  it was destroyed when its user was forgotten
     │       ├── KeysUnavailable   503  the key service cannot be asked: another attempt
     │       ├── SealBroken        500  a ciphertext was changed, cut or moved
     │       ├── PlainRefused      422  a payload in clear where the site takes none
@@ -103,6 +104,7 @@ __all__ = [
     "IntentsFault",
     "InvalidRequest",
     "IssuerUnavailable",
+    "KeyDestroyed",
     "KeyMissing",
     "KeysUnavailable",
     "KnowledgeCorrupt",
@@ -406,6 +408,10 @@ class ProtectionFault(RecordsFault):
 
 class KeyMissing(ProtectionFault):
     type, title, status = "key-missing", "The key of this text is not here", 410
+
+
+class KeyDestroyed(KeyMissing):
+    type, title, status = "key-destroyed", "Whose text this is was forgotten", 410
 
 
 class KeysUnavailable(ProtectionFault):

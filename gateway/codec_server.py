@@ -103,16 +103,19 @@ class CodecServer:
         return await self._show(request, references_alone=True)
 
     async def encode(self, request: Request) -> Response:
-        """For a person who types an input: it is theirs, so their key must say who they are."""
+        """For a person who types an input: it is theirs, so their key must say who they are. A query without one, as
+        the CLI asks for details, is anybody's with a role."""
         caller = await self._caller(request)
-        if not person(caller).reads_texts:
+        role, given = person(caller), await self._given(request)
+        if not given:
+            return _answer([])
+        if not role.reads_texts:
             raise _only_shapes()
         if caller.user is None:
             raise InvalidRequest(
                 "user: this key speaks for no single user, and a payload must be somebody's. Use a key made with "
                 "--user, or POST /TENANT/USER/encode."
             )
-        given = await self._given(request)
         return _answer(await self._payloads.encode(given, caller.for_tenant(None), caller.user, store=True))
 
     async def decode_for_user(self, request: Request) -> Response:
@@ -159,9 +162,9 @@ class CodecServer:
     async def _given(self, request: Request) -> list[Payload]:
         """Raises HTTPException 413 and 415, BodyTooSlow, MalformedBody, InvalidRequest."""
         body = await read_object(request, self._limit, self._seconds, setting=_LIMIT)
-        found = body.get("payloads")
+        found = body.get("payloads", [])  # protobuf's JSON leaves an empty list out
         if not isinstance(found, list):
-            raise InvalidRequest('payloads: is missing. Send {"payloads": […]}.', field="payloads")
+            raise InvalidRequest('payloads: is no list. Send {"payloads": […]}.', field="payloads")
         try:
             if not all(map(_is_base64, found)):
                 raise TypeError

@@ -48,7 +48,7 @@ _OF_THE_ATTEMPT = frozenset({"latency_ms", "run_id"})
 
 
 class AuditLog:
-    """Every method may raise RecordsUnavailable, and KeysUnavailable where texts are sealed.
+    """Every method may raise RecordsUnavailable, and KeysUnavailable and KeyMissing where texts are sealed.
 
     ``keys`` seal the texts; ``words`` makes rows findable by what they say; ``signer`` signs checkpoints. Without them
     that is not done; what is sealed reads as forgotten.
@@ -67,14 +67,26 @@ class AuditLog:
         self._words = words
         self._signer = signer
 
+    @property
+    def opens_sealed(self) -> bool:
+        """Whether it has keys. Without them a sealed row reads like a forgotten user's."""
+        return self._seal.has_keys
+
     async def append(self, row: AuditRow) -> AuditReceipt:
         """Writes the row once, however often attempted, by however many processes at once.
 
-        Raises RecordsConflict when this conversation and turn hold another content. ``latency_ms`` and ``run_id``
-        say which attempt wrote the row; they are kept of the first and not compared.
+        Raises RecordsConflict when this conversation and turn hold another content, and KeyDestroyed for a turn that
+        was under way when its user was forgotten. ``latency_ms`` and ``run_id`` say which attempt wrote the row; they
+        are kept of the first and not compared.
         """
         columns = row.to_columns()
         sealed = await self._seal.row(columns)
+        if sealed is None:  # their first row, or one attempted again since they were forgotten: that makes no key
+            async with reading(self._engine) as connection:
+                kept = await _kept(connection, row)
+            if kept is not None:
+                return _same(columns, *await self._seal.opened_row(kept))
+            sealed = await self._seal.first_row(columns)
         marks = await self._marks(row)
         try:
             async with writing(self._engine) as connection:

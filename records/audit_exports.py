@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import InvalidRequest, RecordsUnavailable
+from dialogue.faults import InvalidRequest, KeyMissing, RecordsUnavailable
 from records.audit import AuditLog, KeptRow
 from records.database import reading, writing
-from records.tables import audit_exports, interaction_logs
+from records.tables import audit_exports, audit_tails, interaction_logs
 
 __all__ = ["COLUMNS", "AuditExports", "Export"]
 
@@ -51,7 +51,7 @@ class Export:
 
 
 class AuditExports:
-    """Every method may raise RecordsUnavailable, and KeysUnavailable where texts are sealed."""
+    """Every method may raise RecordsUnavailable, and KeysUnavailable and KeyMissing where texts are sealed."""
 
     def __init__(self, engine: AsyncEngine, audit: AuditLog) -> None:
         self._engine = engine
@@ -107,12 +107,15 @@ class AuditExports:
             await connection.execute(audit_exports.insert().values(row))
 
     async def holding(self, tenant: str, user: str) -> list[Export]:
-        """Those with rows of this user, oldest first."""
+        """Those with rows of this user, oldest first; of everybody's also those of rows that the retention removed, of
+        which nobody knows any more whose they were."""
         theirs = exists().where(
             logs.tenant == tenant, logs.user_id == user, logs.position.between(exports.first, exports.last)
         )
+        removed = exists().where(audit_tails.c.tenant == tenant, audit_tails.c.position >= exports.first)
         query = select(audit_exports).where(
-            exports.tenant == tenant, or_(exports.user_id.is_(None), exports.user_id == user), theirs
+            exports.tenant == tenant,
+            or_(exports.user_id == user, and_(exports.user_id.is_(None), or_(theirs, removed))),
         )
         async with reading(self._engine) as connection:
             found = (await connection.execute(query.order_by(exports.id))).mappings().all()
@@ -129,7 +132,13 @@ class AuditExports:
         after = 0
         while batch := await self._audit.rows(tenant, user=user, after=after):
             after = batch[-1].position
-            if wanted := [row for row in batch if least <= row.timestamp < most]:
+            wanted = [row for row in batch if least <= row.timestamp < most]
+            if not self._audit.opens_sealed and any(row.data_key for row in wanted):
+                raise KeyMissing(
+                    f"encryption.provider: is none, but rows of {tenant} are encrypted. Name the provider they were "
+                    "written with."
+                )
+            if wanted:
                 yield wanted
 
 

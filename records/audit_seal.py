@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dialogue.faults import KeyMissing
+from dialogue.faults import KeyDestroyed
 from records.data_keys import DataKeys
 from records.seal import DataKey, place, seal, unseal
 
@@ -26,14 +26,31 @@ _GONE: Final[dict[str, Any]] = {"ip_address": None, "citations": []}
 class TextSeal:
     """``keys`` None: everything is written in clear, and nothing that is sealed can be read.
 
-    Every method may raise KeysUnavailable, RecordsUnavailable and SealBroken.
+    Every method may raise KeysUnavailable, RecordsUnavailable, SealBroken, and KeyMissing where a tenant's key is not
+    here.
     """
 
     def __init__(self, keys: DataKeys | None = None) -> None:
         self._keys = keys
 
-    async def row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """The columns as they are stored. Not to be called within a transaction: it may need one of its own."""
+    @property
+    def has_keys(self) -> bool:
+        return self._keys is not None
+
+    async def row(self, columns: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The columns as they are stored; None where their user has no key. Not to be called within a transaction."""
+        if self._keys is None:
+            return {**columns, "data_key": None}
+        key = await self._keys.held(columns["tenant"], columns["user_id"])
+        return None if key is None else _under(key, columns, SEALED, _row_place(columns))
+
+    async def first_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """The same under a key that is made for it. Raises KeyDestroyed where the conversation's went with its user: a
+        turn that was under way then must not be kept under another."""
+        if self._keys is not None and await self._keys.is_destroyed(columns["conversation"]):
+            raise KeyDestroyed(
+                f"conversation {columns['conversation']}: its user was forgotten. Nothing is kept of it."
+            )
         return await self._sealed(columns, SEALED, _row_place(columns))
 
     async def opened_row(self, columns: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
@@ -51,9 +68,7 @@ class TextSeal:
     ) -> dict[str, Any]:
         if self._keys is None:
             return {**columns, "data_key": None}
-        key = await self._keys.of_user(columns["tenant"], columns["user_id"])
-        texts = {name: _sealed(key, columns[name], place(*where, name)) for name in names if columns[name]}
-        return {**columns, **texts, "data_key": key.id}
+        return _under(await self._keys.of_user(columns["tenant"], columns["user_id"]), columns, names, where)
 
     async def _opened(
         self, columns: Mapping[Any, Any], names: tuple[str, ...], where: tuple[str, ...]
@@ -64,12 +79,17 @@ class TextSeal:
             return stored, False
         held = [name for name in names if stored[name]]
         try:
-            if self._keys is None:
-                raise KeyMissing("encryption.provider: is none, but these records are encrypted. Name the provider.")
-            key = await self._keys.by_id(id_)
-        except KeyMissing:
+            key = None if self._keys is None else await self._keys.by_id(id_)
+        except KeyDestroyed:
+            key = None
+        if key is None:
             return {**stored, **{name: _GONE.get(name, "") for name in held}}, True
         return {**stored, **{name: _opened(key, stored[name], place(*where, name)) for name in held}}, False
+
+
+def _under(key: DataKey, columns: Mapping[str, Any], names: tuple[str, ...], where: tuple[str, ...]) -> dict[str, Any]:
+    texts = {name: _sealed(key, columns[name], place(*where, name)) for name in names if columns[name]}
+    return {**columns, **texts, "data_key": key.id}
 
 
 def _row_place(columns: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from temporalio.api.history.v1 import History
 from temporalio.client import WorkflowHistory
 from temporalio.converter import PayloadCodec, SerializationContext, WithSerializationContext
 
-from dialogue.faults import KeyMissing, PlainRefused, SealBroken
+from dialogue.faults import KeyMissing, SealBroken
 from records.data_keys import DataKeys
+from records.payloads import REFUSED, plain_refused
 from records.seal import place, seal, unseal
 
 __all__ = ["ENCODING", "KEY_ID", "WORKFLOW", "EncryptionCodec", "is_sealed", "key_id_of", "sealed_payloads"]
@@ -68,17 +69,17 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         return [Payload(metadata=metadata, data=seal(key, payload.SerializeToString(), where)) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Raises KeyMissing, SealBroken, and PlainRefused where the site takes no payloads in clear."""
+        """Raises KeyMissing and SealBroken. Where the site takes no payloads in clear, such a one of a workflow is
+        handed on as ``REFUSED``, and without a workflow raises PlainRefused."""
         return [await self._decode(payload) for payload in payloads]
 
     async def _decode(self, payload: Payload) -> Payload:
         if not is_sealed(payload):
             if self._accept_plain:
                 return payload
-            raise PlainRefused(
-                "encryption.accept_plain: a payload came in clear, and this site reads none. Send it through the "
-                "codec server."
-            )
+            if self._workflow_id is None:
+                raise plain_refused()
+            return Payload(metadata={"encoding": REFUSED})
         id_ = key_id_of(payload)
         workflow = payload.metadata.get(WORKFLOW, b"").decode("utf-8", "replace")
         if workflow and self._workflow_id is not None and not _belongs(workflow, self._workflow_id):

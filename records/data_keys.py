@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dialogue.faults import KeyMissing
+from dialogue.faults import KeyDestroyed, KeyMissing
 from records.database import reading, writing
 from records.seal import DataKey, new_key
 from records.short_memory import ShortMemory
@@ -56,6 +56,7 @@ class DataKeys:
         self._of_user = ShortMemory[tuple[str, str], str](remember_seconds)
         self._of_workflow = ShortMemory[str, str](remember_seconds)
         self._bound = ShortMemory[tuple[str, str, str], bool](remember_seconds)
+        self._checked: set[str] = set()
 
     # whose key ------------------------------------------------------------------------------------
 
@@ -63,20 +64,38 @@ class DataKeys:
         """The key that new texts of this user are sealed with; made when it is first asked for."""
         try:
             return await self.by_id(await self._current(tenant, user))
-        except KeyMissing:  # forgotten since; who comes back begins anew
+        except KeyDestroyed:  # forgotten since; who comes back begins anew
             self._of_user.drop((tenant, user))
             return await self.by_id(await self._current(tenant, user))
 
     async def held(self, tenant: str, user: str) -> DataKey | None:
-        """The same where there is one: a look makes none."""
+        """The same where there is one: a look makes none. None for a user who was forgotten, or never spoke."""
         id_ = self._of_user.get((tenant, user))
         if id_ is None:
             async with reading(self._engine) as connection:
                 id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
-        return None if id_ is None else await self.by_id(id_)
+            if id_ is None:
+                return None
+            self._of_user.put((tenant, user), id_)
+        try:
+            return await self.by_id(id_)
+        except KeyDestroyed:
+            self._of_user.drop((tenant, user))
+            return None
+
+    async def is_destroyed(self, workflow_id: str) -> bool:
+        """Whether a workflow's payloads are under a key that went with its user. Makes none."""
+        query = (
+            select(keys.wrapped)
+            .join(workflow_keys, workflows.key_id == keys.id)
+            .where(workflows.workflow_id == workflow_id)
+        )
+        async with reading(self._engine) as connection:
+            bound = (await connection.execute(query)).first()
+        return bound is not None and bound.wrapped is None
 
     async def by_id(self, id_: str) -> DataKey:
-        """Raises KeyMissing for a key that was destroyed, and for one that never was here."""
+        """Raises KeyDestroyed for a key that was, and KeyMissing for one that never was here."""
         key = self._opened.get(id_)
         if key is None:
             query = select(keys.tenant, keys.wrapped, keys.wrapped_by).where(keys.id == id_)
@@ -85,7 +104,7 @@ class DataKeys:
             if row is None:
                 raise KeyMissing(f"key {id_}: was never in this database. Open this where it was written.")
             if row.wrapped is None:
-                raise KeyMissing(f"key {id_}: was destroyed when its user was forgotten. What it sealed is gone.")
+                raise KeyDestroyed(f"key {id_}: was destroyed when its user was forgotten. What it sealed is gone.")
             opened = await self._provider.unwrap(row.tenant, Wrapped(row.wrapped_by, row.wrapped))
             key = DataKey(id_, opened)
             self._opened.put(id_, key)
@@ -213,7 +232,14 @@ class DataKeys:
     async def _new(
         self, connection: AsyncConnection, tenant: str, its: list[str], *, current_of: str | None = None
     ) -> str | None:
-        """Its id; None where that user has one meanwhile."""
+        """Its id; None where that user has one meanwhile. Raises KeyMissing where the tenant's others do not open: what
+        is sealed under a key file that was made because the right one is lost would be lost with it."""
+        if tenant not in self._checked:
+            query = select(keys.wrapped, keys.wrapped_by).where(keys.tenant == tenant, keys.wrapped.is_not(None))
+            newest = (await connection.execute(query.order_by(keys.created.desc()).limit(1))).one_or_none()
+            if newest is not None:
+                await self._provider.unwrap(tenant, Wrapped(newest.wrapped_by, newest.wrapped))
+            self._checked.add(tenant)
         wrapped = await self._provider.wrap(tenant, new_key())
         row = {
             "id": secrets.token_hex(8),

@@ -7,6 +7,7 @@ a writer's transaction is the only one of its kind on SQLite and locks rows on P
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -41,8 +42,7 @@ shortest time that an activity has (10 s), so that it ends with a fault that say
 Temporal attempts it again."""
 _MIGRATION_SECONDS = 30.0
 _MIGRATION_LOCK = 0x7061726C6579  # any number, but always the same one
-_UNDEFINED = ("42P01", "42703")
-"""PostgreSQL's states for a table and for a column that is not there."""
+_OTHER_TABLES = ("42P01", "42703", "42P07", "42701")  # a table or column that is not there, or is there already
 _WAITING = "what waits is then written by itself."
 _POSTGRESQL_WAYS_OUT = {
     "53100": f"Make room on its disk: {_WAITING}",
@@ -136,7 +136,7 @@ async def _available(url: URL) -> AsyncIterator[None]:
     except (IntegrityError, DataError):
         raise
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) not in _UNDEFINED:
+        if getattr(error.orig, "sqlstate", None) not in _OTHER_TABLES:
             raise
         raise _unavailable(url, error) from error
     except (DBAPIError, PoolTimeout, OSError) as error:
@@ -155,9 +155,11 @@ def _unavailable(url: URL, error: BaseException) -> RecordsUnavailable:
 
 def _what_to_do(url: URL, error: BaseException) -> str:
     reason = _reason(error)
-    if "no such column" in reason or ("column" in reason and "does not exist" in reason):
-        return "Its tables are another version's: start this one's workers once, and they bring them up to date."
-    if "no such table" in reason or "does not exist" in reason:
+    if re.search(r"already exists|duplicate column", reason):
+        return "It was migrated in part, and not by Parley. Put back a copy from before that, then start a worker."
+    if re.search(r"no such (table|column)|has no column|does not exist", reason):
+        if "column" in reason:
+            return "Its tables are another version's, or half migrated. Start the workers once: they migrate them."
         return "Start the workers once: they make the database's tables."
     if isinstance(error, PoolTimeout):
         return "All its connections are waiting: look what holds its lock or slows it down."

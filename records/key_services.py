@@ -20,6 +20,9 @@ __all__ = ["AmazonKeys", "GoogleKeys", "VaultKeys", "open_key_service"]
 
 _Result = TypeVar("_Result")
 
+SECONDS = 4
+"""How long a service is waited for: an activity has ten at least, and then says why. Temporal attempts it again."""
+
 
 def open_key_service(given: EncryptionSettings) -> KeyProvider:
     """The one of ``encryption.provider``. Raises SettingsFault where its client is not installed."""
@@ -80,7 +83,7 @@ class VaultKeys(_Service):
                 field="encryption.vault.token_env",
             )
         self.failures = (VaultError, RequestException)
-        self._transit = hvac.Client(address, token=token).secrets.transit
+        self._transit = hvac.Client(address, token=token, timeout=SECONDS).secrets.transit
         self._mount = mount
 
     async def wrap(self, tenant: str, key: bytes) -> Wrapped:
@@ -118,11 +121,15 @@ class AmazonKeys(_Service):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         import boto3
+        from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
         self.failures = (BotoCoreError, ClientError)
+        retries = {"total_max_attempts": 2, "mode": "standard"}
         try:
-            self._kms: Any = boto3.client("kms")
+            self._kms: Any = boto3.client(
+                "kms", config=Config(connect_timeout=SECONDS, read_timeout=SECONDS, retries=retries)
+            )
         except BotoCoreError as error:
             raise SettingsFault(
                 f"encryption.provider: {error} Set AWS_REGION and credentials.", field="encryption.provider"
@@ -164,14 +171,19 @@ class GoogleKeys(_Service):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        from google.api_core.exceptions import (  # pyright: ignore[reportMissingImports] - an extra
-            GoogleAPICallError,
-            RetryError,
-        )
-        from google.cloud import kms  # pyright: ignore
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.api_core.retry import Retry
+        from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+        from google.cloud import kms
 
-        self.failures = (GoogleAPICallError, RetryError)
-        self._kms: Any = kms.KeyManagementServiceClient()
+        self.failures = (GoogleAPICallError, RetryError, GoogleAuthError)
+        self._within: Any = {"retry": Retry(initial=0.2, timeout=SECONDS), "timeout": SECONDS}
+        try:
+            self._kms: Any = kms.KeyManagementServiceClient()
+        except DefaultCredentialsError as error:
+            raise SettingsFault(
+                f"encryption.provider: {error} Or set GOOGLE_APPLICATION_CREDENTIALS.", field="encryption.provider"
+            ) from None
 
     async def wrap(self, tenant: str, key: bytes) -> Wrapped:
         request = {
@@ -179,7 +191,7 @@ class GoogleKeys(_Service):
             "plaintext": key,
             "additional_authenticated_data": tenant.encode(),
         }
-        found: Any = await self._ask(lambda: self._kms.encrypt(request=request))
+        found = await self._call("encrypt", request)
         return Wrapped(found.name, found.ciphertext)
 
     async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
@@ -188,33 +200,29 @@ class GoogleKeys(_Service):
             "ciphertext": wrapped.blob,
             "additional_authenticated_data": tenant.encode(),
         }
-        found: Any = await self._ask(lambda: self._kms.decrypt(request=request))
-        return found.plaintext
+        return (await self._call("decrypt", request)).plaintext
 
     async def rotate(self, tenants: tuple[str, ...]) -> bool:
         for name in sorted({self.name(tenant) for tenant in tenants}):
-            made: Any = await self._ask(
-                lambda name=name: self._kms.create_crypto_key_version(
-                    request={"parent": name, "crypto_key_version": {}}
-                )
-            )
+            made = await self._call("create_crypto_key_version", {"parent": name, "crypto_key_version": {}})
             version = made.name.rpartition("/")[2]
-            await self._ask(
-                lambda name=name, version=version: self._kms.update_crypto_key_primary_version(
-                    request={"name": name, "crypto_key_version_id": version}
-                )
-            )
+            request = {"name": name, "crypto_key_version_id": version}
+            await self._call("update_crypto_key_primary_version", request)
         return True
 
+    async def _call(self, method: str, request: dict[str, Any]) -> Any:
+        return await self._ask(lambda: getattr(self._kms, method)(request=request, **self._within))
+
     def is_missing(self, error: Exception) -> bool:
-        from google.api_core.exceptions import (  # pyright: ignore[reportMissingImports] - an extra
+        from google.api_core.exceptions import (
             FailedPrecondition,
             Forbidden,
             InvalidArgument,
             NotFound,
+            Unauthenticated,
         )
 
-        return isinstance(error, NotFound | Forbidden | InvalidArgument | FailedPrecondition)
+        return isinstance(error, NotFound | Forbidden | InvalidArgument | FailedPrecondition | Unauthenticated)
 
 
 def _text(data: bytes) -> str:

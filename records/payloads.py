@@ -13,10 +13,38 @@ from temporalio.converter import (
     CompositePayloadConverter,
     DataConverter,
     DefaultFailureConverter,
+    EncodingPayloadConverter,
     PayloadConverter,
 )
 
-__all__ = ["SEALED_FAILURE", "SealedFailureConverter", "data_converter"]
+from dialogue.faults import PlainRefused
+
+__all__ = ["REFUSED", "SEALED_FAILURE", "SealedFailureConverter", "data_converter", "plain_refused"]
+
+REFUSED: Final = b"plain-refused/encryption.accept_plain"
+"""The encoding that stands for a payload in clear where the site reads none. The codec leaves it in the payload's
+place: an exception of its own would fail the workflow task again and again, for whatever a stranger sent."""
+
+
+def plain_refused() -> PlainRefused:
+    return PlainRefused(
+        "encryption.accept_plain: a payload came in clear, and this site reads none. Send it through the codec server."
+    )
+
+
+class _Refused(EncodingPayloadConverter):
+    """Says so to whoever asks for the value: inside the workflow, where it fails that call alone."""
+
+    @property
+    def encoding(self) -> str:
+        return REFUSED.decode()
+
+    def to_payload(self, value: Any) -> Payload | None:
+        return None
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        raise plain_refused()
+
 
 _LEARNED: Final = tuple(PydanticPayloadConverter().converters.values())
 """The SDK makes a converter for each activation; a new one of pydantic's builds every type's adapter again."""
@@ -28,7 +56,7 @@ class _PayloadConverter(PydanticPayloadConverter):
     """
 
     def __init__(self) -> None:
-        CompositePayloadConverter.__init__(self, *_LEARNED)
+        CompositePayloadConverter.__init__(self, *_LEARNED, _Refused())
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         if type_hints or len(payloads) < 2:

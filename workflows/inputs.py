@@ -99,6 +99,8 @@ def _decoded(raw: RawValue, name: str) -> object:
     except ValidationError as error:
         why = error.errors(include_url=False, include_input=False)[0]["msg"]
         raise InvalidRequest(f"{name}: {why}. Send one JSON object.") from None
+    except ParleyFault:  # the site's own refusal of it
+        raise
     except Exception:
         encoding = raw.payload.metadata.get("encoding", b"").decode(errors="replace")[:LONGEST_NAME]
         raise InvalidRequest(f"{name}: its payload's encoding {encoding!r} cannot be read. Send json/plain.") from None

@@ -81,7 +81,7 @@ def test_forget_shows_first_and_then_does_it(parley: Parley, site: Path) -> None
     file = site / "rows.csv"
     assert "3 rows, positions 1 to 3" in parley("audit", "export", str(file), "--tenant", "lantern")
     shown = parley("audit", "forget", "ann", "--tenant", "lantern")
-    assert "1 conversations would open no more. Nothing was done" in shown
+    assert "1 conversation would open no more. Nothing was done" in shown
     assert str(file) in shown
     done = parley.json("audit", "forget", "ann", "--tenant", "lantern", "--yes")
     assert (done["keys"], done["workflows"], done["not_ended"]) == (1, ["conv-ann"], ["conv-ann"])

@@ -70,6 +70,7 @@ DECISIONS = {
     "no-such-history": (404, False),
     "protection": (500, False),
     "key-missing": (410, False),
+    "key-destroyed": (410, False),
     "keys-unavailable": (503, True),
     "seal-broken": (500, False),
     "plain-refused": (422, False),

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import yaml
 from jsonschema.validators import validator_for
 from redis import AuthenticationError, Redis
 
+from gateway.codec_serve import codec_app, ui_origins
+from settings.layout import Layout
 from settings.load import load
 from settings.schema import Settings
 from tests.support.redis_server import redis_server
@@ -40,6 +43,7 @@ def production(repository: Path, services: dict[str, Any]) -> Settings:
 
 
 def _expanded(value: str) -> str:
+    value = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
     return re.sub(r"\$\{(\w+):\?[^}]*\}", "secret", value)
 
 
@@ -132,7 +136,35 @@ def test_every_pool_has_a_worker(services: dict[str, Any], production: Settings)
     """The commands name the pools of the production profile, each once, and the gateway besides."""
     commands = [service["command"] for service in services.values() if service["image"].startswith("parley")]
     assert sorted(command[1] for command in commands if command[0] == "worker") == sorted(production.pools)
-    assert [command[0] for command in commands if command[0] != "worker"] == ["gateway", "prepare"]
+    assert [command[0] for command in commands if command[0] != "worker"] == ["gateway", "codec", "prepare"]
+
+
+def test_it_encrypts_and_the_web_ui_knows_who_decrypts(services: dict[str, Any], production: Settings) -> None:
+    """The key file is on a volume of its own, which every part of Parley has and no database; the codec server listens
+    where the Web UI asks, and takes it alone."""
+    assert production.encryption.provider == "local"
+    keys = f"keys:{Layout.of(production).site_keys.parent}"
+    for name, service in services.items():
+        assert (keys in service.get("volumes", [])) is service["image"].startswith("parley"), name
+    codec = production.codec_server
+    url = codec.reached_at(codec.port, tls=False)
+    assert services["web-ui"]["environment"]["TEMPORAL_CODEC_ENDPOINT"] == url
+    assert f"{urlsplit(url).netloc}:{codec.port}" in services["codec"]["ports"]
+    assert f":{codec.port}/healthz" in services["codec"]["healthcheck"]["test"][3]
+    assert ui_origins(production) == (production.temporal.web_ui,)
+
+
+async def test_the_codec_server_of_the_profile_starts(production: Settings, tmp_path: Path) -> None:
+    """With a database of the test's: its own key file is made, and it answers for its health and for nothing else."""
+    records = production.records.model_copy(update={"database": "sqlite"})
+    settings = production.model_copy(update={"data": tmp_path, "records": records})
+    async with (
+        codec_app(settings, settings.codec_server.port) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8090") as client,
+    ):
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.post("/decode", json={"payloads": []})).status_code == 401
+    assert (tmp_path / "keys" / "site.keys").stat().st_mode & 0o777 == 0o600
 
 
 def test_addresses_are_names_of_services(services: dict[str, Any], production: Settings) -> None:
@@ -189,6 +221,15 @@ def test_the_secured_profile_fits_over_it(compose: dict[str, Any], secured: dict
     assert settings.records.redis_tls is not None
     assert settings.records.token_log == "rediss://:secret@redis:6379/0"
     assert given[settings.temporal.api_key_env or ""] == "secret"
+    of_codec = compose["services"]["codec"]["environment"] | secured["services"]["codec"]["environment"]
+    given = {name: _expanded(str(value)) for name, value in of_codec.items()}
+    given["PARLEY_ACCESS__OIDC__ISSUER"] = "https://login.example"
+    settings = load(repository / "docker" / "temporal.production.yaml", given)
+    assert settings.gateway.tls is not None
+    assert settings.access.oidc is not None
+    asked = secured["services"]["web-ui"]["environment"]["TEMPORAL_CODEC_ENDPOINT"]
+    assert settings.codec_server.url == _expanded(asked)
+    assert ui_origins(settings) == ("http://127.0.0.1:8080",)
 
 
 def test_the_secured_redis_keeps_its_other_arguments(compose: dict[str, Any], secured: dict[str, Any]) -> None:

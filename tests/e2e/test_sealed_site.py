@@ -32,6 +32,10 @@ async def sealed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site
         yield site
 
 
+LOCKED = 4
+"""What `parley replay` ends with where not all could be looked at."""
+
+
 async def parley(site: Site, *words: str, code: int = 0) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cli.main", *words, stdout=PIPE, stderr=PIPE, env=site.environment
@@ -63,8 +67,15 @@ async def test_a_turn_is_nowhere_in_clear_and_can_be_proved_and_forgotten(sealed
     assert "question and answer as given" in await parley(sealed, *verify)
     assert "whole" in await parley(sealed, "audit", "verify")
     await _archived_sealed(sealed)
+    bundle = tmp_path / "incident.zip"
+    await parley(sealed, "replay", "export", "conv-sealed", "--out", str(bundle))
+    assert "zebra-4711" in await parley(sealed, "replay", "show", "conv-sealed", "--turn", "1")
     told = json.loads(await parley(sealed, "audit", "forget", "ann", "--yes", "--json"))
     assert (told["workflows"], told["ended"]) == (["conv-sealed"], ["conv-sealed"])
+    assert [export["place"] for export in told["exports"]] == [str(bundle)]
+    left = await parley(sealed, "replay", "show", "conv-sealed", code=LOCKED)
+    assert "zebra-4711" not in left
+    assert "destroyed when its user was forgotten" in left
     row = (await sealed.rows("conv-sealed"))[0]
     assert row.forgotten
     assert row.input_text == row.output_text == ""

@@ -47,9 +47,10 @@ class Served:
     engine: AsyncEngine
     workflow: str
     run: str
+    queue: str
 
-    async def key(self, scope: str) -> str:
-        return (await ApiKeys(self.engine).create("default", scopes=[scope], user="carol"))[0]
+    async def key(self, scope: str, user: str | None = "carol") -> str:
+        return (await ApiKeys(self.engine).create("default", scopes=[scope], user=user))[0]
 
     async def shown(self, *arguments: str) -> tuple[int, str]:
         """Exit code and output of ``temporal workflow …`` against this server."""
@@ -98,7 +99,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
                 assert isinstance(await core.say(conversation, say, fresh=True), Reply)
             codec = settings.codec_server.reached_at(settings.codec_server.port, tls=False)
             run = (await client.get_workflow_handle(conversation).describe()).run_id
-            yield Served(settings, codec, engine, conversation, run)
+            yield Served(settings, codec, engine, conversation, run, queue)
         await engine.dispose()
 
 
@@ -140,10 +141,34 @@ async def test_the_temporal_cli_shows_what_the_role_allows(served: Served) -> No
     assert "zebra" not in texts
     assert SAID not in texts
     assert '"sealed": true' in texts
+    details = ("--codec-endpoint", served.codec, "--codec-auth", f"Bearer {await served.key('codec:reviewer')}")
+    code, told = await served.shown("metadata", "-w", served.workflow, *details)
+    assert (code, "zebra-4711" in told) == (0, True), told
     # the CLI takes a refusal for something to try again, until its time is up
     code, refused = await served.history("plk_nothing", "--command-timeout", "2s")
     assert code != 0
     assert "events" not in refused
+
+
+async def test_a_program_seals_and_opens_through_the_temporal_cli(served: Served) -> None:
+    """``workflow execute`` under ``/TENANT/USER``: it has no key of the site, its words reach the server sealed under
+    that user's, and forgetting them reaches the workflow."""
+    asked = json.dumps({"question": "Where are my socks zebra-4713?", "tenant": "default", "user": "dora"})
+    workflow = f"dlg-{uuid.uuid4().hex}"
+    code, said = await served.shown(
+        "execute", "-w", workflow, "--type", "DialogueWorkflow", "--task-queue", served.queue, "--input", asked,
+        "--static-summary", "asked about zebra-4714", "--output", "json",
+        "--codec-endpoint", f"{served.codec}/default/dora",
+        "--codec-auth", f"Bearer {await served.key('codec:service', None)}",
+    )  # fmt: skip
+    assert code == 0, said
+    assert SAID in said
+    code, raw = await served.shown("show", "-w", workflow, "--output", "json")
+    assert code == 0
+    assert not any(word in _texts(raw) for word in ("zebra-4713", "zebra-4714", SAID))
+    protection = open_protection(served.settings, served.engine)
+    assert protection is not None
+    assert await protection.keys.workflows_of("default", "dora") == (workflow,)
 
 
 async def _signed_in(browser: Browser, served: Served, scope: str) -> tuple[BrowserContext, Page]:

@@ -232,6 +232,11 @@ async def test_a_person_seals_as_who_they_are(site: CodecSite) -> None:
     assert (nobody.status_code, "/TENANT/USER/encode" in nobody.text) == (422, True)
     operator = await site.ask("/encode", [payload_of(1)], await site.key("codec:operator", user="carol"))
     assert operator.status_code == 403
+    # as the CLI sends a query without an argument: an empty list is left out of protobuf's JSON
+    for path in ("/encode", "/decode"):
+        empty = await site.http.post(path, json={}, headers=await site.key("codec:operator"))
+        assert (empty.status_code, empty.json()) == (200, {})
+    assert (await site.http.post("/encode", json={}, headers=await site.key("chat"))).status_code == 403
 
 
 # browsers -------------------------------------------------------------------------------------------
@@ -310,8 +315,7 @@ async def test_tokens_of_an_issuer_do_too(tmp_path: Path) -> None:
 BAD_BODIES = (
     ("{", 400, "is not JSON"),
     ("[]", 400, "JSON object"),
-    ("{}", 422, "is missing"),
-    ('{"payloads": {}}', 422, "is missing"),
+    ('{"payloads": {}}', 422, "is no list"),
     ('{"payloads": [1]}', 422, "must be a list"),
     ('{"payloads": [{"data": "?"}]}', 422, "must be a list"),
     ('{"payloads": [{"data": "YWJ"}, {"data": "YWJjZ"}]}', 422, "must be a list"),

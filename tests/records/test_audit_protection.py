@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import ContentMissing, InvalidRequest, KeyMissing, RecordsConflict
+from dialogue.faults import ContentMissing, InvalidRequest, KeyDestroyed, KeyMissing, RecordsConflict
 from knowledge_base.terms import terms
 from records import audit as audit_module
 from records import audit_checkpoints
@@ -31,7 +31,7 @@ from records.database import reading, writing
 from records.forgetting import forget_user
 from records.signing import Signer
 from records.tables import audit_checkpoints as checkpoints
-from records.tables import audit_heads, audit_words, contents, data_keys, feedback, interaction_logs
+from records.tables import audit_heads, audit_tails, audit_words, contents, data_keys, feedback, interaction_logs
 from records.tenant_keys import LocalKeys
 from settings.schema import Settings
 from tests.records.rows import a_row
@@ -136,12 +136,58 @@ async def test_forgetting_leaves_the_chain_whole_and_no_text(
     assert rows[0].verdict == "pass"
     assert rows[0].citations == ()
     assert [given.comment for given in await sealed.feedback("conv-1", "lantern")] == [""]
-    with pytest.raises(KeyMissing):
+    with pytest.raises(KeyDestroyed):
         await store.get(record)
     assert await finding("lantern", "parcel") == [rows[2].id]
     assert {row["row_id"] for row in await stored(database, audit_words)} == {rows[2].id}
     assert (await forget_user(database, keys, words, exports, "lantern", "ann")).keys == 0
-    assert (await sealed.append(a_row(turn=1))).created is False
+
+
+async def test_what_is_attempted_again_after_forgetting_makes_no_key(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys
+) -> None:
+    """The row that was written stands; of a turn that was under way nothing is kept, also by a process that knew the
+    key; who comes back to the conversation begins anew."""
+    await keys.bind("conv-1", "lantern", "ann")
+    first = await sealed.append(a_row(turn=1))
+    await keys.destroy("lantern", "ann")
+    known = await stored(database, data_keys)
+    other = AuditLog(database, DataKeys(database, keys._provider))
+    stale = DataKeys(database, keys._provider)
+    stale._of_user.put(("lantern", "ann"), next(row["id"] for row in known if row["wrapped"] is None))
+    for log in (sealed, other, AuditLog(database, stale)):
+        again = await log.append(a_row(turn=1, latency_ms=9.0))
+        assert (again.hash, again.created) == (first.hash, False)
+        with pytest.raises(KeyDestroyed, match="conversation conv-1: its user was forgotten"):
+            await log.append(a_row(turn=2))
+    assert await stored(database, data_keys) == known
+    assert await sealed.count() == 1
+    await keys.bind("conv-1", "lantern", "ann")
+    assert (await other.append(a_row(turn=2))).created
+    assert [row.forgotten for row in await other.turns("conv-1", "lantern")] == [True, False]
+
+
+async def test_a_lost_key_file_is_missed_and_forgets_nobody(
+    sealed: AuditLog, database: AsyncEngine, tmp_path: Path
+) -> None:
+    """The rows are no forgotten user's: who reads, writes or exports them is told which key is not there."""
+    await sealed.append(a_row())
+    strange = AuditLog(database, DataKeys(database, LocalKeys(tmp_path / "other.keys", make=True)))
+    with pytest.raises(KeyMissing, match=r"encryption\.key_file: .*other\.keys has no key") as raised:
+        await strange.turns("conv-1", "lantern")
+    assert not isinstance(raised.value, KeyDestroyed)
+    with pytest.raises(KeyMissing, match="has no key"):
+        await strange.append(a_row(turn=2))
+    assert await strange.verify() == []
+    file = tmp_path / "rows.csv"
+    for log, words in ((strange, "has no key"), (AuditLog(database), r"encryption\.provider: is none")):
+        with pytest.raises(KeyMissing, match=words):
+            await AuditExports(database, log).write(file, "lantern")
+    assert not any("rows" in name for name in names_in(tmp_path))
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 async def test_contents_of_a_turn_are_sealed_and_the_sites_own_are_not(database: AsyncEngine, keys: DataKeys) -> None:
@@ -346,6 +392,12 @@ async def test_an_export_holds_the_rows_and_is_kept(
     late = {"since": datetime(2100, 1, 1, tzinfo=UTC)}
     assert await exports.write(tmp_path / f"none{suffix}", "lantern", **late) is None
     assert not (tmp_path / f"none{suffix}").exists()
+    assert [held.place for held in await exports.holding("lantern", "ann")] == [str(path)]
+    # once the retention has removed rows, nobody knows any more whose they were
+    async with writing(database) as connection:
+        tail = {"tenant": "lantern", "position": 2, "hash": "0" * 64, "timestamp": datetime.now(UTC)}
+        await connection.execute(interaction_logs.delete())
+        await connection.execute(audit_tails.insert().values(tail))
     done = await forget_user(database, keys, words, exports, "lantern", "ann")
     assert [held.place for held in done.exports] == [str(path)]
 

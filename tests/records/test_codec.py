@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import Client, WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
+from temporalio.common import RawValue
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
-from dialogue.faults import KeyMissing, MessageIdReused, PlainRefused, SealBroken, UnknownConversation
+from dialogue.faults import KeyDestroyed, KeyMissing, MessageIdReused, PlainRefused, SealBroken, UnknownConversation
 from dialogue.messages import DialogueStart, ResolveReview, Say
 from dialogue.turn import Reply
+from gateway.codec_payloads import is_reference
 from gateway.conversations import Conversations, new_conversation_id
 from records.codec import KEY_ID, WORKFLOW, EncryptionCodec, is_sealed, sealed_payloads
 from records.data_keys import DataKeys
@@ -27,6 +30,7 @@ from records.payload_store import LocalPayloads
 from records.plugin import parley_plugin
 from records.protection import Protection, open_protection
 from records.readable import check_readable
+from replay.events import payloads_of
 from settings.schema import EncryptionSettings, ExternalSettings, Settings
 from tests.support.record_histories import FOLDER
 from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
@@ -149,18 +153,24 @@ async def test_refusals_say_what_they_say_in_clear(site: SealedSite) -> None:
 
 
 async def test_a_forgotten_users_history_opens_no_more_and_says_so(site: SealedSite) -> None:
-    """A typed fault that names the key; another user's history still replays."""
+    """A typed fault that names the key, also for what is stored outside; another user's history still replays."""
     theirs, other = new_conversation_id(), new_conversation_id()
     for conversation, user in ((theirs, "ann-4711"), (other, "bob")):
-        await site.say(conversation, QUESTION, user)
+        await site.say(conversation, f"{QUESTION} {'long ' * 1500}", user)
         await site.conversations.close(conversation, "default")
         await site.client.get_workflow_handle(conversation).result()
     gone, kept = await site.history(theirs), await site.history(other)
     destroyed = await site.protection.keys.destroy("default", "ann-4711")
     assert theirs in destroyed.workflows
     fresh = open_protection(site.settings)
-    with pytest.raises(KeyMissing, match="destroyed"):
+    with pytest.raises(KeyDestroyed):
         await check_readable(gone, fresh)
+    assert fresh is not None
+    outside = [payload for event in gone.events for payload in payloads_of(event) if is_reference(payload)]
+    assert outside
+    for reference in outside:
+        with pytest.raises(KeyDestroyed):
+            await fresh.data_converter.decode([reference], [RawValue])
     failure = (await replayer(fresh).replay_workflow(gone, raise_on_replay_failure=False)).replay_failure
     assert failure is not None
     assert (await replayer(fresh).replay_workflow(kept, raise_on_replay_failure=False)).replay_failure is None
@@ -196,6 +206,38 @@ async def test_who_has_no_codec_is_heard_where_the_site_allows_it(site: SealedSi
     assert SAID.encode() not in written
 
 
+async def test_who_sends_plain_payloads_where_none_are_read_is_told(site: SealedSite, tmp_path: Path) -> None:
+    """A start, a message and a question: that call alone fails, with the reason, and the conversation goes on."""
+    given = site.settings.encryption.model_copy(update={"accept_plain": False})
+    strict = open_protection(site.settings.model_copy(update={"encryption": given}))
+    address = site.client.service_client.config.target_host
+    client = await Client.connect(address, plugins=[parley_plugin(strict=True, protection=strict)])
+    steps = ScriptedSteps(f"strict-{uuid.uuid4().hex[:8]}")
+    core = Conversations(client, task_queue=steps.queue, web_ui="http://127.0.0.1:8233", keys=site.protection.keys)
+    async with scripted_worker(client, steps):
+        question = DialogueStart(question="In clear", tenant="default", user="ann-4711")
+        started = await site.plain.start_workflow(
+            "DialogueWorkflow", question, id=f"dlg-{uuid.uuid4().hex}", task_queue=steps.queue
+        )
+        with pytest.raises(WorkflowFailureError) as ended:
+            await asyncio.wait_for(client.get_workflow_handle(started.id).result(), 20)
+        assert fault_of(ended.value.cause) == ("plain-refused", True)
+        conversation = new_conversation_id()
+        say = Say(message_id="m-1", text=QUESTION, user="ann-4711")
+        assert isinstance(await core.say(conversation, say, fresh=True), Reply)
+        plainly = site.plain.get_workflow_handle(conversation)
+        with pytest.raises(WorkflowUpdateFailedError) as refused:
+            await asyncio.wait_for(plainly.execute_update("say", say, id="m-2"), 20)
+        assert isinstance(refused.value.cause, ApplicationError)
+        again = say.model_copy(update={"message_id": "m-3"})
+        assert isinstance(await core.say(conversation, again, fresh=False), Reply)
+
+
+def fault_of(error: BaseException) -> tuple[str | None, bool]:
+    assert isinstance(error, ApplicationError)
+    return error.type, "encryption.accept_plain" in error.message
+
+
 async def test_payloads_of_a_remote_codec_make_the_workflow_the_users(site: SealedSite) -> None:
     """A service in another language seals with the user alone; what comes after is under the same key."""
     codec = site.protection.codec.for_user("default", "ann-4711")
@@ -204,8 +246,6 @@ async def test_payloads_of_a_remote_codec_make_the_workflow_the_users(site: Seal
     )
     (sealed,) = await codec.encode([payload])
     workflow_id = f"dlg-{uuid.uuid4().hex}"
-    from temporalio.common import RawValue
-
     handle = await site.plain.start_workflow(
         "DialogueWorkflow", RawValue(sealed), id=workflow_id, task_queue=site.steps.queue
     )

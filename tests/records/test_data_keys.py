@@ -168,6 +168,20 @@ async def test_a_key_that_left_the_file_is_missed_by_name(keys: DataKeys, provid
         await DataKeys(keys._engine, strange).by_id(key.id)
 
 
+async def test_nothing_new_is_sealed_while_the_key_file_is_lost(keys: DataKeys, provider: LocalKeys) -> None:
+    """A process finds none and makes one: it gets no data key of a user under that, which would be lost when the right
+    file comes back."""
+    kept = provider._path.read_text()
+    await keys.of_user("acme", "u-1")
+    provider._path.unlink()
+    stranger = DataKeys(keys._engine, LocalKeys(provider._path, make=True))
+    for ask in (stranger.of_user("acme", "u-2"), stranger.bind("conv-2", "acme", "u-2")):
+        with pytest.raises(KeyMissing, match="Put it back behind the others"):
+            await ask
+    provider._path.write_text(kept)
+    assert (await DataKeys(keys._engine, LocalKeys(provider._path)).of_user("acme", "u-2")).id
+
+
 async def test_what_is_one_tenants_is_not_anothers(provider: LocalKeys) -> None:
     """A wrapped key that was moved to another tenant's row does not open."""
     wrapped = await provider.wrap("acme", b"k" * 32)

@@ -150,8 +150,28 @@ async def test_tables_of_an_older_version_are_named_with_the_way_out(database: A
     with pytest.raises(RecordsUnavailable, match="they make the database's tables"):
         await RunArchive(database, ContentStore(database)).find("conv-1")
     await _step_back(database, "0002")
-    with pytest.raises(RecordsUnavailable, match="start this one's workers once") as caught:
+    with pytest.raises(RecordsUnavailable, match="Start the workers once: they migrate them") as caught:
         await AuditLog(database).rows("lantern")
+    assert "\n" not in caught.value.message
+
+
+async def test_a_database_in_the_middle_of_a_migration_is_one_clear_line(database: AsyncEngine) -> None:
+    """Tables without a column that this version reads or writes: a fault with the way out, and no driver's error."""
+    async with writing(database) as connection:
+        await connection.execute(text("ALTER TABLE feedback DROP COLUMN data_key"))
+    audit, given = AuditLog(database), {"conversation": "conv-1", "turn": 1, "tenant": "lantern", "user": "ann"}
+    for ask in (audit.feedback("conv-1", "lantern"), audit.keep_feedback(**given, score=1)):
+        with pytest.raises(RecordsUnavailable, match=r"data_key.* half migrated\. Start the workers once") as caught:
+            await ask
+        assert "\n" not in caught.value.message
+
+
+async def test_tables_that_something_else_migrated_in_part_are_one_clear_line(database: AsyncEngine, url: str) -> None:
+    """The revision says that they are older than they are: nothing is done to them."""
+    async with writing(database) as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    with pytest.raises(RecordsUnavailable, match=r"migrated in part, and not by Parley\. Put back a copy") as caught:
+        await migrate(url)
     assert "\n" not in caught.value.message
 
 

@@ -1,7 +1,7 @@
 """Key services through their makers' clients.
 
-Amazon's KMS is moto's, which answers boto3 as KMS does. Vault's transit engine is a small server of the test's own that
-speaks its HTTP API: neither Vault nor Google's KMS were run.
+Amazon's KMS is moto's, which answers boto3 as KMS does. Vault's transit engine and Google's KMS are small servers of
+the tests' own, which speak their HTTP and gRPC API: none of the services itself was run.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dialogue.faults import KeyMissing, KeysUnavailable, SettingsFault
+from records import key_services
 from records.key_services import open_key_service
 from records.tenant_keys import KeyProvider, Wrapped
 from settings.schema import EncryptionSettings, TransitSettings
+from tests.support.google_kms import RING, dial_google, google_kms
 
 KEY = b"k" * 32
 
@@ -100,7 +102,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[EncryptionSettings]:
         yield EncryptionSettings(provider="aws", key="alias/parley-{tenant}")
 
 
-@pytest.fixture(params=["vault", "aws"])
+@pytest.fixture
+def gcp(monkeypatch: pytest.MonkeyPatch) -> Iterator[EncryptionSettings]:
+    with google_kms(["parley-acme", "parley-other", "parley"]) as address:
+        dial_google(monkeypatch, address)
+        yield EncryptionSettings(provider="gcp", key=f"{RING}/cryptoKeys/parley-{{tenant}}")
+
+
+@pytest.fixture(params=["vault", "aws", "gcp"])
 def given(request: pytest.FixtureRequest) -> EncryptionSettings:
     return request.getfixturevalue(request.param)
 
@@ -138,6 +147,30 @@ async def test_vaults_ciphertext_tells_its_version(vault: EncryptionSettings) ->
     assert (await service.wrap("acme", KEY)).by == "parley-acme:v1"
     await service.rotate(("acme",))
     assert (await service.wrap("acme", KEY)).by == "parley-acme:v2"
+
+
+async def test_googles_new_version_becomes_the_one_that_wraps(gcp: EncryptionSettings) -> None:
+    """A version that was made is none that encrypts before it is the primary one."""
+    service = open_key_service(gcp)
+    assert (await service.wrap("acme", KEY)).by == f"{RING}/cryptoKeys/parley-acme/cryptoKeyVersions/1"
+    await service.rotate(("acme",))
+    assert (await service.wrap("acme", KEY)).by == f"{RING}/cryptoKeys/parley-acme/cryptoKeyVersions/2"
+    assert (await service.wrap("other", KEY)).by.endswith("parley-other/cryptoKeyVersions/1")
+
+
+async def test_google_away_and_google_unknown(monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int) -> None:
+    """A service that does not answer is asked again, within the time of a step; without credentials nothing starts."""
+    given = EncryptionSettings(provider="gcp", key=f"{RING}/cryptoKeys/parley")
+    monkeypatch.setattr(key_services, "SECONDS", 0.5)
+    with monkeypatch.context() as dialled:
+        dial_google(dialled, f"127.0.0.1:{unused_tcp_port}")
+        with pytest.raises(KeysUnavailable, match="the key service fails"):
+            await open_key_service(given).wrap("acme", KEY)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", "/nowhere")
+    with pytest.raises(SettingsFault, match=r"encryption\.provider: .*GOOGLE_APPLICATION_CREDENTIALS"):
+        open_key_service(given)
 
 
 async def test_a_service_that_is_away_is_asked_again(

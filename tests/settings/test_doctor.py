@@ -20,7 +20,7 @@ from dialogue.faults import ModelMissing
 from model_runtime.model_store import MANIFEST, FileRecord, ModelManifest, file_digest, overall_digest
 from records.database import migrate
 from records.open_token_log import open_token_log
-from records.tenant_keys import open_key_provider
+from records.protection import open_protection
 from settings.layout import Layout
 from settings.load import load
 from settings.ports import free_port
@@ -223,7 +223,15 @@ async def test_the_holder_of_the_keys_is_asked(tmp_path: Path) -> None:
     (missing,) = await examine(site, check)
     assert not missing.ok
     assert not site.layout.data.exists()
-    open_key_provider(site.settings)
+    assert "parley up" in missing.do
+    protection = open_protection(site.settings)
+    assert protection is not None
+    await migrate(site.layout.database_url("sqlite"))
+    await protection.keys.of_user("default", "ann")
+    site.layout.site_keys.rename(tmp_path / "lost.keys")
+    (lost,) = await examine(site, check)
+    assert lost.do.startswith("Put it back")
+    (tmp_path / "lost.keys").rename(site.layout.site_keys)
     (there,) = await examine(site, check)
     assert there.ok, there
     site.layout.site_keys.chmod(0o644)
