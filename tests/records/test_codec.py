@@ -14,6 +14,7 @@ import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
+from temporalio.service import GrpcCompression
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
@@ -119,6 +120,12 @@ async def test_a_conversation_leaves_no_word_on_the_server(site: SealedSite, tmp
     result = await replayer(fresh).replay_workflow(history, raise_on_replay_failure=False)
     assert result.replay_failure is None
     await check_readable(history, fresh)
+
+
+async def test_what_is_sealed_is_not_compressed_on_its_way(site: SealedSite) -> None:
+    """It would not shrink; in clear the SDK compresses as it does by itself."""
+    assert site.client.service_client.config.grpc_compression is GrpcCompression.NONE
+    assert site.plain.service_client.config.grpc_compression is GrpcCompression.GZIP
 
 
 async def test_a_one_shot_is_sealed_too(site: SealedSite) -> None:
