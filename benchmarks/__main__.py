@@ -31,7 +31,8 @@ NAMES = (
     "rpc_bytes",
     "protection",
 )
-ALONE = ("gpu", "peers", "load", "streams")  # by name: a device of its own; servers of others; minutes of all cores
+# By name: a device of its own; servers of others; minutes of all cores.
+ALONE = ("gpu", "peers", "load", "streams", "token_exact")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,11 @@ LOOK_SECONDS = 0.002
 PROMPTLY = 10.0
 """No row takes so long to come free; a cancel that does was lost."""
 LONGEST = 900
+LONG_ANSWERS: Mapping[str, Any] = {
+    "model": {"rows": ROWS, "widths": [1024]},
+    "generation": {"max_new_tokens": LONGEST, "temperature": 0.8, "max_tries": 1},
+}
+"""One row for each of the answers; none is made again when it turns out poor."""
 # The script sends what has `chat` in it to the model without looking anything up.
 QUESTION = "Let us chat. Tell me a very long story about a dog, a boat and a lighthouse, in many chapters."
 
@@ -120,11 +125,14 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(folder: Path) -> AsyncGenerator[Stand]:
-    """Server, engine, and a worker for all but the generation. Raises what the engine's own start raises."""
+async def stand(folder: Path, changes: Mapping[str, Any] = LONG_ANSWERS) -> AsyncGenerator[Stand]:
+    """Server, engine, and a worker for all but the generation, under the project's own settings with ``changes``.
+
+    Raises what the engine's own start raises.
+    """
     async with AsyncExitStack() as stack:
         environment = await stack.enter_async_context(await file_server(folder / "temporal.db"))
-        settings = _settings(folder, environment.client.service_client.config.target_host)
+        settings = _settings(folder, environment.client.service_client.config.target_host, changes)
         configure_logs(settings.log, pool="gpu")
         model = settings.model
         await asyncio.to_thread(
@@ -179,15 +187,10 @@ async def until_freed(
     return 1000 * (freed - began)
 
 
-def _settings(folder: Path, address: str) -> Settings:
-    """One row for each of the answers, long ones; none is made again when it turns out poor."""
-    changes: dict[str, Any] = {
-        "temporal": {"address": address},
-        "model": {"rows": ROWS, "widths": [1024]},
-        "log": {"level": "error"},  # a step that is cancelled says so, each time
-        "generation": {"max_new_tokens": LONGEST, "temperature": 0.8, "max_tries": 1},
-    }
-    return load(write_settings(folder, changes))
+def _settings(folder: Path, address: str, changes: Mapping[str, Any]) -> Settings:
+    # a step that is cancelled says so, each time
+    own = {"temporal": {"address": address}, "log": {"level": "error"}}
+    return load(write_settings(folder, {**changes, **own}))
 
 
 def _requests(metrics: str, operation: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
@@ -15,9 +15,11 @@ from temporalio.converter import (
     DefaultFailureConverter,
     EncodingPayloadConverter,
     PayloadConverter,
+    SerializationContext,
 )
 
 from dialogue.faults import PlainRefused
+from records.short_memory import ShortMemory
 
 __all__ = ["REFUSED", "SEALED_FAILURE", "SealedFailureConverter", "data_converter", "plain_refused"]
 
@@ -46,6 +48,8 @@ class _Refused(EncodingPayloadConverter):
         raise plain_refused()
 
 
+_REMEMBER_SECONDS: Final = 60
+_MOST_REMEMBERED: Final = 1000
 _LEARNED: Final = tuple(PydanticPayloadConverter().converters.values())
 """The SDK makes a converter for each activation; a new one of pydantic's builds every type's adapter again."""
 
@@ -87,5 +91,29 @@ class SealedFailureConverter(DefaultFailureConverter):
             failure.message = f"{SEALED_FAILURE}: {type_}"
 
 
-data_converter = DataConverter(payload_converter_class=_PayloadConverter)
+class _DataConverter(DataConverter):
+    """Remembers its copy for a workflow: the SDK asks for one some 65 times in a turn, and copying took as long as the
+    encryption itself. Of its parts the codec alone heeds the context, and of that the workflow alone."""
+
+    _of_workflow: ShortMemory[str, Self]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kept = ShortMemory[str, Self](_REMEMBER_SECONDS, most=_MOST_REMEMBERED)
+        object.__setattr__(self, "_of_workflow", kept)  # it is frozen
+
+    def with_context(self, context: SerializationContext) -> Self:
+        if self.payload_codec is None:
+            return self
+        workflow_id: str | None = getattr(context, "workflow_id", None)
+        if workflow_id is None:
+            return super().with_context(context)
+        found = self._of_workflow.get(workflow_id)
+        if found is None:
+            found = super().with_context(context)
+            self._of_workflow.put(workflow_id, found)
+        return found
+
+
+data_converter: DataConverter = _DataConverter(payload_converter_class=_PayloadConverter)
 """What the plugin gives to client, workers and replayer."""

@@ -1,14 +1,17 @@
 """The one Temporal plugin: client, workers and replayer take it, so that no two of them can disagree.
 
-It sets the data converter (pydantic, encryption, external storage), the sandbox's pass-throughs and the interceptors.
+It sets the data converter (pydantic, encryption, external storage), the sandbox's pass-throughs, the interceptors, and
+whether messages are compressed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from temporalio.plugin import SimplePlugin
+from temporalio.service import ConnectConfig, GrpcCompression, ServiceClient
 from temporalio.worker import Interceptor, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -45,6 +48,18 @@ def _runner(runner: WorkflowRunner | None, *, strict: bool) -> WorkflowRunner:
     return LeanSandboxRunner(restrictions=restrictions, runner_class=runner.runner_class)
 
 
+class _SealedPlugin(SimplePlugin):
+    """What is sealed does not shrink: the SDK's gzip of every message would only cost time, at both ends."""
+
+    async def connect_service_client(
+        self,
+        config: ConnectConfig,
+        next: Callable[[ConnectConfig], Awaitable[ServiceClient]],  # noqa: A002 (the SDK's name)
+    ) -> ServiceClient:
+        config.grpc_compression = GrpcCompression.NONE
+        return await super().connect_service_client(config, next)
+
+
 def parley_plugin(
     *, interceptors: tuple[Interceptor, ...] = (), strict: bool = False, protection: Protection | None = None
 ) -> SimplePlugin:
@@ -56,7 +71,8 @@ def parley_plugin(
     ``strict``: each run imports the workflow code anew, so that the sandbox refuses a call of the clock or of chance in
     it. For tests and for looking for what broke a replay; both forms make the same commands.
     """
-    return SimplePlugin(
+    kind = _SealedPlugin if protection else SimplePlugin
+    return kind(
         "parley",
         data_converter=protection.data_converter if protection else data_converter,
         workflow_runner=partial(_runner, strict=strict),

@@ -30,6 +30,11 @@ class DataKey:
 
     id: str
     key: bytes = field(repr=False)
+    cipher: AESGCM = field(init=False, repr=False, compare=False)
+    """Made once: OpenSSL takes as long to learn a key as to seal a short text."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cipher", AESGCM(self.key))  # it is frozen
 
 
 def new_key() -> bytes:
@@ -45,7 +50,7 @@ def place(kind: str, *parts: object) -> bytes:
 def seal(key: DataKey, text: bytes, where: bytes) -> bytes:
     """``where``: from :func:`place`; the same is needed to open it."""
     nonce = os.urandom(_NONCE_BYTES)
-    return _FORM + nonce + AESGCM(key.key).encrypt(nonce, text, where)
+    return _FORM + nonce + key.cipher.encrypt(nonce, text, where)
 
 
 def unseal(key: DataKey, sealed: bytes, where: bytes) -> bytes:
@@ -53,7 +58,7 @@ def unseal(key: DataKey, sealed: bytes, where: bytes) -> bytes:
     if sealed[:1] == _FORM and len(sealed) >= OVERHEAD_BYTES:
         nonce, rest = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
-            return AESGCM(key.key).decrypt(nonce, rest, where)
+            return key.cipher.decrypt(nonce, rest, where)
         except InvalidTag:
             pass
     raise SealBroken(

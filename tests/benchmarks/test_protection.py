@@ -13,6 +13,7 @@ async def test_turns_and_rows_are_measured_beside_those_in_clear() -> None:
     result = await protection.run(quick=True)
     histories = {(row["size"], row["way"]): row["bytes_per_turn"]["median"] for row in result["turns"]}
     assert len(histories) == len(protection.WAYS) * len(protection.SIZES)
+    assert all(row["cpu_to_plain"]["median"] == 1 for row in result["turns"] if row["way"] == "plain")
     for size in protection.SIZES:
         assert histories[size, "sealed"] > histories[size, "plain"]
     long = next(size for size, length in protection.SIZES.items() if length)

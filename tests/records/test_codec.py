@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHistory, Wor
 from temporalio.common import RawValue
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
+from temporalio.service import GrpcCompression
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
@@ -122,6 +124,12 @@ async def test_a_conversation_leaves_no_word_on_the_server(site: SealedSite, tmp
     result = await replayer(fresh).replay_workflow(history, raise_on_replay_failure=False)
     assert result.replay_failure is None
     await check_readable(history, fresh)
+
+
+async def test_what_is_sealed_is_not_compressed_on_its_way(site: SealedSite) -> None:
+    """It would not shrink; in clear the SDK compresses as it does by itself."""
+    assert site.client.service_client.config.grpc_compression is GrpcCompression.NONE
+    assert site.plain.service_client.config.grpc_compression is GrpcCompression.GZIP
 
 
 async def test_a_one_shot_is_sealed_too(site: SealedSite) -> None:
@@ -296,6 +304,18 @@ async def test_a_payload_opens_in_its_workflow_alone(keys: DataKeys) -> None:
     for other in ("w-2", "w-10", "w-1-2", "x", ""):
         with pytest.raises(SealBroken, match=f"{other}: holds a payload that was sealed for w-1"):
             await EncryptionCodec(keys, workflow_id=other).decode([sealed])
+
+
+async def test_a_converter_remembers_a_workflow_and_no_other_gets_its_key(keys: DataKeys) -> None:
+    """The copy for a workflow is made once; of each workflow, and of a converter with another codec, it is its own."""
+    await keys.bind("w-1", "acme", "ann")
+    await keys.bind("w-2", "acme", "ben")
+    converter = Protection(keys, EncryptionCodec(keys)).data_converter
+    assert converter.with_context(of("w-1")) is converter.with_context(of("w-1"))
+    mine, theirs = [(await converter.with_context(of(name)).encode(["zebra"]))[0] for name in ("w-1", "w-2")]
+    assert mine.metadata[KEY_ID] != theirs.metadata[KEY_ID]
+    in_clear = dataclasses.replace(converter, payload_codec=None)
+    assert not is_sealed((await in_clear.with_context(of("w-1")).encode(["zebra"]))[0])
 
 
 async def test_a_payload_that_was_tampered_with_is_refused(keys: DataKeys) -> None:
