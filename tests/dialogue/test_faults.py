@@ -74,6 +74,8 @@ DECISIONS = {
     "seal-broken": (500, False),
     "plain-refused": (422, False),
     "receipt-invalid": (422, False),
+    "attestation-refused": (403, False),  # the same enclave would send the same measurements
+    "key-service-untrusted": (502, False),  # somebody stands in between: not a moment to try again
     "policy": (500, False),
     "intents": (500, False),
 }
