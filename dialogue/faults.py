@@ -433,7 +433,7 @@ class AttestationRefused(ProtectionFault):
 
 
 class KeyServiceUntrusted(ProtectionFault):
-    type, title, status = "key-service-untrusted", "The keys are not the key service's", 502
+    type, title, status, retryable = "key-service-untrusted", "The keys are not the key service's", 502, True
 
 
 class WebhookFailed(ParleyFault):

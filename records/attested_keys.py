@@ -118,8 +118,8 @@ class AttestedKeys(KeyProvider):
                 f"encryption.attested.address: {self._address} cannot be asked ({error or type(error).__name__}). Does "
                 "`parley keys serve` run there?"
             ) from None
-        if found.status_code == AttestationRefused.status:
-            raise AttestationRefused(f"The key service refuses this enclave. {_detail(found)}")
+        if found.status_code == AttestationRefused.status:  # not its callers' fault, and it may be named in a moment
+            raise KeysUnavailable(f"encryption.attested: the key service refuses this enclave. {_detail(found)}")
         if found.is_error:
             raise KeysUnavailable(
                 f"encryption.attested.address: {self._address} answers {found.status_code}. {_detail(found)}"

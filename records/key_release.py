@@ -64,12 +64,16 @@ class KeyRelease:
 
     def challenge(self) -> Challenge:
         """Nothing is remembered of it: it proves itself that it was made here and when."""
-        stamp = round(time.time() * 1000).to_bytes(_TIME_BYTES, "big") + os.urandom(_RANDOM_BYTES)
+        stamp = int(time.time() * 1000).to_bytes(_TIME_BYTES, "big") + os.urandom(_RANDOM_BYTES)
         return Challenge(nonce=base64.b64encode(stamp + self._mark(stamp)))
 
     async def release(self, request: KeyRequest) -> KeyAnswer:
         """Raises AttestationRefused, InvalidRequest, and SettingsFault where the keys cannot be read."""
-        return await asyncio.to_thread(self._release, request)
+        try:
+            return await asyncio.to_thread(self._release, request)
+        except AttestationRefused as fault:
+            log.warning("keys refused", tenant=request.tenant, why=fault.message)
+            raise
 
     def _release(self, request: KeyRequest) -> KeyAnswer:
         self._require_fresh(request.nonce)

@@ -5,7 +5,10 @@ Gramine is not here: where it is, its own check is asked too. Nothing of this wa
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,10 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jinja2
 import pytest
 
 from settings.load import load
+from settings.ports import free_port
+from tests.support.served import listening
+from tests.support.sgx_platform import SgxPlatform
 
 PROGRAMS = {"codec": ["codec"], "gateway": ["gateway"], "keys": ["keys", "serve"]}
 BASE, PREFIX = Path(sys.base_prefix), Path(sys.prefix)
@@ -207,6 +214,32 @@ def test_what_the_image_leaves_out_is_not_imported(repository: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.full
+@pytest.mark.skipif(shutil.which("gramine-direct") is None, reason="Gramine is not installed")
+async def test_the_key_service_answers_under_gramine_direct(folder: Path, tmp_path: Path) -> None:
+    """Without SGX, and with memory for a disk: it starts, gives a challenge, and ends when it is told to."""
+    config, port = tmp_path / "config", free_port()
+    config.mkdir()
+    SgxPlatform().write_root(config)
+    (config / "temporal.keys.yaml").write_text(
+        f"data: /var/lib/parley\nencryption: {{provider: local}}\nkey_service:\n  port: {port}\n"
+        f"  root_certificate: sgx-root-ca.pem\n  enclaves: {{codec: {{mrenclave: '{'e1' * 32}'}}}}\n"
+    )
+    given = {"program": "keys", "prefix": PREFIX, "base": BASE, "config": config, "arch_libdir": ARCH_LIBDIR}
+    defined = [f"-D{name}={value}" for name, value in {**given, "attestation": "none"}.items()]
+    manifest = [*defined, folder / "parley.manifest.template", tmp_path / "parley-keys.manifest"]
+    await asyncio.to_thread(subprocess.run, ["gramine-manifest", *manifest], check=True)
+    process = await asyncio.create_subprocess_exec("gramine-direct", "parley-keys", cwd=tmp_path)
+    try:
+        await listening(port, seconds=120)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            nonce = (await http.post("/v1/challenge")).json()["nonce"]
+        assert len(base64.b64decode(nonce)) == 56
+    finally:
+        process.terminate()
+    assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
 def test_gramines_own_check_passes(program: str, folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Real are both ends, what they say to each other and every check. The machine is 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -19,13 +20,13 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from cli.main import run
 from dialogue.faults import (
-    AttestationRefused,
     KeyMissing,
     KeyServiceUntrusted,
     KeysUnavailable,
     SealBroken,
     SettingsFault,
 )
+from gateway.key_serve import FILE_NAME, serve_keys
 from gateway.key_server import create_key_app
 from records.attested_keys import AttestedKeys
 from records.data_keys import DataKeys
@@ -36,6 +37,7 @@ from records.key_release import CHALLENGE_SECONDS, KeyRelease
 from records.sgx_attestation import fingerprint
 from records.tenant_keys import LocalKeys, Wrapped, open_key_provider
 from settings.layout import Layout
+from settings.ports import free_port
 from settings.schema import AttestedSettings, EnclaveSettings, EncryptionSettings, KeyServiceSettings, Settings
 from tests.support.served import served
 from tests.support.sgx_platform import Body, SgxPlatform, device, flags
@@ -157,7 +159,7 @@ async def test_what_travels_is_ciphertext(site: Site) -> None:
 )
 async def test_an_enclave_that_is_not_named_is_given_nothing(site: Site, why: str) -> None:
     """Its quote is genuine; the line tells what it is, so that whoever runs the site can name it."""
-    with pytest.raises(AttestationRefused, match=why):
+    with pytest.raises(KeysUnavailable, match=why):
         await site.enclave().wrap("acme", KEY)
 
 
@@ -167,7 +169,7 @@ async def test_a_signer_may_be_named_instead_of_a_build(site: Site) -> None:
     site.release._enclaves = {"any build": known}
     assert (await site.enclave().wrap("acme", KEY)).by
     site.release._enclaves = {"any build": known.model_copy(update={"product": 7})}
-    with pytest.raises(AttestationRefused):
+    with pytest.raises(KeysUnavailable):
         await site.enclave().wrap("acme", KEY)
 
 
@@ -176,7 +178,7 @@ async def test_an_enclave_that_is_no_longer_named_has_the_keys_no_longer(site: S
     enclave = site.enclave(seconds=0)
     wrapped = await enclave.wrap("acme", KEY)
     site.release._enclaves = {"newer": EnclaveSettings(mrenclave="00" * 32)}
-    with pytest.raises(AttestationRefused, match="The key service refuses this enclave"):
+    with pytest.raises(KeysUnavailable, match="the key service refuses this enclave"):
         await enclave.unwrap("acme", wrapped)
 
 
@@ -317,6 +319,25 @@ async def test_an_enclave_opens_the_data_keys_of_the_site(data_keys: tuple[DataK
     assert await inside.by_id(hers.id) == hers
     his = await inside.of_user("acme", "bob")
     assert await outside.by_id(his.id) == his
+
+
+async def test_it_is_served_as_a_process_of_its_own(site: Site) -> None:
+    """As `parley keys serve` does it: it says where it listens, answers, and takes that back when it ends."""
+    port = free_port()
+    given = site.settings.key_service.model_copy(update={"port": port})
+    serving = asyncio.create_task(serve_keys(site.settings.model_copy(update={"key_service": given})))
+    told = site.folder / "run" / FILE_NAME
+    async with asyncio.timeout(10):
+        while not told.exists():  # noqa: ASYNC110 a file has no event
+            await asyncio.sleep(0.01)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        assert (await http.get("/healthz")).text == "ok\n"
+        assert (await http.post("/v1/challenge")).status_code == 200
+    assert json.loads(told.read_text())["port"] == port
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert not told.exists()
 
 
 @pytest.mark.parametrize("kind", [None, "none", "epid"])
