@@ -161,6 +161,12 @@ def test_what_is_loaded_is_measured(manifest: dict[str, Any]) -> None:
     assert [path for path in trusted if not _below(path, [f"{mount}/" for mount in mounts] + mounts)] == []
 
 
+def test_the_interpreters_own_library_comes_before_the_systems(manifest: dict[str, Any]) -> None:
+    """A distribution's libpython of the same version would otherwise be loaded in its place, and does not fit."""
+    searched = manifest["loader"]["env"]["LD_LIBRARY_PATH"].split(":")
+    assert searched == ["/lib", f"{BASE}/lib", ARCH_LIBDIR, f"/usr{ARCH_LIBDIR}"]
+
+
 def _below(path: str, folders: list[str]) -> bool:
     return any(path == folder or (folder.endswith("/") and path.startswith(folder)) for folder in folders)
 
