@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = App(name="keys", help="Make, list and revoke API keys; sign caller tokens; rotate the tenants' keys.")
+app = App(name="keys", help="Make, list and revoke API keys; sign caller tokens; rotate or serve the tenants' keys.")
+
+for _name in ("serve", "identity", "quote"):
+    app.command(f"cli.key_service_command:{_name}", name=_name)
 
 KeyTenant = Annotated[str, Parameter(name="--tenant", help="Whose key it is, one of temporal.yaml's tenants.")]
 

@@ -59,7 +59,9 @@
     │       ├── KeysUnavailable   503  the key service cannot be asked: another attempt
     │       ├── SealBroken        500  a ciphertext was changed, cut or moved
     │       ├── PlainRefused      422  a payload in clear where the site takes none
-    │       └── ReceiptInvalid    422  a receipt that this key did not sign
+    │       ├── ReceiptInvalid    422  a receipt that this key did not sign
+    │       ├── AttestationRefused 403 a quote that proves none of the enclaves that may have keys
+    │       └── KeyServiceUntrusted 502 keys that are not signed by the service they were asked of
     ├── HistoryFault              422  a recorded history cannot be used
     │   ├── HistoryUnreadable     422  no JSON, cut off, or no history in it
     │   ├── HistoryBroken         422  events are missing, stand in another order or were edited
@@ -81,6 +83,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AccessFault",
+    "AttestationRefused",
     "BadInput",
     "BodyTooSlow",
     "BundleBroken",
@@ -106,6 +109,7 @@ __all__ = [
     "IssuerUnavailable",
     "KeyDestroyed",
     "KeyMissing",
+    "KeyServiceUntrusted",
     "KeysUnavailable",
     "KnowledgeCorrupt",
     "KnowledgeFault",
@@ -428,6 +432,14 @@ class PlainRefused(ProtectionFault):
 
 class ReceiptInvalid(ProtectionFault):
     type, title, status = "receipt-invalid", "The receipt does not hold", 422
+
+
+class AttestationRefused(ProtectionFault):
+    type, title, status = "attestation-refused", "The attestation does not hold", 403
+
+
+class KeyServiceUntrusted(ProtectionFault):
+    type, title, status, retryable = "key-service-untrusted", "The keys are not the key service's", 502, True
 
 
 class WebhookFailed(ParleyFault):

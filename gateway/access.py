@@ -45,7 +45,7 @@ class Access:
     """Tells who a request comes from. ``keys`` and ``oidc``: how callers may show it; with neither it is open."""
 
     def __init__(self, settings: Settings, keys: ApiKeys | None = None, oidc: Oidc | None = None) -> None:
-        self.demanded = settings.access.mode == "keys"
+        self.demanded = settings.access.mode != "open"
         self._claims = settings.access.oidc
         self._keys = keys
         self._oidc = oidc
@@ -59,14 +59,14 @@ class Access:
             if settings.access.mode == "open":
                 yield cls(settings)
                 return
-            from records.api_keys import ApiKeys  # and with it SQLAlchemy
+            keys = oidc = None
+            if settings.access.mode == "keys":
+                from records.api_keys import ApiKeys  # and with it SQLAlchemy
 
-            if database is None:
-                database = await _database(settings, stack)
-            oidc = None
+                keys = ApiKeys(database or await _database(settings, stack))
             if settings.access.oidc is not None:
                 oidc = Oidc(settings.access.oidc, await stack.enter_async_context(httpx.AsyncClient()))
-            yield cls(settings, ApiKeys(database), oidc)
+            yield cls(settings, keys, oidc)
 
     async def caller(self, headers: Headers) -> Caller:
         """Who sends these headers. Raises Unauthenticated, Forbidden, IssuerUnavailable, RecordsUnavailable."""

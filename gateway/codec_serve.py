@@ -59,7 +59,8 @@ async def codec_app(settings: Settings, port: int) -> AsyncIterator[Starlette]:
     await migrate(database)
     engine = connect_database(database)
     # a site that is open asks nobody who they are; texts are shown to none of those
-    keyed = settings.model_copy(update={"access": settings.access.model_copy(update={"mode": "keys"})})
+    mode = "keys" if settings.access.mode == "open" else settings.access.mode
+    keyed = settings.model_copy(update={"access": settings.access.model_copy(update={"mode": mode})})
     try:
         protection = await asyncio.to_thread(open_protection, settings, engine)
         assert protection is not None  # noqa: S101 - there is a provider

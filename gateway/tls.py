@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dialogue.faults import SettingsFault
+from records.private_file import replace_private
 from settings.schema import GatewayTlsSettings
 
 __all__ = ["tls_options"]
+
+_TRUSTED = b" TRUSTED CERTIFICATE-----"
 
 
 def tls_options(tls: GatewayTlsSettings | None) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def tls_options(tls: GatewayTlsSettings | None) -> dict[str, Any]:
         if path := getattr(tls, name):
             _check_readable(name, path)
     _load(context, tls)
-    options: dict[str, Any] = {"ssl_cert": tls.cert, "ssl_key": tls.key}
+    options: dict[str, Any] = {"ssl_cert": _plain(tls.cert), "ssl_key": tls.key}
     if tls.client_ca is not None:
         try:
             context.load_verify_locations(tls.client_ca)
@@ -53,6 +56,23 @@ def _load(context: ssl.SSLContext, tls: GatewayTlsSettings) -> None:
         if not _holds_certificate(tls.cert):
             raise _fault("cert", f"{tls.cert} holds no certificate in PEM. Name the server's.") from None
         raise _fault("key", f"{tls.key} holds no private key in PEM. Name that of gateway.tls.cert.") from None
+
+
+def _plain(cert: Path) -> Path:
+    """The server ends the process over a TRUSTED CERTIFICATE, OpenSSL's form that gramine-ratls writes: it is written
+    anew beside it, in the plain form."""
+    text = cert.read_bytes()
+    if _TRUSTED not in text:
+        return cert
+    plain = cert.with_name(f"{cert.name}.plain")
+    try:
+        replace_private(plain, text.replace(_TRUSTED, b" CERTIFICATE-----"))
+    except OSError as error:
+        raise _fault(
+            "cert",
+            f"{cert} is a TRUSTED CERTIFICATE, and {plain} cannot be written ({error.strerror}). Use: openssl x509.",
+        ) from None
+    return plain
 
 
 def _holds_certificate(path: Path) -> bool:

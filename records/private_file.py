@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
 __all__ = ["replace_private", "write_private_once"]
+
+_NO_LINKS = (errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)
 
 
 def write_private_once(path: Path, text: str) -> None:
@@ -18,6 +21,10 @@ def write_private_once(path: Path, text: str) -> None:
         os.link(written, path)
     except FileExistsError:
         return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _create(path, text)
     finally:
         written.unlink()
 
@@ -25,6 +32,18 @@ def write_private_once(path: Path, text: str) -> None:
 def replace_private(path: Path, text: str | bytes) -> None:
     """Readers see the old content or the new one. Raises OSError."""
     _written(path, text).replace(path)
+
+
+def _create(path: Path, text: str) -> None:
+    """Where the file system knows no links, as Gramine's: whoever reads at that moment may find half of it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode("ascii"))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _written(path: Path, text: str | bytes) -> Path:

@@ -72,6 +72,10 @@ class Verifier:
             return False
         return True
 
+    def public_bytes(self) -> bytes:
+        """The 32 bytes of the first key."""
+        return next(iter(self._keys.values())).public_bytes(Encoding.Raw, PublicFormat.Raw)
+
     def public_pem(self) -> str:
         """The keys that it knows, the one that signs first."""
         blocks = (key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for key in self._keys.values())
@@ -94,11 +98,16 @@ class Signer(Verifier):
         """
         given = settings.encryption.signing_key
         path = settings.resolve(given) if given else Layout.of(settings).signing_key
-        if given is None and not path.exists():
+        return cls.at(path, _SETTING, make=given is None)
+
+    @classmethod
+    def at(cls, path: Path, setting: str, *, make: bool) -> Signer:
+        """The keys in that file, which ``setting`` names. Raises SettingsFault."""
+        if make and not path.exists():
             new = Ed25519PrivateKey.generate()
             pem = new.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             write_private_once(path, pem.decode("ascii"))
-        return cls(_read(path))
+        return cls(_read(path, setting))
 
     def sign(self, data: bytes) -> str:
         """Base64."""
@@ -163,17 +172,17 @@ def _id(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
 
 
-def _read(path: Path) -> list[Ed25519PrivateKey]:
+def _read(path: Path, setting: str) -> list[Ed25519PrivateKey]:
     try:
         mode, text = stat.S_IMODE(path.stat().st_mode), path.read_bytes()
     except OSError as error:
         raise SettingsFault(
-            f"{_SETTING}: {path} cannot be read ({error.strerror}). Put the key there, for every worker the same.",
-            field=_SETTING,
+            f"{setting}: {path} cannot be read ({error.strerror}). Put the key there, for every worker the same.",
+            field=setting,
         ) from None
     if mode & 0o077:
         raise SettingsFault(
-            f"{_SETTING}: {path} can be read by others than its owner. Run `chmod 600 {path}`.", field=_SETTING
+            f"{setting}: {path} can be read by others than its owner. Run `chmod 600 {path}`.", field=setting
         )
     keys: list[Ed25519PrivateKey] = []
     for block in _BLOCK.findall(text):
@@ -187,8 +196,8 @@ def _read(path: Path) -> list[Ed25519PrivateKey]:
         keys.append(key)
     if not keys:
         raise SettingsFault(
-            f"{_SETTING}: {path} must hold a private key (Ed25519, PEM). "
+            f"{setting}: {path} must hold a private key (Ed25519, PEM). "
             f"`openssl genpkey -algorithm ed25519` makes one.",
-            field=_SETTING,
+            field=setting,
         )
     return keys

@@ -24,7 +24,7 @@ from records.seal import KEY_BYTES, DataKey, new_key, place, seal, unseal
 from settings.layout import Layout
 from settings.schema import Settings
 
-__all__ = ["EnvironmentKeys", "KeyProvider", "LocalKeys", "Wrapped", "open_key_provider"]
+__all__ = ["EnvironmentKeys", "KeyProvider", "LocalKeys", "SiteKeys", "Wrapped", "open_key_provider"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,16 @@ def open_key_provider(settings: Settings) -> KeyProvider | None:
         return LocalKeys(path, make=given.key_file is None)
     if given.provider == "environment":
         return EnvironmentKeys(given.key_env)
+    if given.provider == "attested":
+        from records.attested_keys import AttestedKeys
+
+        return AttestedKeys.open(settings)
     from records.key_services import open_key_service
 
     return open_key_service(given)
 
 
-class _SiteKeys:
+class SiteKeys:
     """Keys of the site, from which each tenant's are derived (HKDF, RFC 5869)."""
 
     def __init__(self, setting: str, where: str) -> None:
@@ -111,12 +115,17 @@ class _SiteKeys:
         where = place("data key", tenant, wrapped.by)
         return unseal(self._of_tenant(tenant, wrapped.by), wrapped.blob, where)
 
+    def of_tenant(self, tenant: str) -> tuple[DataKey, ...]:
+        """The tenant's keys, the newest first: for the key service, which hands them on."""
+        self._read_again()
+        return tuple(self._of_tenant(tenant, by) for by in self._keys)
+
     def _of_tenant(self, tenant: str, by: str) -> DataKey:
         derived = HKDF(SHA256(), KEY_BYTES, salt=None, info=place("parley tenant key", tenant))
         return DataKey(by, derived.derive(self._keys[by]))
 
 
-class LocalKeys(_SiteKeys, KeyProvider):
+class LocalKeys(SiteKeys, KeyProvider):
     """Out of a file that its owner alone may read. ``make``: writes one where there is none.
 
     The file is read again when it changed, so another process's :meth:`rotate` reaches this one.
@@ -159,7 +168,7 @@ class LocalKeys(_SiteKeys, KeyProvider):
         return True
 
 
-class EnvironmentKeys(_SiteKeys, KeyProvider):
+class EnvironmentKeys(SiteKeys, KeyProvider):
     """Out of a variable, as a container's secret gives it: keys with commas between them."""
 
     def __init__(self, variable: str) -> None:

@@ -61,9 +61,9 @@ class OidcSettings(Section):
 class AccessSettings(Section):
     """Who may get in."""
 
-    mode: Literal["open", "keys"] = "open"
+    mode: Literal["open", "keys", "tokens"] = "open"
     """``open``: whoever reaches the gateway may do everything. ``keys``: an API key (``parley keys``) is needed or,
-    with ``oidc``, a token."""
+    with ``oidc``, a token. ``tokens``: a token of ``oidc``, and no key: for where others may write the database."""
     trust_network: bool = False
     """Allows ``mode: open`` on an address that other machines reach."""
     oidc: OidcSettings | None = None

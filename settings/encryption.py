@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from settings.hosts import is_loopback
 from settings.section import Section
 
-__all__ = ["EncryptionSettings", "ExternalSettings", "TransitSettings"]
+__all__ = ["AttestedSettings", "EncryptionSettings", "ExternalSettings", "TransitSettings"]
 
 Variable = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -41,6 +41,23 @@ class TransitSettings(Section):
         return _address(address)
 
 
+class AttestedSettings(Section):
+    """Parley's own key service, as an enclave asks it (``parley keys serve``)."""
+
+    address: str | None = None
+    """Where it answers; keys travel sealed, so that TLS is not what protects them."""
+    service_key: str | None = Field(default=None, pattern=r"^[A-Za-z0-9+/]{43}=$")
+    """Its public key, as ``parley keys identity`` prints it: whoever cannot sign with it is not asked."""
+
+    @field_validator("address")
+    @classmethod
+    def _address_is_one(cls, address: str | None) -> str | None:
+        parts = urlsplit(address or "http://there")
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise PydanticCustomError("address", "must be an http:// or https:// address without a name or password")
+        return address
+
+
 class ExternalSettings(Section):
     """Payloads too long for a history, stored outside of it as ciphertext."""
 
@@ -67,9 +84,10 @@ class ExternalSettings(Section):
 class EncryptionSettings(Section):
     """How histories and records are protected."""
 
-    provider: Literal["none", "local", "environment", "vault", "aws", "gcp"] = "none"
+    provider: Literal["none", "local", "environment", "vault", "aws", "gcp", "attested"] = "none"
     """Who holds the tenants' keys, under which each user's data key is wrapped. ``none``: all is stored in clear.
-    ``local``: a file; ``environment``: a variable; ``vault``, ``aws``, ``gcp``: a key service."""
+    ``local``: a file; ``environment``: a variable; ``vault``, ``aws``, ``gcp``: a key service;
+    ``attested``: Parley's own, which gives them to known SGX enclaves alone."""
     key_file: Path | None = None
     """The file of ``local``, readable by its owner alone: keys in Base64, one a line, of which the first wraps and all
     unwrap; null: ``keys/site.keys`` below ``data``, made when it is needed."""
@@ -80,6 +98,8 @@ class EncryptionSettings(Section):
     each tenant a key of its own; without it the tenant is bound to what is wrapped."""
     vault: TransitSettings = TransitSettings()
     """Vault."""
+    attested: AttestedSettings = AttestedSettings()
+    """Parley's key service."""
     accept_plain: bool = True
     """Whether payloads that are not encrypted are read: older histories, and callers with an SDK and no codec."""
     cache_seconds: float = Field(default=60, ge=0, le=3600)

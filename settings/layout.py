@@ -67,6 +67,11 @@ class Layout:
         return self.data / "keys" / "signing.pem"
 
     @property
+    def service_identity(self) -> Path:
+        """The private key of the key service, where ``key_service.identity_key`` names no other file."""
+        return self.data / "keys" / "identity.pem"
+
+    @property
     def payloads(self) -> Path:
         """Payloads outside the histories, where ``encryption.external.folder`` names no other place."""
         return self.data / "payloads"

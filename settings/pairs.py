@@ -160,7 +160,9 @@ def _server(settings: Settings) -> Iterator[Problem]:
 
 def _access(settings: Settings) -> Iterator[Problem]:
     access, host = settings.access, settings.gateway.host
-    if access.mode == "keys":
+    if access.mode == "tokens" and access.oidc is None:
+        yield Problem(("access", "oidc"), "names the issuer of the tokens of mode: tokens; give it")
+    if access.mode != "open":
         return
     if not access.trust_network and not is_loopback(host):
         yield Problem(
@@ -194,6 +196,10 @@ def _encryption(settings: Settings) -> Iterator[Problem]:
     place, given = ("encryption",), settings.encryption
     if given.provider in ("vault", "aws", "gcp") and given.key is None:
         yield Problem((*place, "key"), f"names the key of the provider {given.provider}; give it")
+    if given.provider == "attested":
+        for name in ("address", "service_key"):
+            if getattr(given.attested, name) is None:
+                yield Problem((*place, "attested", name), "is needed by the provider attested; give it")
     if given.external.store != "none" and given.provider == "none":
         yield Problem((*place, "external", "store"), "stores ciphertext alone; set encryption.provider too")
     if given.external.store == "s3" and given.external.bucket is None:

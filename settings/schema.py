@@ -20,7 +20,8 @@ from settings.advice import with_r1_sampling
 from settings.answering import EmbeddingSettings, GenerationSettings, IntentSettings, KnowledgeSettings, ModelSettings
 from settings.codec_server import CodecServerSettings
 from settings.edge import GatewayTlsSettings, LimitSettings, RedisTlsSettings
-from settings.encryption import EncryptionSettings, ExternalSettings, TransitSettings
+from settings.encryption import AttestedSettings, EncryptionSettings, ExternalSettings, TransitSettings
+from settings.key_service import EnclaveSettings, KeyServiceSettings
 from settings.origins import Origins, Place
 from settings.retention import RetentionSettings
 from settings.sections import (
@@ -44,15 +45,18 @@ from settings.telemetry import TelemetrySettings
 __all__ = [
     "SERVICES",
     "AccessSettings",
+    "AttestedSettings",
     "CodecServerSettings",
     "DevServerSettings",
     "EmbeddingSettings",
+    "EnclaveSettings",
     "EncryptionSettings",
     "ExternalSettings",
     "GatewaySettings",
     "GatewayTlsSettings",
     "GenerationSettings",
     "IntentSettings",
+    "KeyServiceSettings",
     "KnowledgeSettings",
     "LimitSettings",
     "LogSettings",
@@ -143,6 +147,8 @@ class Settings(Section):
     """The gateway."""
     codec_server: CodecServerSettings = CodecServerSettings()
     """The codec server, which opens what is encrypted for whoever may read it."""
+    key_service: KeyServiceSettings = KeyServiceSettings()
+    """The key service, which hands tenants' keys to enclaves that prove what they are."""
     access: AccessSettings = AccessSettings()
     """Who may get in."""
     log: LogSettings = LogSettings()

@@ -75,6 +75,8 @@ DECISIONS = {
     "seal-broken": (500, False),
     "plain-refused": (422, False),
     "receipt-invalid": (422, False),
+    "attestation-refused": (403, False),  # the same enclave would send the same measurements
+    "key-service-untrusted": (502, True),  # nothing is given away by asking again, and an audit row waits for it
     "policy": (500, False),
     "intents": (500, False),
 }

@@ -27,7 +27,7 @@ def test_the_folder_is_no_package(folder: Path) -> None:
     assert list(folder.glob("**/*.py")) == []
 
 
-@pytest.mark.parametrize("name", DOCKERFILES)
+@pytest.mark.parametrize("name", [*DOCKERFILES, "Dockerfile.gramine"])
 def test_hadolint_finds_nothing(name: str, folder: Path) -> None:
     """Not even what it calls a remark."""
     ended = subprocess.run([executable("hadolint"), folder / name], capture_output=True, text=True, check=False)

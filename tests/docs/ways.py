@@ -40,6 +40,8 @@ WAYS = (
     Way(r"parley replay (?:verify|scan|to-test) .*tests/histories\b.*", "here"),
     Way(r"parley replay diff tests/histories/\S+ tests/histories/\S+", "here", codes=(3,)),  # they do differ
     Way(r"parley keys rotate(?: --rewrap-only)?", "here", codes=(2,)),  # nothing is encrypted there
+    Way(r"parley keys identity", "here"),
+    Way(r"parley keys quote \S+", "here", codes=(2,)),  # no root certificate is named there
     Way(r"parley audit verify(?: --tenant \S+)?(?: --json)?", "here"),
     Way(r"parley audit export .+", "here"),
     Way(r"parley audit forget \S+ --tenant default(?: --yes)?", "here", codes=(2,)),  # nothing is encrypted there
@@ -49,7 +51,7 @@ WAYS = (
     Way(r"\.venv/bin/python -m settings\.explain --check", "here"),
     Way(r"\.venv/bin/python -m tests\.support\.record_histories --help", "here"),
     # would not end by themselves, or belong to what the tests are part of
-    Way(r"parley (?:up|demo|gateway|codec|prepare|worker \w+)", "help"),
+    Way(r"parley (?:up|demo|gateway|codec|keys serve|prepare|worker \w+)", "help"),
     Way(r"\.venv/bin/python -m benchmarks \w+(?: --json \S+)?", "help"),
     Way(r"make [a-z-]+", "make"),
     Way(r"\.venv/bin/pytest .+", "collect"),

@@ -258,6 +258,20 @@ async def test_a_token_gets_in_beside_keys(with_issuer: Access, issuer: Issuer, 
         assert (over.status_code, over.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
 
 
+async def test_where_the_database_is_not_believed_tokens_alone_get_in(
+    database: AsyncEngine, issuer: Issuer, keys: ApiKeys
+) -> None:
+    """A key that stands in it gets in nowhere, and it is not asked."""
+    private = issuer.add("first")
+    key, _ = await keys.create("acme", scopes=["codec:reviewer"])
+    oidc = OidcSettings(issuer=issuer.url, audience=AUDIENCE)
+    async with Access.open(settings_of(mode="tokens", oidc=oidc), database) as access, asking(access) as http:
+        token = issuer.token(private, "first", scope="chat")
+        assert (await http.get("/v1/chat", headers={"Authorization": f"Bearer {token}"})).status_code == 200
+        assert (await http.get("/v1/chat", headers={"X-Api-Key": key})).status_code == 401
+        assert (await http.get("/v1/chat")).status_code == 401
+
+
 @pytest.mark.parametrize(
     ("claims", "scopes"),
     [({"scope": ["review", "x"]}, {"review"}), ({"scope": None}, set()), ({"scope": 7}, set())],

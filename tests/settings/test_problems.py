@@ -244,6 +244,22 @@ BAD = [
         ":1: encryption.key: names the key of the provider vault; give it",
     ),
     (
+        "encryption:\n  provider: attested\n  attested: {address: 'http://keys:8091'}",
+        ":3: encryption.attested.service_key: is needed by the provider attested; give it",
+    ),
+    (
+        "key_service:\n  enclaves:\n    codec: {product: 1}",
+        ":3: key_service.enclaves.codec: must give mrenclave, mrsigner or both",
+    ),
+    (
+        f"key_service:\n  enclaves:\n    codec: {{mrsigner: '{64 * 'a'}'}}",
+        ":3: key_service.enclaves.codec: must give product too: mrsigner alone is everything of that signer",
+    ),
+    (
+        "access:\n  mode: tokens",
+        ":1: access.oidc: names the issuer of the tokens of mode: tokens; give it",
+    ),
+    (
         "encryption:\n  external:\n    store: local",
         ":3: encryption.external.store: stores ciphertext alone; set encryption.provider too",
     ),

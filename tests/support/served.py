@@ -32,9 +32,9 @@ async def served(app: ASGIApp) -> AsyncIterator[int]:
         await asyncio.wait_for(serving, SECONDS)
 
 
-async def listening(port: int) -> None:
+async def listening(port: int, *, seconds: float = SECONDS) -> None:
     """Until something does at ``port``. A server has no event for it, so it is knocked at."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
