@@ -49,7 +49,8 @@ def _runner(runner: WorkflowRunner | None, *, strict: bool) -> WorkflowRunner:
 
 
 class _SealedPlugin(SimplePlugin):
-    """What is sealed does not shrink: the SDK's gzip of every message would only cost time, at both ends."""
+    """What is sealed does not shrink: the SDK's gzip of every message only costs time, at both ends. With 64 KB of
+    reasoning it was a tenth of a turn's CPU (median of 7 × 10 turns whose steps do nothing, two busy cores)."""
 
     async def connect_service_client(
         self,
