@@ -248,6 +248,7 @@ async def test_the_key_service_answers_under_gramine_direct(folder: Path, tmp_pa
     assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
+@pytest.mark.full
 def test_gramines_own_check_passes(program: str, folder: Path, tmp_path: Path) -> None:
     """Where Gramine is installed."""
     gramine = pytest.importorskip("graminelibos")

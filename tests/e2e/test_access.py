@@ -20,7 +20,7 @@ from temporalio.client import Client
 from tests.support.servers import executable
 from tests.support.site import Site, started_site, write_settings
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site")]
+pytestmark = [pytest.mark.full, pytest.mark.e2e, pytest.mark.xdist_group("site")]
 
 QUESTION = "How long do I have to send back shoes I bought online?"
 ASKED = {"messages": [{"role": "user", "content": QUESTION}], "seed": 5}

@@ -138,6 +138,7 @@ async def test_a_really_full_disk_loses_and_doubles_no_row(tmp_path: Path) -> No
     assert told["problems"] == 0
 
 
+@pytest.mark.full
 async def test_a_really_full_disk_keeps_the_snapshot_and_makes_no_half_model(
     tmp_path: Path, tiny_checkpoint: Path
 ) -> None:

@@ -40,6 +40,7 @@ async def test_a_worker_goes_on_with_the_snapshot_it_has_loaded(stood: Site) -> 
     assert line.ok
 
 
+@pytest.mark.full
 async def test_a_worker_that_has_not_loaded_it_waits_and_goes_on_when_it_is_back(stood: Site) -> None:
     """The worker starts all the same, and answers what needs no index; a turn that needs it is attempted again with a
     fault that names the folder, and answered without another restart."""

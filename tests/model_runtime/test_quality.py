@@ -65,6 +65,7 @@ def test_a_score_is_that_of_the_next_token(model_folder: Path) -> None:
         assert math.isclose(float(logits.float().log_softmax(-1)[ids[place]]), float(scores[place - 1]), abs_tol=0.05)
 
 
+@pytest.mark.full
 def test_a_short_text_says_nothing(bf16: Path, model_folder: Path) -> None:
     with pytest.raises(ModelFault, match="at least 1024"):
         compare(bf16, model_folder, "Too short.", PROMPTS)

@@ -186,6 +186,7 @@ def test_only_the_sites_own_machines_are_taken_where_they_are_named() -> None:
 
 
 @pytest.mark.skipif("PARLEY_SGX_QUOTE" not in os.environ, reason="a real quote is given by hand")
+@pytest.mark.full
 def test_a_quote_of_real_hardware_holds() -> None:
     """``PARLEY_SGX_QUOTE``: its file; ``PARLEY_SGX_ROOT``: Intel's root (DER). Held at a day on which it was good."""
     root = x509.load_der_x509_certificate(Path(os.environ["PARLEY_SGX_ROOT"]).read_bytes())

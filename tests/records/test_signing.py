@@ -68,7 +68,7 @@ def test_the_files_of_a_question_are_part_of_it(signer: Signer, receipt: Receipt
     check_receipt(with_files, signer, question="How long?", files=[terms, notes])
     renamed = TextFile(name="terms.md", text="30 days")
     for others in ([], [terms], [notes, terms], [renamed, notes]):
-        with pytest.raises(ReceiptInvalid, match=r"^question: .*files"):
+        with pytest.raises(ReceiptInvalid, match=r"^question: .* with --file for each file"):
             check_receipt(with_files, signer, question="How long?", files=others)
     with pytest.raises(ReceiptInvalid, match=r"^question: "):
         check_receipt(receipt, signer, question="How long?", files=[terms])

@@ -137,7 +137,7 @@ def test_a_database_that_is_being_migrated_costs_what_it_holds(
     out, err = capsys.readouterr()
     assert "verdict pass" in out
     assert all(line.startswith(("records.database: ", "prompt: ")) for line in err.splitlines())
-    assert ("start this one's workers once" in err) is (revision == "0002")
+    assert ("Start the workers once: they migrate them" in err) is (revision == "0002")
 
 
 async def _step_back(url: str, revision: str) -> None:

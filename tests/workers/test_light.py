@@ -124,6 +124,7 @@ def test_a_pool_without_embedding_computes_nothing(config: Path, repository: Pat
     assert there >= {"tokenizers", "sqlalchemy", "ahocorasick_rs"}
 
 
+@pytest.mark.full
 def test_a_pool_that_knows_imports_no_policy(config: Path, repository: Path) -> None:
     """Intents and knowledge alone: their libraries, and neither tokenizers' words nor the gateway's."""
     there = imported(ACTIVITIES.replace("POOL", "knowing"), config, repository)
