@@ -27,6 +27,7 @@ __all__ = ["ProcessEngine"]
 
 _Item = TokenEvent | ParleyFault
 _CLOSE_SECONDS = 5.0
+_STACKS_SECONDS = 0.5
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -222,6 +223,7 @@ class ProcessEngine:
                 self._heard = now
             elif now - self._heard > self._hang_seconds:
                 fault = EngineHung(f"the engine made no step for {now - self._heard:.0f} s: it is replaced")
+                await _tell_stacks(process)
                 await self._lose(process, fault)
                 return
 
@@ -274,6 +276,13 @@ class ProcessEngine:
             return await call
         finally:
             del self._calls[number]
+
+
+async def _tell_stacks(process: asyncio.subprocess.Process) -> None:
+    """Where its threads are, into its log: nobody can ask it later."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGUSR1)
+        await asyncio.sleep(_STACKS_SECONDS)  # nothing tells when it has written; one that is stopped never does
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

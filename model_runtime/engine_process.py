@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import faulthandler
 import gc
 import json
 import logging
@@ -37,6 +38,7 @@ def main() -> int:
     gc.disable()  # while torch is imported, looking for garbage costs a fifth of the time and finds next to none
     commands, answers = _private_pipes()
     _die_with_parent()
+    faulthandler.register(signal.SIGUSR1)  # the parent asks for every thread's stack before it ends one that hangs
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when we end
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     code = asyncio.run(_serve(json.loads(sys.argv[1]), commands, answers))

@@ -105,6 +105,35 @@ async def test_an_engine_that_hangs_is_ended(running: ProcessEngine, ask: Ask) -
     await until(lambda: not _runs(pid))
 
 
+_STUCK = """#!{python}
+import sys, time
+from model_runtime import batch, engine_process
+def a_step_that_never_ends(self):
+    time.sleep(1000)
+batch.Batch.step = a_step_that_never_ends
+sys.argv = sys.argv[2:]
+sys.exit(engine_process.main())
+"""
+
+
+async def test_an_engine_that_hangs_leaves_its_stacks_in_its_log(model_folder: Path, ask: Ask, tmp_path: Path) -> None:
+    """Before it is ended, so that an operator learns where it hung."""
+    stuck = tmp_path / "python"
+    stuck.write_text(_STUCK.format(python=sys.executable))
+    stuck.chmod(0o755)
+    log = tmp_path / "engine.log"
+    engine = ProcessEngine(
+        model_folder, python=str(stuck), rows=1, widths=(256,), threads=1, hang_seconds=4, log_file=log
+    )
+    await engine.start()
+    try:
+        with pytest.raises(EngineHung):
+            await collect(engine, ask("s", "Hello!", max_new_tokens=4))
+    finally:
+        await engine.close()
+    assert "in a_step_that_never_ends" in log.read_text()
+
+
 async def test_what_a_start_fails_of_is_told(tmp_path: Path) -> None:
     """The child's own fault comes over the pipe; an interpreter that is not there is named."""
     with pytest.raises(ModelMissing, match="was not prepared"):
