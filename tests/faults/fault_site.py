@@ -187,8 +187,9 @@ async def bring_up_fault_site(folder: Path, changes: Mapping[str, Any] | None = 
     made.touch()
     async with contextlib.AsyncExitStack() as stack_:
         desk = await stack_.enter_async_context(Desk.open(socket))
-        stack_.enter_context(mock.patch.object(stack, "_parley", _with_stops(socket, made)))
-        site = await stack_.enter_async_context(bring_up_site(folder, merged(_SHORT, changes or {})))
+        # No longer than it starts: a site that starts beside it has no stops, and keeps its own commands for restarts.
+        with mock.patch.object(stack, "_parley", _with_stops(socket, made)):
+            site = await stack_.enter_async_context(bring_up_site(folder, merged(_SHORT, changes or {})))
         caller = Caller(site.gateway_url)
         stack_.push_async_callback(caller.close)
         tokenizer = await asyncio.to_thread(Tokenizer.load, site.layout.model(site.settings.model))
