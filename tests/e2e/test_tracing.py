@@ -34,7 +34,7 @@ async def test_a_message_is_one_trace_and_leaves_no_text(site: Site) -> None:
     collector, conversation = site.collector, site.new()
     assert collector is not None
     trace, caller = f"{time.time_ns():032x}", "c" * 16
-    body = {"conversation": conversation, "messages": [{"role": "user", "content": QUESTION}]}
+    body = {"conversation": conversation, "messages": [{"role": "user", "content": QUESTION}], "seed": 5}
     async with httpx.AsyncClient(base_url=site.gateway_url, timeout=120) as client:
         response = await client.post("/v1/chat", json=body, headers={"traceparent": f"00-{trace}-{caller}-01"})
     assert response.status_code == 200, response.text
