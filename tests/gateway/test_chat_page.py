@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.async_api import Browser, BrowserContext, FilePayload, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, FileChooser, FilePayload, Locator, Page, expect
 from starlette.applications import Starlette
 
 from gateway import chat_page
@@ -424,13 +425,16 @@ def _file(name: str, content: bytes) -> FilePayload:
 
 async def test_files_go_with_the_next_message(page: Page, server: PageServer) -> None:
     """Chosen and removed by keyboard, told to a screen reader, sent as they are, and sent again with the question."""
+    chooser: asyncio.Future[FileChooser] = asyncio.get_running_loop().create_future()
+    # Long before it opens, for only then is it caught for sure.
+    page.once("filechooser", lambda found: chooser.set_result(found))
     await expect(_attach(page)).to_have_accessible_description("Up to 4 text files (UTF-8), 8,000 characters together.")
     text = "Shoes: 30 days 📦\r\n鞋子"
     terms = _file("terms\u3000 1.txt", b"\xef\xbb\xbf" + text.encode())
-    await _attach(page).focus()
-    async with page.expect_file_chooser() as choosing:
-        await page.keyboard.press("Enter")
-    await (await choosing.value).set_files([_file("prices.md", b"# A"), terms, _file("orders.csv", b"1,2")])
+    await _attach(page).press("Enter")
+    await (await asyncio.wait_for(chooser, PATIENT / 1000)).set_files(
+        [_file("prices.md", b"# A"), terms, _file("orders.csv", b"1,2")]
+    )
     await expect(_chips(page)).to_have_text(
         ["prices.md3 characters×", "terms 1.txt20 characters×", "orders.csv3 characters×"]
     )

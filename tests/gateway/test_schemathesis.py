@@ -66,7 +66,8 @@ async def known(front: Front) -> Known:
     await migrate(Layout.of(front.settings).database_url("sqlite"))  # as a worker does
     conversation = front.new()
     await front.post(conversation=conversation)
-    dialogue = await front.http.post("/v1/dialogues", json={"messages": [{"role": "user", "content": "x"}]})
+    # waited for, so that no test ends while its steps still run
+    dialogue = await front.http.post("/v1/dialogues", json={"messages": [{"role": "user", "content": "x"}], "wait": 60})
     names = {"tenant": "default", "model": "default", "conversation": conversation}
     return Known(front, {**names, "dialogue": dialogue.json()["dialogue"]})
 
