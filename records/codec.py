@@ -26,7 +26,7 @@ __all__ = ["ENCODING", "KEY_ID", "WORKFLOW", "EncryptionCodec", "is_sealed", "ke
 ENCODING: Final = b"binary/parley-sealed"
 KEY_ID: Final = "encryption-key-id"
 WORKFLOW: Final = "parley-workflow"
-_OF_A_SCHEDULE: Final = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_OF_A_SCHEDULE: Final = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z", re.ASCII)
 
 
 class EncryptionCodec(PayloadCodec, WithSerializationContext):
@@ -95,10 +95,14 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
 
 
 def _belongs(sealed_for: str, workflow_id: str) -> bool:
-    """A Temporal Schedule starts workflows under the id of its action with the time behind it."""
-    if workflow_id == sealed_for:
-        return True
-    return workflow_id.startswith(sealed_for) and bool(_OF_A_SCHEDULE.fullmatch(workflow_id, len(sealed_for)))
+    """A Temporal Schedule starts workflows under the id of its action with the time behind it, and hands each of them
+    the result of the one before."""
+    return _without_time(sealed_for) == _without_time(workflow_id)
+
+
+def _without_time(workflow_id: str) -> str:
+    time = _OF_A_SCHEDULE.search(workflow_id)
+    return workflow_id[: time.start()] if time else workflow_id
 
 
 def is_sealed(payload: Payload) -> bool:

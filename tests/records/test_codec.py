@@ -301,6 +301,10 @@ async def test_a_payload_opens_in_its_workflow_alone(keys: DataKeys) -> None:
     for reader in (codec, codec.with_context(of("w-1")), codec.with_context(activity)):
         assert await reader.decode([sealed]) == [PAYLOAD]
     assert await codec.with_context(of("w-1-2026-11-29T04:00:00Z")).decode([sealed]) == [PAYLOAD]  # by a Schedule
+    (result,) = await codec.with_context(of("w-1-2026-11-29T04:00:00Z")).encode([PAYLOAD])
+    assert await codec.with_context(of("w-1-2026-11-29T05:00:00Z")).decode([result]) == [PAYLOAD]  # its next run
+    with pytest.raises(SealBroken):
+        await codec.with_context(of("w-2-2026-11-29T05:00:00Z")).decode([result])
     for other in ("w-2", "w-10", "w-1-2", "x", ""):
         with pytest.raises(SealBroken, match=f"{other}: holds a payload that was sealed for w-1"):
             await EncryptionCodec(keys, workflow_id=other).decode([sealed])
