@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["WIDTH", "output", "plain", "print_json", "print_line"]
+__all__ = ["WIDTH", "counted", "output", "plain", "print_json", "print_line"]
 
 WIDTH = 100
 """Nothing is wider, in terminal cells."""
 
 # C0 without tab and line feed, C1, and the characters that turn the direction of writing
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def counted(number: int, what: str) -> str:
+    """``1 answer``, ``2 answers``."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def output(*, stderr: bool = False) -> Console:

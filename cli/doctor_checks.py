@@ -9,11 +9,14 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dialogue.faults import KnowledgeMissing, ParleyFault, SettingsFault
 from settings.layout import Layout
 from settings.schema import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 __all__ = ["CHECKS", "Check", "Line", "Site", "in_thread", "line_of"]
 
@@ -283,6 +286,11 @@ async def knowledge(site: Site) -> list[Line]:
     return [Line("knowledge", ok=True, found=found)]
 
 
+async def _is_not_made(url: URL) -> bool:
+    """A look at a file that is not there would make it."""
+    return url.get_backend_name() == "sqlite" and not await in_thread(Path(url.database or "").exists)
+
+
 async def records(site: Site) -> list[Line]:
     """The database answers, lets us write, and its tables are those of this version. Nothing is made by looking."""
     from alembic.runtime.migration import MigrationContext
@@ -293,7 +301,7 @@ async def records(site: Site) -> list[Line]:
     from records.database import connect_database, migration_config, writing
 
     url = make_url(site.layout.database_url(site.settings.records.database))
-    if url.get_backend_name() == "sqlite" and not await in_thread(Path(url.database or "").exists):
+    if await _is_not_made(url):
         raise RecordsUnavailable(f"there is no {url.database} yet. {START}")
 
     def revisions(connection: Connection) -> tuple[set[str], set[str]]:
@@ -368,7 +376,7 @@ async def _has_data_keys(site: Site) -> bool:
     from records.tables import data_keys
 
     url = make_url(site.layout.database_url(site.settings.records.database))
-    if url.get_backend_name() == "sqlite" and not await in_thread(Path(url.database or "").exists):
+    if await _is_not_made(url):
         return False
     engine = connect_database(url.render_as_string(hide_password=False))
     try:

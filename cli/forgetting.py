@@ -49,7 +49,7 @@ async def would_be(
     """Prints what forgetting would reach."""
     from dataclasses import asdict
 
-    from cli.console import print_json, print_line
+    from cli.console import counted, print_json, print_line
     from records.forgetting import what_is_in_clear
 
     workflows = await keys.workflows_of(tenant, user)
@@ -59,30 +59,25 @@ async def would_be(
         files = [asdict(export) for export in held]
         print_json({"would": True, "workflows": workflows, "exports": files, "in_clear": asdict(in_clear)})
         return
-    print_line(
-        f"{user} of {tenant}: {_many(workflows, 'conversation')} would open no more. Nothing was done: add --yes."
-    )
+    theirs = counted(len(workflows), "conversation")
+    print_line(f"{user} of {tenant}: {theirs} would open no more. Nothing was done: add --yes.")
     _beyond_reach(held, in_clear)
 
 
 def told(user: str, done: Forgotten, ended: list[str], not_ended: list[str]) -> None:
     """Prints what was done, and what is left to do by hand."""
-    from cli.console import print_line
+    from cli.console import counted, print_line
 
     if not done.keys:
         print_line(f"{user} has no data key: nothing is left to forget.")
     else:
         print_line(
             f"{user} is forgotten: no data key of theirs is left. Opens no more: "
-            f"{_many(done.workflows, 'conversation')}; ended now: {len(ended)}."
+            f"{counted(len(done.workflows), 'conversation')}; ended now: {len(ended)}."
         )
     for workflow_id in not_ended:
         print_line(f"{workflow_id} may still run: `temporal workflow terminate -w {workflow_id}` ends it.")
     _beyond_reach(list(done.exports), done.in_clear)
-
-
-def _many(named: tuple[str, ...], what: str) -> str:
-    return f"{len(named)} {what}{'s' * (len(named) != 1)}"
 
 
 def _beyond_reach(held: list[Export], in_clear: InClear) -> None:

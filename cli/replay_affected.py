@@ -122,22 +122,18 @@ async def _asked_again(
 
 def _report(found: list[Affected], *, asked: bool) -> None:
     """By tenant and user, as whoever writes to them needs it."""
-    from cli.console import print_line
+    from cli.console import counted, print_line
 
     people = dict.fromkeys((each.tenant, each.user) for each in found)
     for tenant, user in people:
         theirs = [each for each in found if (each.tenant, each.user) == (tenant, user)]
-        print_line(f"{user} of {tenant}: {_count(len(theirs), 'answer')}")
+        print_line(f"{user} of {tenant}: {counted(len(theirs), 'answer')}")
         for each in theirs:
             _one(each)
     differ, problems = sum(each.same is False for each in found), sum(bool(each.problem) for each in found)
-    said = f"{_count(len(found), 'answer')} to {len(people)} {'person' if len(people) == 1 else 'people'}"
+    said = f"{counted(len(found), 'answer')} to {len(people)} {'person' if len(people) == 1 else 'people'}"
     said += f" · {differ} come out otherwise today" if asked else ""
     print_line(f"{said} · {problems} could not be checked" if problems else said)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _one(each: Affected) -> None:

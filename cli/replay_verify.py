@@ -145,7 +145,9 @@ _MARKS = {"same": "✓", "differs": "✗", "unchecked": "?"}
 
 def history_line(each: HistoryExact, name: str) -> str:
     """One line; where it differs, the first divergence below it."""
-    turns = f"{each.turns} turn{'s' * (each.turns != 1)}"
+    from cli.console import counted
+
+    turns = counted(each.turns, "turn")
     said = {"same": "same commands", "differs": "other commands", "unchecked": "could not be checked"}[each.state]
     if each.state == "differs" and each.same_commands:
         said = "same commands, other arguments"
@@ -196,7 +198,9 @@ def code_of(states: list[Any]) -> int:
 
 def _sum(states: list[Any], code: int) -> str:
     differ, unchecked = states.count("differs"), states.count("unchecked")
-    said = [f"{differ} difference{'s' * (differ != 1)}"]
+    from cli.console import counted
+
+    said = [counted(differ, "difference")]
     if unchecked:
         said.append(f"{unchecked} could not be checked")
     return f"{', '.join(said)}. exit {code}"

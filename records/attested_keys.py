@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from dialogue.faults import AttestationRefused, KeyMissing, KeyServiceUntrusted, KeysUnavailable
 from records.enclave import Enclave
 from records.key_exchange import SUITE, Challenge, KeyAnswer, KeyRequest, TenantKeys, report_data
-from records.seal import DataKey, place, seal, unseal
+from records.seal import DataKey
 from records.short_memory import ShortMemory
 from records.tenant_keys import KeyProvider, Wrapped
 from settings.schema import Settings
@@ -57,8 +57,7 @@ class AttestedKeys(KeyProvider):
         return cls(given.address, service, Enclave(), remember_seconds=settings.encryption.cache_seconds)
 
     async def wrap(self, tenant: str, key: bytes) -> Wrapped:
-        newest = next(iter((await self._keys(tenant)).values()))
-        return Wrapped(newest.id, seal(newest, key, place("data key", tenant, newest.id)))
+        return Wrapped.under(next(iter((await self._keys(tenant)).values())), tenant, key)
 
     async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
         keys = await self._keys(tenant)
@@ -71,7 +70,7 @@ class AttestedKeys(KeyProvider):
                 "wrapped. Put it back there, behind the others.",
                 field="encryption.attested",
             )
-        return unseal(keys[wrapped.by], wrapped.blob, place("data key", tenant, wrapped.by))
+        return wrapped.opened(keys[wrapped.by], tenant)
 
     async def rotate(self, tenants: tuple[str, ...]) -> bool:
         """Where the key service runs, with `parley keys rotate`."""

@@ -34,6 +34,15 @@ class Wrapped:
     by: str
     blob: bytes
 
+    @classmethod
+    def under(cls, by: DataKey, tenant: str, key: bytes) -> Wrapped:
+        """``by``: the tenant's key, wherever it came from: each process that has it reads what another wrapped."""
+        return cls(by.id, seal(by, key, place("data key", tenant, by.id)))
+
+    def opened(self, by: DataKey, tenant: str) -> bytes:
+        """Raises SealBroken."""
+        return unseal(by, self.blob, place("data key", tenant, self.by))
+
 
 class KeyProvider(Protocol):
     """Every method may raise KeysUnavailable and SettingsFault."""
@@ -100,8 +109,7 @@ class SiteKeys:
 
     async def wrap(self, tenant: str, key: bytes) -> Wrapped:
         self._read_again()
-        by = next(iter(self._keys))
-        return Wrapped(by, seal(self._of_tenant(tenant, by), key, place("data key", tenant, by)))
+        return Wrapped.under(self._of_tenant(tenant, next(iter(self._keys))), tenant, key)
 
     async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
         if wrapped.by not in self._keys:
@@ -112,8 +120,7 @@ class SiteKeys:
                 "wrapped. Put it back behind the others.",
                 field=self._setting,
             )
-        where = place("data key", tenant, wrapped.by)
-        return unseal(self._of_tenant(tenant, wrapped.by), wrapped.blob, where)
+        return wrapped.opened(self._of_tenant(tenant, wrapped.by), tenant)
 
     def of_tenant(self, tenant: str) -> tuple[DataKey, ...]:
         """The tenant's keys, the newest first: for the key service, which hands them on."""
