@@ -517,7 +517,8 @@ class Conversations:
 
     async def waiting(self, tenant: str | None = None) -> AsyncIterator[tuple[str, Transcript]]:
         """Every running conversation in which a turn waits for a person, with its transcript."""
-        query = "ExecutionStatus = 'Running' AND Verdict = 'human'"
+        # `Verdict` holds every verdict there was; a run of before `State` was told has none.
+        query = "ExecutionStatus = 'Running' AND Verdict = 'human' AND (State = 'waiting' OR State IS NULL)"
         if tenant is not None:
             query += f" AND Tenant = '{tenant}'"
         async for execution in self.client.list_workflows(query):

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from dialogue.faults import RecordsUnavailable
+from dialogue.turn import Transcript
 from gateway.reviews import waiting_review
 from records.audit import AuditLog, AuditRow
 from records.database import connect_database, migrate
@@ -162,6 +163,31 @@ async def test_a_review_is_listed_and_decided(front: Front) -> None:
     )
     assert (again.status_code, again.json()["type"]) == (404, "/docs#no-such-review")
     assert await listed() == []
+
+
+async def test_only_conversations_that_wait_are_asked(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that once waited keeps the verdict for good; a list of today's reviews costs nothing for it."""
+    conversation = (await front.post(conversation=front.new(), **DOUBTFUL)).json()["conversation"]
+    asked: list[str] = []
+    transcript = front.conversations.transcript
+
+    async def counted(of: str, tenant: str) -> Transcript:
+        asked.append(of)
+        return await transcript(of, tenant)
+
+    async def asked_for_it() -> bool:
+        asked.clear()
+        assert (await front.http.get("/v1/reviews", params={"tenant": "default"})).status_code == 200
+        return conversation in asked
+
+    monkeypatch.setattr(front.conversations, "transcript", counted)
+    async with asyncio.timeout(20):
+        while not await asked_for_it():  # noqa: ASYNC110 - Temporal's index follows a moment later
+            await asyncio.sleep(0.05)
+        decision = {"turn": 1, "decision": "approve", "by": "rob", "tenant": "default"}
+        assert (await front.http.post(f"/v1/reviews/{conversation}", json=decision)).status_code == 200
+        while await asked_for_it():  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
 
 
 async def test_a_review_is_its_tenants(front: Front) -> None:
