@@ -132,17 +132,21 @@ class DataKeys:
 
     async def noticed(self, workflow_id: str, id_: str, *, from_outside: bool) -> None:
         """A payload of this workflow is under that key: what was known of it holds no longer where it is another.
-        ``from_outside``: a remote codec sealed it, which knows users and no workflows; the workflow becomes theirs."""
+        ``from_outside``: a remote codec sealed it, which knows users and no workflows; the workflow becomes theirs,
+        also where its key went with a user who came back since."""
         known = self._of_workflow.get(workflow_id)
         if known == id_:
             return
         if not from_outside:
             self._of_workflow.drop(workflow_id)
             return
-        if known is None:
+        if known is None or await self.is_destroyed(workflow_id):
             async with writing(self._engine) as connection:
                 row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
                 await connection.execute(insert(connection, workflow_keys).values(row).on_conflict_do_nothing())
+                theirs = (workflows.workflow_id == workflow_id, workflows.key_id.in_(_gone_before(id_)))
+                await connection.execute(workflow_keys.update().where(*theirs).values(key_id=id_))
+            self._of_workflow.drop(workflow_id)
 
     # forgetting, rotation -------------------------------------------------------------------------
 
@@ -320,6 +324,13 @@ class DataKeys:
     async def _workflows(self, connection: AsyncConnection, ids: list[str]) -> tuple[str, ...]:
         query = select(workflows.workflow_id).where(workflows.key_id.in_(ids)).order_by(workflows.workflow_id)
         return tuple((await connection.execute(query)).scalars())
+
+
+def _gone_before(id_: str) -> Select[str]:
+    """Keys that were destroyed before ``id_`` was made. One that went later may still have a turn under way, which is
+    to find no key, though an old payload of somebody else's is read again."""
+    new = data_keys.alias()
+    return select(keys.id).where(keys.destroyed < select(new.c.created).where(new.c.id == id_).scalar_subquery())
 
 
 def _current_of(tenant: str, user: str) -> Select[str]:

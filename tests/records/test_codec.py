@@ -263,6 +263,27 @@ async def test_payloads_of_a_remote_codec_make_the_workflow_the_users(site: Seal
     assert found == {mine.id}
 
 
+async def test_who_was_forgotten_comes_back_through_a_remote_codec(site: SealedSite) -> None:
+    """Under the same workflow id: sealed under their new key, and what was before stays gone."""
+    workflow_id, codec = f"dlg-{uuid.uuid4().hex}", site.protection.codec.for_user("default", "ann-4711")
+    question = DialogueStart(question=QUESTION, tenant="default", user="ann-4711")
+    found: list[set[str]] = []
+    for _ in range(2):
+        (payload,) = site.plain.data_converter.payload_converter.to_payloads([question])
+        start = RawValue((await codec.encode([payload]))[0])
+        await site.plain.start_workflow("DialogueWorkflow", start, id=workflow_id, task_queue=site.steps.queue)
+        await asyncio.wait_for(site.client.get_workflow_handle(workflow_id).result(), 20)
+        history = await site.history(workflow_id)
+        found.append({p.metadata[KEY_ID].decode() for p in sealed_payloads(history)})
+        if len(found) == 1:
+            await site.protection.keys.destroy("default", "ann-4711")
+            with pytest.raises(KeyDestroyed):
+                await check_readable(history, site.protection)
+    mine = await site.protection.keys.of_user("default", "ann-4711")
+    assert found[1] == {mine.id}
+    assert found[0].isdisjoint(found[1])
+
+
 async def test_histories_in_clear_replay_under_encryption(tmp_path: Path) -> None:
     """What was recorded before a site began to encrypt, and not where it takes nothing in clear."""
     _, protection = await a_protection(tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import KeyMissing, SealBroken, SettingsFault
+from dialogue.faults import KeyDestroyed, KeyMissing, SealBroken, SettingsFault
 from records.data_keys import NOBODY, DataKeys
 from records.database import connect_database, migrate, reading
 from records.tables import data_keys
@@ -72,6 +72,17 @@ async def test_a_workflow_in_which_two_speak_is_forgotten_with_either(keys: Data
     with pytest.raises(KeyMissing):
         await keys.by_id(joint.id)
     assert await keys.of_user("acme", "u-1") == before
+
+
+async def test_an_old_payload_read_again_brings_no_key_back(keys: DataKeys) -> None:
+    """A turn of two that was under way while one was forgotten finds no key, whoever reads what the other sealed."""
+    mine = await keys.of_user("acme", "u-1")
+    await keys.bind("conv-1", "acme", "u-1")
+    await keys.bind("conv-1", "acme", "u-2")
+    await keys.destroy("acme", "u-2")
+    await keys.noticed("conv-1", mine.id, from_outside=True)
+    with pytest.raises(KeyDestroyed):
+        await keys.of_workflow("conv-1")
 
 
 async def test_what_a_stranger_started_becomes_the_users(keys: DataKeys) -> None:
