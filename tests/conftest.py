@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 from temporalio.testing import WorkflowEnvironment
@@ -19,6 +20,10 @@ from tests.support.site import Site, bring_up_site
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.pop("COLUMNS", None)  # the terminal of who runs the tests; xdist gives it to its workers
+
+# an example takes as long as the machine lets it; how fast something is, is measured in benchmarks/
+hypothesis.settings.register_profile("parley", deadline=None)
+hypothesis.settings.load_profile("parley")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -71,8 +76,9 @@ async def demo_site(site: Site) -> Site:
     """The installation with a conversation held in it: ``site.conversation``."""
     if not site.conversation:
         site.conversation = site.new()
-        await site.say(site.conversation, "Hello!", "m1")
-        await site.say(site.conversation, "How long do I have to send back shoes I bought online?", "m2")
+        await site.say(site.conversation, "Hello!", "m1", say={"seed": 5})
+        question = "How long do I have to send back shoes I bought online?"
+        await site.say(site.conversation, question, "m2", say={"seed": 5})
     return site
 
 

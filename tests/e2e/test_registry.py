@@ -72,8 +72,8 @@ async def parley(config: Path, repository: Path, *line: str) -> Any:
 
 
 async def answered_by(site: Site, conversation: str, question: str) -> str:
-    """The digest in the reply, which the audit row holds too. The model wrote the answer: nothing was quoted."""
-    said = await site.conversations.say(conversation, Say(message_id=uuid.uuid4().hex, text=question))
+    """The digest in the reply, which the audit row holds too. With this seed the model writes the answer itself."""
+    said = await site.conversations.say(conversation, Say(message_id=uuid.uuid4().hex, text=question, seed=5))
     assert isinstance(said, Reply)
     assert said.model == "smol"
     row = (await site.rows(conversation))[-1]
@@ -95,7 +95,7 @@ async def test_the_alias_decides_who_answers(config: Path, checkpoints: tuple[Pa
         await do("promote", f"smol@{digest[:12]}", "prod", "--reason", "it is there")
     async with started_site(config) as site:
         conversation = site.new()
-        await site.say(conversation, "Hello!", "m1")
+        await site.say(conversation, "Hello!", "m1", say={"seed": 5})
         assert await answered_by(site, conversation, QUESTION) == second
         await do("rollback", "smol", "prod", "--reason", "it greets badly")
         # what runs keeps what it has loaded

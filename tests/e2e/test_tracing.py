@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ def _of(spans: list[ReceivedSpan], conversation: str) -> list[ReceivedSpan]:
 
 def _complete(spans: list[ReceivedSpan]) -> bool:
     names = {span.name for span in spans}
-    return {*STEPS, "decode"} <= names and any(name.startswith("invoke_workflow") for name in names)
+    return {*STEPS, "decode", "POST /v1/chat"} <= names and any(name.startswith("invoke_workflow") for name in names)
 
 
 async def test_a_message_is_one_trace_and_leaves_no_text(site: Site) -> None:
@@ -60,8 +61,15 @@ async def test_a_message_is_one_trace_and_leaves_no_text(site: Site) -> None:
     assert by_name["POST /v1/chat"].attributes["http.response.status_code"] == 200
     assert by_name["retrieve_knowledge"].attributes["gen_ai.data_source.id"] == reply["snapshot"]
     assert by_name["review_answer"].attributes["parley.verdict"] == reply["verdict"]
-    assert not any(MARKER.encode() in sent for sent in collector.bodies)
-    _checks_logs(site, conversation, trace, str(reply["answer"]))
+    said = _said(reply)
+    assert [text for text in said for sent in collector.bodies if text.encode() in sent] == []
+    _checks_logs(site, conversation, trace, said)
+
+
+def _said(reply: dict[str, Any]) -> list[str]:
+    """Pieces of the question, the answer and the passages, as they stand in text and in JSON."""
+    pieces = [MARKER, reply["answer"][:30], *(each["quote"][:30] for each in reply["citations"])]
+    return [form for piece in pieces for form in {piece, json.dumps(piece)[1:-1]}]
 
 
 def _checks_chat(chat: ReceivedSpan, reply: dict[str, object]) -> None:
@@ -75,12 +83,11 @@ def _checks_chat(chat: ReceivedSpan, reply: dict[str, object]) -> None:
     assert 0 < told["gen_ai.response.time_to_first_chunk"] < chat.end - chat.start
 
 
-def _checks_logs(site: Site, conversation: str, trace: str, answer: str) -> None:
+def _checks_logs(site: Site, conversation: str, trace: str, spoken: list[str]) -> None:
     """Every line of the turn says whose it is, and none of any process says what was written."""
     logs = {path.name: path.read_text("utf-8", "replace") for path in site.layout.logs.glob("*.log")}
     assert {"gateway.log", "dialogue.log", "gpu.log"} <= set(logs)
-    said = [name for name, text in logs.items() if MARKER in text or answer[:40] in text]
-    assert said == []
+    assert [(name, said) for name, text in logs.items() for said in spoken if said in text] == []
     lines = [
         json.loads(line)
         for text in logs.values()

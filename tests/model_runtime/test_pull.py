@@ -362,7 +362,7 @@ def test_a_killed_pull_goes_on_where_it_was(server: FileServer, tmp_path: Path) 
     config.write_text("")
     environment = {**os.environ, "PARLEY_CONFIG": str(config), "PYTHONPATH": str(ROOT)}
     line = [sys.executable, "-m", "cli.main", "model", "pull", f"{server.url}/tiny"]
-    served, chance = server.files[FILE], random.Random()
+    served, chance = server.files[FILE], random.Random(7)
     kept: list[int] = []
     for _ in range(3):
         served.holds_at = chance.randrange(100_000, 1_400_000)

@@ -16,7 +16,11 @@ from workflows.registration import add_search_attributes
 
 __all__ = ["dev_server", "executable", "time_skipping_server"]
 
-DYNAMIC_CONFIG_ARGS = tuple(part for value in DYNAMIC_CONFIG for part in ("--dynamic-config-value", value))
+# else a deletion waits for its queue's next checkpoint, half a minute
+_DELETES_AT_ONCE = tuple(f"history.{each}ProcessorEnsureCloseBeforeDelete=false" for each in ("transfer", "visibility"))
+DYNAMIC_CONFIG_ARGS = tuple(
+    part for value in (*DYNAMIC_CONFIG, *_DELETES_AT_ONCE) for part in ("--dynamic-config-value", value)
+)
 
 
 def executable(name: str) -> str:
