@@ -211,6 +211,8 @@ class Conversations:
 
         Raises the fault with which the conversation refused the message.
         """
+        if conversation.startswith(names.KEEP_RECORDS_SCHEDULE):  # a sweep runs under it, or the next one will
+            raise unknown_conversation(conversation)
         opening = ConversationStart(tenant=message.tenant, opened_by=opened_by, fresh=fresh, **dict(start or {}))
 
         def operation() -> WithStartWorkflowOperation[Any, Any]:  # one is good for one call
@@ -244,9 +246,10 @@ class Conversations:
         return Pending(conversation, message.message_id, conversation, handle.workflow_run_id)
 
     async def _bind(self, workflow_id: str, tenant: str, user: str) -> None:
-        """Before anything of this user is sent there, so that it is sealed with what is theirs."""
+        """Before anything of this user is sent there, so that it is sealed with what is theirs. Raises
+        UnknownConversation."""
         if self._keys is not None:
-            await self._keys.bind(workflow_id, tenant, user)
+            await self._keys.bind(workflow_id, tenant, user, takes_over=False)
 
     async def _checked(self, reply: Reply, message: Say) -> Reply:
         """Temporal answers a known update id with its first result, whatever is said now: so the text is held

@@ -93,6 +93,7 @@ class AuditLog:
                 head = await _locked_head(connection, row.tenant)
                 kept = await _kept(connection, row)
                 if kept is None:
+                    await self._seal.hold(connection, sealed)
                     receipt, position = await _append(connection, sealed, head)
                     if self._words is not None:
                         await self._words.index(connection, row.tenant, receipt.id, marks)

@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from dialogue.faults import KeyDestroyed
 from records.data_keys import DataKeys
 from records.seal import DataKey, place, seal, unseal
@@ -52,6 +54,11 @@ class TextSeal:
                 f"conversation {columns['conversation']}: its user was forgotten. Nothing is kept of it."
             )
         return await self._sealed(columns, SEALED, _row_place(columns))
+
+    async def hold(self, connection: AsyncConnection, sealed: Mapping[str, Any]) -> None:
+        """Within the transaction that writes a row: until it ends nobody destroys its key. Raises KeyDestroyed."""
+        if self._keys is not None:
+            await self._keys.hold(connection, sealed["data_key"])
 
     async def opened_row(self, columns: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
         """The columns as they were written, and whether their texts are gone: then these are empty."""

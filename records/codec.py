@@ -1,8 +1,9 @@
 """The payload codec: everything a workflow says to Temporal, sealed under the data key of whoever it talks with.
 
 A sealed payload holds, in clear, that it is sealed, its key's id and its workflow's id; nothing else. The ids are
-authenticated: a payload that was moved to another workflow does not open there. A remote codec knows the user and not
-the workflow; its payloads name none, and the workflow they first arrive in becomes that user's.
+authenticated: a payload that was moved to another workflow does not open there; runs of one schedule alone, under one
+key, read each other's. A remote codec knows the user and not the workflow; its payloads name none, and the workflow
+they first arrive in becomes that user's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dialogue.faults import KeyMissing, SealBroken
 from records.data_keys import DataKeys
 from records.payloads import REFUSED, plain_refused
 from records.seal import place, seal, unseal
+from workflows.names import KEEP_RECORDS_SCHEDULE
 
 __all__ = ["ENCODING", "KEY_ID", "WORKFLOW", "EncryptionCodec", "is_sealed", "key_id_of", "sealed_payloads"]
 
@@ -82,22 +84,27 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
             return Payload(metadata={"encoding": REFUSED})
         id_ = key_id_of(payload)
         workflow = payload.metadata.get(WORKFLOW, b"").decode("utf-8", "replace")
-        if workflow and self._workflow_id is not None and not _belongs(workflow, self._workflow_id):
-            raise SealBroken(
-                f"workflow {self._workflow_id}: holds a payload that was sealed for {workflow}. Replay a history under "
-                "its own workflow id; where it runs, somebody moved it."
-            )
         key = await self._keys.by_id(id_)
         text = unseal(key, payload.data, _where(workflow, id_))
         if self._workflow_id is not None:
+            if workflow and not await self._belongs(workflow, self._workflow_id, id_):
+                raise SealBroken(
+                    f"workflow {self._workflow_id}: holds a payload that was sealed for {workflow}. Replay a history "
+                    "under its own workflow id; where it runs, somebody moved it."
+                )
             await self._keys.noticed(self._workflow_id, id_, from_outside=not workflow)
         return Payload.FromString(text)
 
-
-def _belongs(sealed_for: str, workflow_id: str) -> bool:
-    """A Temporal Schedule starts workflows under the id of its action with the time behind it, and hands each of them
-    the result of the one before."""
-    return _without_time(sealed_for) == _without_time(workflow_id)
+    async def _belongs(self, sealed_for: str, workflow_id: str, key_id: str) -> bool:
+        """A Temporal Schedule starts workflows under the id of its action with the time behind it, and hands each of
+        them the result of the one before. Anybody can give a workflow such an id, so they have to be under one key: one
+        that has none yet goes on under that, like what a remote codec sealed. The site's own schedule has no texts."""
+        if sealed_for == workflow_id:
+            return True
+        action = _without_time(sealed_for)
+        if action != _without_time(workflow_id):
+            return False
+        return action == KEEP_RECORDS_SCHEDULE or await self._keys.goes_on_under(workflow_id, key_id)
 
 
 def _without_time(workflow_id: str) -> str:

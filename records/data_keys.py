@@ -1,9 +1,11 @@
 """Data keys: one for each user of a tenant, wrapped by the tenant's key; whose payloads a workflow's are; forgetting.
 
 A key is its users'. A workflow is bound to the key of whoever it began with, before it starts. When another user
-speaks in it, it goes on under a key of its own that is all of theirs. Forgetting a user destroys every key that is
-theirs: what was sealed under it, here, in histories and in backups of them, opens nowhere any more. What a stranger
-started over an SDK gets a key that is nobody's until the first step tells who it was.
+speaks in it, it goes on under a key of its own that is all of theirs; another tenant's are refused. Forgetting a user
+destroys every key that is theirs: what was sealed under it, here, in histories and in backups of them, opens nowhere
+any more. What a stranger started over an SDK gets a key that is nobody's until the first step tells who it was.
+
+What a key is, is remembered for a while; which one is whose now is asked each time something new is begun under it.
 
 Tables: ``data_keys``, ``key_users``, ``workflow_keys``. A destroyed key keeps its row, without the key.
 """
@@ -15,21 +17,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, delete, select, text
+from sqlalchemy import Select, and_, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dialogue.faults import KeyDestroyed, KeyMissing
+from dialogue.faults import KeyDestroyed, KeyMissing, unknown_conversation
 from records.database import reading, writing
+from records.key_wrapping import NOBODY, KeyWrapping
 from records.seal import DataKey, new_key
 from records.short_memory import ShortMemory
 from records.statements import insert
-from records.tables import data_keys, key_users, workflow_keys
+from records.tables import data_keys, interaction_logs, key_users, workflow_keys
 from records.tenant_keys import KeyProvider, Wrapped
 
 __all__ = ["NOBODY", "DataKeys", "Destroyed"]
 
-NOBODY = ""
-"""The tenant of what is nobody's yet, and the user of what is a tenant's own: no caller can be called so."""
 _AT_ONCE = 200
 
 keys, users, workflows = data_keys.c, key_users.c, workflow_keys.c
@@ -46,17 +47,15 @@ class Destroyed:
 class DataKeys:
     """Every method may raise RecordsUnavailable, KeysUnavailable and KeyMissing.
 
-    ``remember_seconds``: how long a key, or whose a workflow is, is not asked for again.
+    ``remember_seconds``: how long a key, or which one a workflow's is, is not asked for again.
     """
 
     def __init__(self, engine: AsyncEngine, provider: KeyProvider, *, remember_seconds: float = 60) -> None:
         self._engine = engine
         self._provider = provider
+        self._wrapping = KeyWrapping(provider)
         self._opened = ShortMemory[str, DataKey](remember_seconds)
-        self._of_user = ShortMemory[tuple[str, str], str](remember_seconds)
         self._of_workflow = ShortMemory[str, str](remember_seconds)
-        self._bound = ShortMemory[tuple[str, str, str], bool](remember_seconds)
-        self._checked: set[str] = set()
 
     # whose key ------------------------------------------------------------------------------------
 
@@ -65,33 +64,28 @@ class DataKeys:
         try:
             return await self.by_id(await self._current(tenant, user))
         except KeyDestroyed:  # forgotten since; who comes back begins anew
-            self._of_user.drop((tenant, user))
             return await self.by_id(await self._current(tenant, user))
 
     async def held(self, tenant: str, user: str) -> DataKey | None:
         """The same where there is one: a look makes none. None for a user who was forgotten, or never spoke."""
-        id_ = self._of_user.get((tenant, user))
-        if id_ is None:
-            async with reading(self._engine) as connection:
-                id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
-            if id_ is None:
-                return None
-            self._of_user.put((tenant, user), id_)
+        async with reading(self._engine) as connection:
+            id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
         try:
-            return await self.by_id(id_)
+            return None if id_ is None else await self.by_id(id_)
         except KeyDestroyed:
-            self._of_user.drop((tenant, user))
             return None
+
+    async def hold(self, connection: AsyncConnection, id_: str) -> None:
+        """Within the transaction that writes what is sealed under that key: until it ends nobody destroys it. Raises
+        KeyDestroyed."""
+        query = select(keys.wrapped).where(keys.id == id_).with_for_update(read=True)
+        if (await connection.execute(query)).scalar_one_or_none() is None:
+            raise _destroyed(id_)
 
     async def is_destroyed(self, workflow_id: str) -> bool:
         """Whether a workflow's payloads are under a key that went with its user. Makes none."""
-        query = (
-            select(keys.wrapped)
-            .join(workflow_keys, workflows.key_id == keys.id)
-            .where(workflows.workflow_id == workflow_id)
-        )
         async with reading(self._engine) as connection:
-            bound = (await connection.execute(query)).first()
+            bound = (await connection.execute(_key_of(workflow_id))).first()
         return bound is not None and bound.wrapped is None
 
     async def by_id(self, id_: str) -> DataKey:
@@ -104,7 +98,7 @@ class DataKeys:
             if row is None:
                 raise KeyMissing(f"key {id_}: was never in this database. Open this where it was written.")
             if row.wrapped is None:
-                raise KeyDestroyed(f"key {id_}: was destroyed when its user was forgotten. What it sealed is gone.")
+                raise _destroyed(id_)
             opened = await self._provider.unwrap(row.tenant, Wrapped(row.wrapped_by, row.wrapped))
             key = DataKey(id_, opened)
             self._opened.put(id_, key)
@@ -121,19 +115,31 @@ class DataKeys:
 
     # whose workflow -------------------------------------------------------------------------------
 
-    async def bind(self, workflow_id: str, tenant: str, user: str) -> None:
-        """Says who speaks in a workflow: before it starts, and before another user's message is sent to it."""
-        if self._bound.get((workflow_id, tenant, user)):
-            return
-        async with writing(self._engine) as connection:
-            id_ = await self._bind(connection, workflow_id, tenant, user)
-        self._of_workflow.put(workflow_id, id_)
-        self._bound.put((workflow_id, tenant, user), True)
+    async def bind(self, workflow_id: str, tenant: str, user: str, *, takes_over: bool = True) -> None:
+        """Says who speaks in a workflow: before it starts, and before another user's message is sent to it.
+
+        ``takes_over``: what was nobody's is theirs from now on. Not before the workflow itself let them speak: whose it
+        is, it alone knows. Raises UnknownConversation where it is another tenant's, and changes nothing then.
+        """
+        query = _key_of(workflow_id).join(key_users, users.key_id == keys.id)
+        theirs = (keys.tenant == tenant, users.tenant == tenant, users.user_id == user, keys.wrapped.is_not(None))
+        async with reading(self._engine) as connection:
+            bound = (await connection.execute(query.where(*theirs))).one_or_none()
+        if bound is not None:
+            id_ = bound.id
+        else:
+            async with writing(self._engine) as connection:
+                id_ = await self._bind(connection, workflow_id, tenant, user, takes_over)
+        known = self._of_workflow.get(workflow_id)
+        if known != id_:
+            self._of_workflow.put(workflow_id, id_)
+            if known is not None:  # it may be destroyed
+                self._opened.drop(known)
 
     async def noticed(self, workflow_id: str, id_: str, *, from_outside: bool) -> None:
         """A payload of this workflow is under that key: what was known of it holds no longer where it is another.
         ``from_outside``: a remote codec sealed it, which knows users and no workflows; the workflow becomes theirs,
-        also where its key went with a user who came back since."""
+        also where its key went with a user who came back since, and not where it is another tenant's."""
         known = self._of_workflow.get(workflow_id)
         if known == id_:
             return
@@ -142,11 +148,22 @@ class DataKeys:
             return
         if known is None or await self.is_destroyed(workflow_id):
             async with writing(self._engine) as connection:
-                row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
-                await connection.execute(insert(connection, workflow_keys).values(row).on_conflict_do_nothing())
+                await self._begin(connection, workflow_id, id_)
                 theirs = (workflows.workflow_id == workflow_id, workflows.key_id.in_(_gone_before(id_)))
                 await connection.execute(workflow_keys.update().where(*theirs).values(key_id=id_))
             self._of_workflow.drop(workflow_id)
+
+    async def goes_on_under(self, workflow_id: str, id_: str) -> bool:
+        """Whether that is the workflow's key. Of one that has none yet it becomes that."""
+        if self._of_workflow.get(workflow_id) == id_:
+            return True
+        async with writing(self._engine) as connection:
+            await self._begin(connection, workflow_id, id_)
+            bound = (await connection.execute(_key_of(workflow_id))).one_or_none()
+        if bound is None or bound.id != id_:
+            return False
+        self._of_workflow.put(workflow_id, id_)
+        return True
 
     # forgetting, rotation -------------------------------------------------------------------------
 
@@ -168,9 +185,7 @@ class DataKeys:
         await self._leave_the_log()
         for id_ in ids:
             self._opened.drop(id_)
-        self._of_user.drop((tenant, user))
         self._of_workflow.clear()
-        self._bound.clear()
         return Destroyed(len(ids), bound)
 
     async def tenants(self) -> tuple[str, ...]:
@@ -213,14 +228,11 @@ class DataKeys:
                 await (await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")).close()  # type: ignore[union-attr]
 
     async def _current(self, tenant: str, user: str) -> str:
-        id_ = self._of_user.get((tenant, user))
+        async with reading(self._engine) as connection:
+            id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
         if id_ is None:
-            async with reading(self._engine) as connection:
-                id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
-            if id_ is None:
-                async with writing(self._engine) as connection:
-                    id_ = await self._user_key(connection, tenant, user)
-            self._of_user.put((tenant, user), id_)
+            async with writing(self._engine) as connection:
+                id_ = await self._user_key(connection, tenant, user)
         return id_
 
     # within a transaction -------------------------------------------------------------------------
@@ -236,15 +248,8 @@ class DataKeys:
     async def _new(
         self, connection: AsyncConnection, tenant: str, its: list[str], *, current_of: str | None = None
     ) -> str | None:
-        """Its id; None where that user has one meanwhile. Raises KeyMissing where the tenant's others do not open: what
-        is sealed under a key file that was made because the right one is lost would be lost with it."""
-        if tenant not in self._checked:
-            query = select(keys.wrapped, keys.wrapped_by).where(keys.tenant == tenant, keys.wrapped.is_not(None))
-            newest = (await connection.execute(query.order_by(keys.created.desc()).limit(1))).one_or_none()
-            if newest is not None:
-                await self._provider.unwrap(tenant, Wrapped(newest.wrapped_by, newest.wrapped))
-            self._checked.add(tenant)
-        wrapped = await self._provider.wrap(tenant, new_key())
+        """Its id; None where that user has one meanwhile."""
+        wrapped = await self._wrapping.wrap(connection, tenant, new_key())
         row = {
             "id": secrets.token_hex(8),
             "tenant": tenant,
@@ -279,36 +284,51 @@ class DataKeys:
             await connection.execute(delete(data_keys).where(keys.id == id_))
             return (await connection.execute(query)).scalar_one()
 
-    async def _bind(self, connection: AsyncConnection, workflow_id: str, tenant: str, user: str) -> str:
-        query = (
-            select(keys.id, keys.tenant, keys.wrapped, keys.wrapped_by)
-            .join(workflow_keys, workflows.key_id == keys.id)
-            .where(workflows.workflow_id == workflow_id)
-        )
-        bound = (await connection.execute(query.with_for_update())).one_or_none()
-        if bound is None or bound.wrapped is None:  # the second: of a user who was forgotten
-            id_ = await self._user_key(connection, tenant, user)
-        else:
-            whose = select(users.tenant, users.user_id).where(users.key_id == bound.id)
-            its = [(row.tenant, row.user_id) for row in await connection.execute(whose)]
-            if (tenant, user) in its:
-                return bound.id
-            if its:  # another user's: from now on it is both of theirs
-                id_ = await self._new(connection, tenant, []) or ""
-                for each in [*its, (tenant, user)]:
-                    await self._give(connection, id_, *each)
-            else:
-                await self._take_over(connection, bound.id, Wrapped(bound.wrapped_by, bound.wrapped), tenant, user)
-                return bound.id
+    async def _begin(self, connection: AsyncConnection, workflow_id: str, id_: str) -> bool:
+        """Whether the workflow had no key and is under that one now."""
+        tenant = (await connection.execute(select(keys.tenant).where(keys.id == id_))).scalar_one()
+        if await _is_foreign(connection, workflow_id, tenant):
+            return False
         row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
-        statement = insert(connection, workflow_keys).values(row)
-        statement = statement.on_conflict_do_update(index_elements=[workflows.workflow_id], set_={"key_id": id_})
-        await connection.execute(statement)
+        made = await connection.execute(insert(connection, workflow_keys).values(row).on_conflict_do_nothing())
+        return bool(made.rowcount)
+
+    async def _bind(
+        self, connection: AsyncConnection, workflow_id: str, tenant: str, user: str, takes_over: bool
+    ) -> str:
+        query = select(workflows.key_id).where(workflows.workflow_id == workflow_id).with_for_update()
+        while (bound_to := (await connection.execute(query)).scalar_one_or_none()) is None:
+            if await _is_foreign(connection, workflow_id, tenant):
+                raise unknown_conversation(workflow_id)
+            id_ = await self._user_key(connection, tenant, user)
+            if await self._begin(connection, workflow_id, id_):  # else another process was first
+                return id_
+        # A statement of its own: within one, PostgreSQL locks workflow and key in any order, and so for ever.
+        key = select(keys.id, keys.tenant, keys.wrapped, keys.wrapped_by).where(keys.id == bound_to)
+        bound = (await connection.execute(key.with_for_update())).one()
+        whose = select(users.tenant, users.user_id).where(users.key_id == bound.id)
+        its = [(row.tenant, row.user_id) for row in await connection.execute(whose)]
+        if {bound.tenant, *(each for each, _ in its)} - {NOBODY, tenant}:
+            raise unknown_conversation(workflow_id)
+        if bound.wrapped is None:  # of a user who was forgotten
+            id_ = await self._user_key(connection, tenant, user)
+        elif (tenant, user) in its:
+            return bound.id
+        elif its:  # another user's: from now on it is both of theirs
+            id_ = await self._new(connection, tenant, []) or ""
+            for each in [*its, (tenant, user)]:
+                await self._give(connection, id_, *each)
+        else:
+            if takes_over:
+                await self._take_over(connection, bound.id, Wrapped(bound.wrapped_by, bound.wrapped), tenant, user)
+            return bound.id
+        await connection.execute(workflow_keys.update().where(workflows.workflow_id == workflow_id).values(key_id=id_))
         return id_
 
     async def _take_over(self, connection: AsyncConnection, id_: str, wrapped: Wrapped, tenant: str, user: str) -> None:
         """What was nobody's is this user's now."""
-        new = await self._provider.wrap(tenant, await self._provider.unwrap(NOBODY, wrapped))
+        key = await self._wrapping.unwrap(NOBODY, wrapped)
+        new = await self._wrapping.wrap(connection, tenant, key)
         values = {"tenant": tenant, "wrapped": new.blob, "wrapped_by": new.by}
         await connection.execute(data_keys.update().where(keys.id == id_).values(values))
         await self._give(connection, id_, tenant, user)
@@ -327,11 +347,30 @@ class DataKeys:
 
 
 def _gone_before(id_: str) -> Select[str]:
-    """Keys that were destroyed before ``id_`` was made. One that went later may still have a turn under way, which is
-    to find no key, though an old payload of somebody else's is read again."""
+    """Keys of the same tenant that were destroyed before ``id_`` was made. One that went later may still have a turn
+    under way, which is to find no key, though an old payload of somebody else's is read again."""
     new = data_keys.alias()
-    return select(keys.id).where(keys.destroyed < select(new.c.created).where(new.c.id == id_).scalar_subquery())
+    return select(keys.id).join(new, and_(new.c.id == id_, new.c.tenant == keys.tenant, new.c.created > keys.destroyed))
 
 
 def _current_of(tenant: str, user: str) -> Select[str]:
     return select(keys.id).where(keys.tenant == tenant, keys.user_id == user)
+
+
+def _key_of(workflow_id: str) -> Select[str, str, bytes | None, str]:
+    query = select(keys.id, keys.tenant, keys.wrapped, keys.wrapped_by)
+    return query.join(workflow_keys, workflows.key_id == keys.id).where(workflows.workflow_id == workflow_id)
+
+
+async def _is_foreign(connection: AsyncConnection, workflow_id: str, tenant: str) -> bool:
+    """Whether the audit has turns of another tenant of it: of before the site encrypted, when no key said whose it is.
+    Whatever is nobody's yet may be theirs."""
+    if tenant == NOBODY:
+        return False
+    logs = interaction_logs.c
+    query = select(logs.id).where(logs.conversation == workflow_id, logs.tenant != tenant).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
+def _destroyed(id_: str) -> KeyDestroyed:
+    return KeyDestroyed(f"key {id_}: was destroyed when its user was forgotten. What it sealed is gone.")

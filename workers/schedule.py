@@ -19,13 +19,11 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from workflows.names import KEEP_RECORDS_WORKFLOW
+from workflows.names import KEEP_RECORDS_SCHEDULE, KEEP_RECORDS_WORKFLOW
 
-__all__ = ["SCHEDULE_ID", "ensure_schedule", "keep_schedule"]
+__all__ = ["ensure_schedule", "keep_schedule"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("workers")
-
-SCHEDULE_ID = "parley-keep-records"
 
 
 async def keep_schedule(client: Client, task_queue: str, minutes: float) -> None:
@@ -33,9 +31,11 @@ async def keep_schedule(client: Client, task_queue: str, minutes: float) -> None
     try:
         made = await ensure_schedule(client, task_queue, minutes)
     except RPCError as error:
-        log.warning("records not kept: the schedule cannot be made", schedule=SCHEDULE_ID, reason=error.message)
+        log.warning(
+            "records not kept: the schedule cannot be made", schedule=KEEP_RECORDS_SCHEDULE, reason=error.message
+        )
     else:
-        log.info("records are kept", schedule=SCHEDULE_ID, every_minutes=minutes, made=made)
+        log.info("records are kept", schedule=KEEP_RECORDS_SCHEDULE, every_minutes=minutes, made=made)
 
 
 async def ensure_schedule(client: Client, task_queue: str, minutes: float) -> bool:
@@ -43,9 +43,9 @@ async def ensure_schedule(client: Client, task_queue: str, minutes: float) -> bo
     Gives whether it was made. Raises RPCError."""
     wanted = _schedule(task_queue, minutes)
     try:
-        await client.create_schedule(SCHEDULE_ID, wanted, trigger_immediately=True)
+        await client.create_schedule(KEEP_RECORDS_SCHEDULE, wanted, trigger_immediately=True)
     except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(SCHEDULE_ID).update(lambda found: _changed(found, wanted))
+        await client.get_schedule_handle(KEEP_RECORDS_SCHEDULE).update(lambda found: _changed(found, wanted))
         return False
     return True
 
@@ -54,7 +54,7 @@ def _schedule(task_queue: str, minutes: float) -> Schedule:
     return Schedule(
         action=ScheduleActionStartWorkflow(
             KEEP_RECORDS_WORKFLOW,
-            id=SCHEDULE_ID,
+            id=KEEP_RECORDS_SCHEDULE,
             task_queue=task_queue,
             static_summary="archives closed runs, removes what is older than records.retention",
         ),

@@ -14,6 +14,7 @@ __all__ = [
     "FEEDBACK",
     "FORKED",
     "INTENT",
+    "KEEP_RECORDS_SCHEDULE",
     "KEEP_RECORDS_WORKFLOW",
     "MODEL",
     "REPLY",
@@ -33,6 +34,8 @@ __all__ = [
 CONVERSATION_WORKFLOW = "ConversationWorkflow"
 DIALOGUE_WORKFLOW = "DialogueWorkflow"
 KEEP_RECORDS_WORKFLOW = "KeepRecordsWorkflow"
+KEEP_RECORDS_SCHEDULE = "parley-keep-records"
+"""The id of the site's own Temporal Schedule, and how the ids of the workflows begin that it starts."""
 
 SAY = "say"
 ANSWER = "answer"

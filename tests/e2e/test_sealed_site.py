@@ -16,7 +16,7 @@ from temporalio.api.history.v1 import History
 from records.archive import RunArchive
 from records.content import ContentStore
 from tests.support.site import Site, bring_up_site
-from workers.schedule import SCHEDULE_ID
+from workflows.names import KEEP_RECORDS_SCHEDULE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
@@ -89,7 +89,7 @@ async def _archived_sealed(site: Site) -> None:
         (await gateway.post("/v1/chat", json=asked)).raise_for_status()
     await site.conversations.close("conv-kept", "default")
     await site.client.get_workflow_handle("conv-kept").result()
-    schedule = site.client.get_schedule_handle(SCHEDULE_ID)
+    schedule = site.client.get_schedule_handle(KEEP_RECORDS_SCHEDULE)
     archive = RunArchive(site.audit._engine, ContentStore(site.audit._engine))
     async with asyncio.timeout(60):
         while not (runs := await archive.find("conv-kept")):

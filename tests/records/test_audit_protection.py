@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -150,11 +150,11 @@ async def test_what_is_attempted_again_after_forgetting_makes_no_key(
     key; who comes back to the conversation begins anew."""
     await keys.bind("conv-1", "lantern", "ann")
     first = await sealed.append(a_row(turn=1))
+    stale = DataKeys(database, keys._provider)
+    await stale.of_user("lantern", "ann")
     await keys.destroy("lantern", "ann")
     known = await stored(database, data_keys)
     other = AuditLog(database, DataKeys(database, keys._provider))
-    stale = DataKeys(database, keys._provider)
-    stale._of_user.put(("lantern", "ann"), next(row["id"] for row in known if row["wrapped"] is None))
     for log in (sealed, other, AuditLog(database, stale)):
         again = await log.append(a_row(turn=1, latency_ms=9.0))
         assert (again.hash, again.created) == (first.hash, False)
@@ -165,6 +165,47 @@ async def test_what_is_attempted_again_after_forgetting_makes_no_key(
     await keys.bind("conv-1", "lantern", "ann")
     assert (await other.append(a_row(turn=2))).created
     assert [row.forgotten for row in await other.turns("conv-1", "lantern")] == [True, False]
+
+
+async def test_who_is_forgotten_elsewhere_and_comes_back_has_rows_under_the_new_key(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, finding: Finding
+) -> None:
+    """Though this process remembers the old one; its words are found, and those of before are not."""
+    await keys.bind("conv-1", "lantern", "ann")
+    await sealed.append(a_row(turn=1))
+    elsewhere = DataKeys(database, keys._provider)
+    words = AuditWords(database, terms, elsewhere)
+    await forget_user(database, elsewhere, words, AuditExports(database, sealed), "lantern", "ann")
+    await keys.bind("conv-1", "lantern", "ann")
+    row = await sealed.append(a_row(turn=2))
+    read = AuditLog(database, DataKeys(database, keys._provider))
+    assert [(kept.forgotten, bool(kept.input_text)) for kept in await read.turns("conv-1", "lantern")] == [
+        (True, False),
+        (False, True),
+    ]
+    assert await finding("lantern", "parcel") == [row.id]
+
+
+class ForgottenMeanwhile(AuditWords):
+    """Another process forgets the user between sealing and writing."""
+
+    async def marks(self, tenant: str, texts: Sequence[str]) -> list[bytes]:
+        elsewhere = DataKeys(self._engine, self._keys._provider)  # type: ignore[union-attr]
+        words = AuditWords(self._engine, terms, elsewhere)
+        await forget_user(
+            self._engine, elsewhere, words, AuditExports(self._engine, AuditLog(self._engine)), tenant, "ann"
+        )
+        return await super().marks(tenant, texts)
+
+
+async def test_a_row_whose_key_goes_while_it_is_written_is_not_kept(database: AsyncEngine, keys: DataKeys) -> None:
+    """Nor a word of it: nobody would take that out of the index again."""
+    log = AuditLog(database, keys, words=ForgottenMeanwhile(database, terms, keys))
+    with pytest.raises(KeyDestroyed, match="destroyed when its user was forgotten"):
+        await log.append(a_row())
+    assert await log.count() == 0
+    assert await stored(database, audit_words) == []
+    assert await log.verify() == []
 
 
 async def test_a_lost_key_file_is_missed_and_forgets_nobody(

@@ -28,6 +28,7 @@ from gateway.conversations import Conversations, new_conversation_id
 from records.codec import KEY_ID, WORKFLOW, EncryptionCodec, is_sealed, sealed_payloads
 from records.data_keys import DataKeys
 from records.database import migrate
+from records.key_owners import KeyOwner, KeyOwners
 from records.payload_store import LocalPayloads
 from records.plugin import parley_plugin
 from records.protection import Protection, open_protection
@@ -38,6 +39,7 @@ from tests.support.record_histories import FOLDER
 from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
+from workflows.names import KEEP_RECORDS_SCHEDULE
 
 QUESTION = "How long may I return shoes zebra-4711? 退货期限是多久？"
 
@@ -158,6 +160,34 @@ async def test_refusals_say_what_they_say_in_clear(site: SealedSite) -> None:
     assert reply is not None
     assert reply.answer == "Zebra-4711 says yes"
     assert b"Zebra-4711" not in raw(await site.history(conversation))
+
+
+async def test_another_tenants_message_leaves_a_conversation_as_it_is(site: SealedSite) -> None:
+    """It is refused before it is sealed: key, owner and what is said later stay the first tenant's."""
+    conversation = new_conversation_id()
+    await site.say(conversation, QUESTION, message_id="m-1")
+    before = await site.history(conversation)
+    foreign = Say(message_id="m-2", text="zebra-4712", tenant="other", user="bob")
+    for fresh in (False, True):
+        with pytest.raises(UnknownConversation, match=f"conversation {conversation} belongs to no tenant you may read"):
+            await site.conversations.say(conversation, foreign, fresh=fresh)
+    assert len((await site.history(conversation)).events) == len(before.events)
+    assert (await site.protection.keys.destroy("other", "bob")).workflows == ()
+    later = await site.say(conversation, "And socks?")
+    assert "30 days" in later.answer
+    (key,) = {p.metadata[KEY_ID].decode() for p in sealed_payloads(await site.history(conversation))}
+    mine = await site.protection.keys.of_user("default", "ann-4711")
+    assert key == mine.id
+    assert await KeyOwners(site.protection.keys._engine).of([key]) == {
+        key: KeyOwner("default", frozenset({"ann-4711"}))
+    }
+
+
+async def test_no_conversation_has_an_id_of_the_sites_schedule(site: SealedSite) -> None:
+    """It would stand where the next sweep is to run."""
+    for name in (KEEP_RECORDS_SCHEDULE, f"{KEEP_RECORDS_SCHEDULE}-2126-11-30T05:00:00Z"):
+        with pytest.raises(UnknownConversation):
+            await site.say(name, QUESTION)
 
 
 async def test_a_forgotten_users_history_opens_no_more_and_says_so(site: SealedSite) -> None:
@@ -321,14 +351,54 @@ async def test_a_payload_opens_in_its_workflow_alone(keys: DataKeys) -> None:
     )  # fmt: skip
     for reader in (codec, codec.with_context(of("w-1")), codec.with_context(activity)):
         assert await reader.decode([sealed]) == [PAYLOAD]
-    assert await codec.with_context(of("w-1-2026-11-29T04:00:00Z")).decode([sealed]) == [PAYLOAD]  # by a Schedule
-    (result,) = await codec.with_context(of("w-1-2026-11-29T04:00:00Z")).encode([PAYLOAD])
-    assert await codec.with_context(of("w-1-2026-11-29T05:00:00Z")).decode([result]) == [PAYLOAD]  # its next run
-    with pytest.raises(SealBroken):
-        await codec.with_context(of("w-2-2026-11-29T05:00:00Z")).decode([result])
     for other in ("w-2", "w-10", "w-1-2", "x", ""):
         with pytest.raises(SealBroken, match=f"{other}: holds a payload that was sealed for w-1"):
             await EncryptionCodec(keys, workflow_id=other).decode([sealed])
+
+
+async def test_a_schedules_next_run_reads_the_result_of_the_one_before(keys: DataKeys) -> None:
+    """They are under one key: the action's own, where its arguments are sealed, else that of the first run."""
+    codec = EncryptionCodec(keys)
+    for action, sealed_arguments in (("daily", True), ("hourly", False)):
+        (given,) = await codec.with_context(of(action)).encode([PAYLOAD]) if sealed_arguments else [PAYLOAD]
+        result, found = None, set[bytes]()
+        for hour in (4, 5, 6):
+            name = f"{action}-2026-11-29T0{hour}:00:00Z"
+            run = EncryptionCodec(DataKeys(keys._engine, keys._provider)).with_context(of(name))  # another process
+            for each in filter(None, (given, result)):
+                assert await run.decode([each]) == [PAYLOAD]
+            (early,) = await run.encode([PAYLOAD])
+            await keys.bind(name, "acme", "robot")
+            (result,) = await run.encode([PAYLOAD])
+            found |= {early.metadata[KEY_ID], result.metadata[KEY_ID]}
+        assert len(found) == 1
+        with pytest.raises(SealBroken):
+            await codec.with_context(of("w-2-2026-11-29T05:00:00Z")).decode([result])
+
+
+async def test_no_workflow_reads_anothers_by_a_schedules_name(keys: DataKeys) -> None:
+    """Whoever calls theirs like a run of it has another key, be they of that tenant or of another, or nobody yet."""
+    await keys.bind("conv-1", "acme", "ann")
+    codec = EncryptionCodec(keys)
+    (sealed,) = await codec.with_context(of("conv-1")).encode([PAYLOAD])
+    await keys.bind("conv-1-2026-01-01T00:00:00Z", "other", "bob")
+    await keys.bind("conv-1-2026-01-02T00:00:00Z", "acme", "ben")
+    await keys.of_workflow("conv-1-2026-01-03T00:00:00Z")
+    for day in (1, 2, 3):
+        with pytest.raises(SealBroken, match="somebody moved it"):
+            await codec.with_context(of(f"conv-1-2026-01-0{day}T00:00:00Z")).decode([sealed])
+    assert await codec.with_context(of("conv-1-2026-01-04T00:00:00Z")).decode([sealed]) == [PAYLOAD]
+    with pytest.raises(UnknownConversation):  # that one is ann's now, and under her key
+        await keys.bind("conv-1-2026-01-04T00:00:00Z", "other", "bob")
+
+
+async def test_the_sites_own_schedule_reads_its_results(keys: DataKeys) -> None:
+    """Also where each run has a key of its own, as all had before."""
+    codec = EncryptionCodec(keys)
+    for hour in (4, 5):
+        await keys.of_workflow(f"{KEEP_RECORDS_SCHEDULE}-2026-11-29T0{hour}:00:00Z")
+    (result,) = await codec.with_context(of(f"{KEEP_RECORDS_SCHEDULE}-2026-11-29T04:00:00Z")).encode([PAYLOAD])
+    assert await codec.with_context(of(f"{KEEP_RECORDS_SCHEDULE}-2026-11-29T05:00:00Z")).decode([result]) == [PAYLOAD]
 
 
 async def test_a_converter_remembers_a_workflow_and_no_other_gets_its_key(keys: DataKeys) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import KeyDestroyed, KeyMissing, SealBroken, SettingsFault
+from dialogue.faults import KeyDestroyed, KeyMissing, SealBroken, SettingsFault, UnknownConversation
+from records.audit import AuditLog
 from records.data_keys import NOBODY, DataKeys
-from records.database import connect_database, migrate, reading
-from records.tables import data_keys
+from records.database import connect_database, migrate, reading, writing
+from records.key_owners import KeyOwner, KeyOwners
+from records.key_wrapping import KeyWrapping
+from records.tables import data_keys, key_users, workflow_keys
 from records.tenant_keys import EnvironmentKeys, LocalKeys, Wrapped, open_key_provider
 from settings.schema import EncryptionSettings, Settings
+from tests.records.rows import a_row
 
 
 @pytest.fixture
@@ -72,6 +77,57 @@ async def test_a_workflow_in_which_two_speak_is_forgotten_with_either(keys: Data
     with pytest.raises(KeyMissing):
         await keys.by_id(joint.id)
     assert await keys.of_user("acme", "u-1") == before
+
+
+async def test_many_who_speak_first_at_once_share_it(keys: DataKeys, provider: LocalKeys) -> None:
+    """None of them is left out of whom it is forgotten with, whatever process heard them."""
+    names = [f"u-{number}" for number in range(5)]
+    await asyncio.gather(*(other_process(keys, provider).bind("conv-1", "acme", name) for name in names))
+    joint = await keys.of_workflow("conv-1")
+    owners = await KeyOwners(keys._engine).of([joint.id])
+    assert owners[joint.id] == KeyOwner("acme", frozenset(names))
+
+
+async def in_the_tables(keys: DataKeys) -> list[list[str]]:
+    async with reading(keys._engine) as connection:
+        tables = (data_keys, key_users, workflow_keys)
+        return [sorted(map(repr, await connection.execute(select(table)))) for table in tables]
+
+
+@pytest.mark.parametrize("state", ["runs", "of two", "forgotten", "of before"])
+async def test_another_tenant_takes_over_no_workflow(keys: DataKeys, provider: LocalKeys, state: str) -> None:
+    """One that runs, that was forgotten, or that began before anything was encrypted: refused as if there were none,
+    and nothing is written. A remote codec's payload, or one of a schedule, takes it over neither."""
+    if state == "of before":
+        await AuditLog(keys._engine).append(a_row(tenant="acme"))
+    else:
+        await keys.bind("conv-1", "acme", "ann")
+    if state == "of two":
+        await keys.bind("conv-1", "acme", "carl")
+    if state == "forgotten":
+        await keys.destroy("acme", "ann")
+    theirs = await keys.of_user("other", "bob")
+    before = await in_the_tables(keys)
+    for process in (keys, other_process(keys, provider)):
+        with pytest.raises(UnknownConversation, match="conv-1"):
+            await process.bind("conv-1", "other", "bob")
+        await process.noticed("conv-1", theirs.id, from_outside=True)
+        assert not await process.goes_on_under("conv-1", theirs.id)
+    assert await in_the_tables(keys) == before
+    await keys.bind("conv-1", "acme", "ann")
+    assert not (await keys.destroy("other", "bob")).workflows
+    assert await keys.of_workflow("conv-1")
+
+
+async def test_who_is_not_heard_yet_takes_over_nothing(keys: DataKeys) -> None:
+    """What a stranger started may be another tenant's than whose message comes first."""
+    early = await keys.of_workflow("conv-x")
+    await keys.bind("conv-x", "other", "bob", takes_over=False)
+    assert await keys.of_workflow("conv-x") == early
+    await keys.bind("conv-x", "acme", "ann")
+    assert await keys.of_workflow("conv-x") == early
+    assert (await keys.destroy("other", "bob")).keys == 0
+    assert (await keys.destroy("acme", "ann")).workflows == ("conv-x",)
 
 
 async def test_an_old_payload_read_again_brings_no_key_back(keys: DataKeys) -> None:
@@ -143,12 +199,33 @@ async def test_a_destroyed_key_leaves_sqlites_file(tmp_path: Path, provider: Loc
     await engine.dispose()
 
 
-async def test_a_process_that_remembers_a_destroyed_key_asks_again(keys: DataKeys, provider: LocalKeys) -> None:
-    """It seals nothing new under a key that another process destroyed, once it has forgotten it itself."""
-    other = DataKeys(keys._engine, provider, remember_seconds=0)
-    await other.of_user("acme", "u-1")
+async def test_who_is_forgotten_elsewhere_and_speaks_again_begins_anew(keys: DataKeys, provider: LocalKeys) -> None:
+    """At once, though this process remembers key and workflow: what it seals opens in every other one."""
+    other = other_process(keys, provider)
+    await other.bind("conv-1", "acme", "u-1")
+    gone = await other.of_workflow("conv-1")
     await keys.destroy("acme", "u-1")
-    assert await other.of_user("acme", "u-1") == await keys.of_user("acme", "u-1")
+    assert await other.held("acme", "u-1") is None
+    await other.bind("conv-1", "acme", "u-1")
+    new = await other.of_workflow("conv-1")
+    assert new != gone
+    assert new == await other.of_user("acme", "u-1") == await other.held("acme", "u-1")
+    assert await keys.by_id(new.id) == new
+    with pytest.raises(KeyDestroyed):
+        await other.by_id(gone.id)
+
+
+async def test_a_key_stays_while_something_is_written_under_it(keys: DataKeys, provider: LocalKeys) -> None:
+    """Forgetting waits for the transaction, and a transaction that comes after finds the key gone."""
+    mine = await keys.of_user("acme", "u-1")
+    async with writing(keys._engine) as connection:
+        await keys.hold(connection, mine.id)
+        forgetting = asyncio.create_task(other_process(keys, provider).destroy("acme", "u-1"))
+        assert not (await asyncio.wait({forgetting}, timeout=0.3))[0]
+    assert (await forgetting).keys == 1
+    with pytest.raises(KeyDestroyed):
+        async with writing(keys._engine) as connection:
+            await keys.hold(connection, mine.id)
 
 
 async def test_tenants_keys_change_while_everything_runs(keys: DataKeys, provider: LocalKeys) -> None:
@@ -191,6 +268,91 @@ async def test_nothing_new_is_sealed_while_the_key_file_is_lost(keys: DataKeys, 
             await ask
     provider._path.write_text(kept)
     assert (await DataKeys(keys._engine, LocalKeys(provider._path)).of_user("acme", "u-2")).id
+
+
+async def test_a_made_up_key_file_wraps_nothing(keys: DataKeys, provider: LocalKeys) -> None:
+    """Nor what an SDK without a codec began, nor for a new tenant, nor in a process that knew the right one."""
+    kept = provider._path.read_text()
+    await keys.of_user("acme", "ann")
+    early = await keys.of_workflow("conv-x")
+    provider._path.unlink()
+    stranger = DataKeys(keys._engine, LocalKeys(provider._path, make=True))
+    made_up = provider._path.read_text()
+    for ask in (
+        stranger.of_workflow("conv-y"),
+        stranger.of_user("new", "bob"),
+        keys.of_user("acme", "carl"),
+        keys.of_workflow("conv-y"),
+    ):
+        with pytest.raises(KeyMissing, match="Put it back behind the others"):
+            await ask
+    # both keys: what was nobody's opens, and is wrapped under the file's first
+    provider._path.write_text(kept + made_up)
+    await keys.bind("conv-x", "acme", "ann")
+    provider._path.write_text(kept)
+    right = DataKeys(keys._engine, LocalKeys(provider._path))
+    assert await right.by_id(early.id) == early
+    assert (await right.of_user("acme", "carl")).id
+
+
+async def test_what_was_nobodys_is_not_wrapped_under_a_made_up_file(keys: DataKeys, provider: LocalKeys) -> None:
+    """The first step of a workflow that began in clear under it fails, and no later user's key passes by that one."""
+    await keys.of_user("acme", "ann")
+    provider._path.unlink()
+    made_up = LocalKeys(provider._path, make=True)
+    unguarded = await made_up.wrap(NOBODY, b"k" * 32)
+    row = {"id": "0" * 16, "tenant": NOBODY, "wrapped": unguarded.blob, "wrapped_by": unguarded.by}
+    async with writing(keys._engine) as connection:
+        await connection.execute(data_keys.insert().values(row | {"created": datetime.now(UTC)}))
+        bound = {"workflow_id": "conv-x", "key_id": row["id"], "created": datetime.now(UTC)}
+        await connection.execute(workflow_keys.insert().values(bound))
+    stranger = DataKeys(keys._engine, made_up)
+    for ask in (stranger.bind("conv-x", "acme", "bob"), stranger.of_user("acme", "carl")):
+        with pytest.raises(KeyMissing, match="Put it back behind the others"):
+            await ask
+
+
+async def test_a_stray_key_of_a_made_up_file_holds_up_nobody(keys: DataKeys, provider: LocalKeys) -> None:
+    """The right file is the one that was there first."""
+    kept = provider._path.read_text()
+    await keys.of_user("acme", "ann")
+    stray = await LocalKeys(provider._path.with_name("made-up.keys"), make=True).wrap("acme", b"k" * 32)
+    row = {"id": "0" * 16, "tenant": "acme", "wrapped": stray.blob, "wrapped_by": stray.by}
+    async with writing(keys._engine) as connection:
+        await connection.execute(data_keys.insert().values(row | {"created": datetime.now(UTC)}))
+    assert provider._path.read_text() == kept
+    for tenant in ("acme", "new"):
+        assert (await other_process(keys, provider).of_user(tenant, "carl")).id
+    assert (await other_process(keys, provider).of_workflow("conv-x")).id
+
+
+class OwnKeys(LocalKeys):
+    """As a key service holds them: one for each tenant, and some were taken away."""
+
+    def __init__(self, path: Path, *gone: str) -> None:
+        super().__init__(path, make=True)
+        self.gone = gone
+
+    async def wrap(self, tenant: str, key: bytes) -> Wrapped:
+        return Wrapped(tenant, (await super().wrap(tenant, key)).blob)
+
+    async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
+        if wrapped.by in self.gone:
+            raise KeyMissing(f"encryption.key: {wrapped.by} is not there.")
+        return await super().unwrap(tenant, Wrapped(next(iter(self._keys)), wrapped.blob))
+
+
+async def test_a_tenant_whose_key_was_taken_away_holds_up_no_other(database: AsyncEngine, tmp_path: Path) -> None:
+    """Of several tenants' keys one that opens shows that they are the right ones; where none does, they are not."""
+    path = tmp_path / "own.keys"
+    for tenant in ("acme", "other"):
+        await DataKeys(database, OwnKeys(path)).of_user(tenant, "ann")
+    wrapped = OwnKeys(path, "acme")
+    async with writing(database) as connection:
+        assert await KeyWrapping(wrapped).wrap(connection, "new", b"k" * 32)
+        assert await KeyWrapping(wrapped).wrap(connection, NOBODY, b"k" * 32)
+        with pytest.raises(KeyMissing, match="acme is not there"):
+            await KeyWrapping(OwnKeys(path, "acme", "other")).wrap(connection, "new", b"k" * 32)
 
 
 async def test_what_is_one_tenants_is_not_anothers(provider: LocalKeys) -> None:

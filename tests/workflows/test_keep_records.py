@@ -27,9 +27,10 @@ from replay.histories import live
 from replay.scan import of_archive, scan
 from settings.schema import RetentionSettings
 from tests.workflows.conftest import Site
-from workers.schedule import SCHEDULE_ID, ensure_schedule
+from workers.schedule import ensure_schedule
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.keep_records_workflow import KeepRecordsWorkflow
+from workflows.names import KEEP_RECORDS_SCHEDULE
 
 A_YEAR = 365 * 24 * 60
 """Minutes between the runs of the schedule, so that no run of its own comes between those of a test."""
@@ -67,7 +68,7 @@ async def _listed_as_closed(client: Client, workflow_id: str, count: int) -> Non
 
 async def _kept(client: Client, count: int) -> KeptRecords:
     """The result of the schedule's run number ``count``."""
-    handle = client.get_schedule_handle(SCHEDULE_ID)
+    handle = client.get_schedule_handle(KEEP_RECORDS_SCHEDULE)
     while len(actions := (await handle.describe()).info.recent_actions) < count:  # noqa: ASYNC110 (it has no event)
         await asyncio.sleep(0.05)
     started = actions[count - 1].action
@@ -112,7 +113,7 @@ async def test_a_chain_outlives_the_server(site: Site, archive: RunArchive, queu
         await _a_second_sweep(site, archive, open_one, first)
         await _made_once(site.client, queue)
     finally:
-        await site.client.get_schedule_handle(SCHEDULE_ID).delete()
+        await site.client.get_schedule_handle(KEEP_RECORDS_SCHEDULE).delete()
 
 
 async def _a_second_sweep(site: Site, archive: RunArchive, open_one: str, first: KeptRecords) -> None:
@@ -120,7 +121,7 @@ async def _a_second_sweep(site: Site, archive: RunArchive, open_one: str, first:
     await site.conversations.close(open_one, "default")
     await site.client.get_workflow_handle(open_one).result()
     await _listed_as_closed(site.client, open_one, 1)
-    await site.client.get_schedule_handle(SCHEDULE_ID).trigger()
+    await site.client.get_schedule_handle(KEEP_RECORDS_SCHEDULE).trigger()
     second = await _kept(site.client, 2)
     assert second.archived.archived >= 1
     assert second.archived.until > first.archived.until
@@ -129,7 +130,7 @@ async def _a_second_sweep(site: Site, archive: RunArchive, open_one: str, first:
 
 async def _made_once(client: Client, queue: str) -> None:
     """Every worker asks for it; a change is taken over, and an operator's pause stays."""
-    handle = client.get_schedule_handle(SCHEDULE_ID)
+    handle = client.get_schedule_handle(KEEP_RECORDS_SCHEDULE)
     await handle.pause(note="the database is being moved")
     assert not await ensure_schedule(client, queue, A_YEAR)
     assert not await ensure_schedule(client, queue, 30)
