@@ -59,10 +59,10 @@ async def test_bad_bodies(alone: httpx.AsyncClient, path: str, body: bytes, kind
 
 async def test_a_field_twice_behind_thousands_is_found_soon(alone: httpx.AsyncClient) -> None:
     """Looking for it must not cost their square."""
-    body = "{" + ",".join(f'"f{n}": 1' for n in [*range(3000), 2999]) + "}"
+    body = "{" + ",".join(f'"f{n}": 1' for n in [*range(12_000), 11_999]) + "}"
     begun = time.process_time()
     _one_clear_error(await alone.post("/v1/chat", content=body, headers={"Content-Type": JSON}), {400})
-    assert time.process_time() - begun < MOST_SECONDS / 4
+    assert time.process_time() - begun < MOST_SECONDS
 
 
 async def test_of_many_wrong_fields_the_first_are_told(alone: httpx.AsyncClient) -> None:
