@@ -25,11 +25,13 @@ __all__ = [
 
 # The dev server polls its transfer queue 20 times a second and rounds short timers up to a second; told so, a turn
 # of six activities takes a tenth of the time. And it takes in an update larger than any it can record: no worker can
-# answer it, not even refuse it, and the conversation hangs (above 4.19 MB it is terminated).
+# answer it, not even refuse it, and the conversation hangs (above 4.19 MB it is terminated). Of a conversation it lets
+# ten messages wait, and no eleventh in to cancel one: `tenants.<name>.pending` goes up to a hundred.
 DYNAMIC_CONFIG = (
     "history.transferProcessorMaxPollRPS=5000",
     'history.timerProcessorMaxTimeShift="10ms"',
     "history.maxInFlightUpdatePayloads=2000000",
+    "history.maxInFlightUpdates=200",
 )
 # The file database's own defaults wait for the disk at every commit.
 _PRAGMAS = ("journal_mode=WAL", "synchronous=1")

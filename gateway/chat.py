@@ -115,7 +115,7 @@ class Chat:
         asked = query.model_dump(include={"tenant", "turn", "message_id"})
         said = await self._core.resume(caller_of(request), conversation, **asked)
         request.state.log |= {"conversation": conversation, "tenant": said.tenant, "turn": said.place.turn}
-        return await stream_or_gone(request, self._core.follow(said, after), self._gateway)
+        return await stream_or_gone(request, self._core.follow(said, after), self._gateway, after=after)
 
     # answering -----------------------------------------------------------------------------------
 
@@ -172,9 +172,12 @@ async def stream_or_gone(
     events: AsyncGenerator[TurnEvent, None],
     settings: GatewaySettings,
     encoding: Encoding | None = None,
+    *,
+    after: int = 0,
 ) -> Response:
-    """Streams ``events`` once the first is there, or none came for a while. A refusal that comes before anything else
-    is an answer of its own, and raised here; later it is an event of the stream. Who leaves before closes ``events``.
+    """Streams ``events``, those behind the id ``after``, once the first is there, or none came for a while. A refusal
+    that comes before anything else is an answer of its own, and raised here; later it is an event of the stream. Who
+    leaves before closes ``events``.
     """
     pulled = Pulled(events)
     gone = asyncio.ensure_future(_gone(request))
@@ -189,7 +192,7 @@ async def stream_or_gone(
         gone.cancel()
         await pulled.aclose()
         raise
-    return EventStream(pulled, settings, encoding, gone=gone)
+    return EventStream(pulled, settings, encoding, after=after, gone=gone)
 
 
 async def answer_or_gone(core: Core, request: Request, said: Said) -> Reply | Pending | None:

@@ -127,7 +127,7 @@ def _digest_of(*names: str) -> str:
 
 
 def _question_digest(question: DialogueStart) -> str:
-    said = question.model_dump_json(include={"question", "messages"})
+    said = question.model_dump_json(include={"question", "messages", "files"})
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -387,14 +387,26 @@ class Conversations:
             raise _unavailable(error) from error
 
     async def _answer(self, handle: WorkflowHandle[Any, Reply], tenant: str) -> Reply:
-        """The reply as soon as there is one, also that a person has to decide first."""
+        """The reply as soon as there is one, also that a person has to decide first.
+
+        All who wait share one update, which lasts as long as the turn: a server lets only so many be under way.
+        """
+        shared = f"{names.ANSWER}:{tenant}"
         try:
-            return await handle.execute_update(names.ANSWER, {"tenant": tenant}, result_type=Reply)
+            reply = await self._ask_for_it(handle, tenant, shared)
+            if reply.state == "waiting":  # as it was when the update ended
+                reply = await self.reply(handle.id, reply.turn, tenant) or reply
+            if reply.state == "running":  # a person has decided
+                reply = await self._ask_for_it(handle, tenant, f"{shared}:decided")
+            return reply
         except (WorkflowUpdateFailedError, RPCError) as error:
             ended = isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND
             if not ended and not isinstance(error, WorkflowUpdateFailedError):
                 raise
             return await handle.result()  # it ended before it was asked; its result, or why it failed
+
+    async def _ask_for_it(self, handle: WorkflowHandle[Any, Reply], tenant: str, id_: str) -> Reply:
+        return await handle.execute_update(names.ANSWER, {"tenant": tenant}, id=id_, result_type=Reply)
 
     async def dialogue(self, dialogue: str, tenant: str) -> Reply | Pending | Broken:
         """A one-shot as it stands now: its reply once it is done or waits for a person.

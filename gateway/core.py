@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from ulid import ULID
 
 from dialogue.faults import (
@@ -69,6 +70,8 @@ __all__ = ["NEW", "Core", "Said"]
 
 NEW = "new"
 """As ``conversation``: opens one, whose id is in the reply."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,7 @@ class Core:
                 if event.kind == "final":
                     ended = True
                     said.spent.tokens = event.data["usage"]["total_tokens"]
+                    said.spent.answered_at = event.at
                 yield event
         except ParleyFault:
             ended = True
@@ -275,8 +279,12 @@ class Core:
         if await self.streams.newest_reader(message_stream(place.conversation, place.message_id)) != reader:
             return
         message = CancelTurn(tenant=said.tenant, message_id=place.message_id, reason="the reader left")
-        with contextlib.suppress(NothingToCancel, UnknownConversation, RecordsUnavailable):
+        try:
             await self.conversations.cancel_turn(place.conversation, message)
+        except (NothingToCancel, UnknownConversation):
+            pass
+        except RecordsUnavailable as fault:  # it is made to its end, for nobody
+            log.warning("turn not cancelled", conversation=place.conversation, reason=fault.message)
 
     async def resume(
         self,

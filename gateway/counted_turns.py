@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +20,26 @@ from workflows import names
 __all__ = ["CountedTurns", "Spent"]
 
 _INVOKED = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.provider.name": "parley"}
-TURNS_KNOWN = 1000
-"""Of the newest turns it is known that their tokens were counted."""
+CLOCKS_APART = 60.0
+"""Seconds that a gateway's clock and those of Temporal and the token log may differ."""
 
 
 @dataclass(slots=True)
 class Spent:
-    """What a turn cost, once its last event was read."""
+    """What a turn cost, once its last event was read, and when it was answered (seconds since the epoch)."""
 
     tokens: int | None = None
+    answered_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One request's: ``name`` is the same for all that say its message, ``asked_at`` is when this one did."""
+
+    tenant: str
+    name: str
+    place: Place
+    asked_at: float
 
 
 class CountedTurns:
@@ -44,7 +56,6 @@ class CountedTurns:
         self._conversations = conversations
         self._stopping = stopping
         self._beside = beside
-        self._known: dict[str, None] = {}
 
     async def counted(
         self, tenant: str, place: Place, saying: Coroutine[Any, Any, Reply | Pending], spent: Spent
@@ -56,46 +67,46 @@ class CountedTurns:
         with contextlib.closing(saying):
             await self._limits.request(tenant)
             async with contextlib.AsyncExitStack() as held:
-                turn = f"{place.conversation}/{place.message_id}/{place.text_digest}"
-                await held.enter_async_context(self._limits.turn(tenant, turn))
+                name = f"{place.conversation}/{place.message_id}/{place.text_digest}"
+                turn = _Turn(tenant, name, place, time.time())
+                await held.enter_async_context(self._limits.turn(tenant, name))
                 try:
                     reply = await _invoked(tenant, place, saying)
                 except asyncio.CancelledError:
                     if spent.tokens is None:
-                        self._outlast(held, tenant, turn, place)
+                        self._outlast(held, turn)
                     else:
-                        await self._spend(tenant, turn, spent.tokens)
+                        await self._spend(turn, spent.tokens, spent.answered_at)
                     raise
                 if isinstance(reply, Reply):
-                    await self._spend(tenant, turn, reply.usage.total_tokens)
+                    await self._spend(turn, reply.usage.total_tokens, reply.answered_at)
                 else:
-                    self._outlast(held, tenant, turn, place)
+                    self._outlast(held, turn)
                 return reply
 
-    def _outlast(self, held: contextlib.AsyncExitStack, tenant: str, turn: str, place: Place) -> None:
-        if self._limits.outlasts(tenant) and not self._stopping.is_set():
-            self._beside(self._until_over(held.pop_all(), tenant, turn, place))
+    def _outlast(self, held: contextlib.AsyncExitStack, turn: _Turn) -> None:
+        if self._limits.outlasts(turn.tenant) and not self._stopping.is_set():
+            self._beside(self._until_over(held.pop_all(), turn))
 
-    async def _until_over(self, held: contextlib.AsyncExitStack, tenant: str, turn: str, place: Place) -> None:
+    async def _until_over(self, held: contextlib.AsyncExitStack, turn: _Turn) -> None:
         async with held:
-            settled = asyncio.ensure_future(self._conversations.settled(place.conversation, place.message_id, tenant))
+            awaited = self._conversations.settled(turn.place.conversation, turn.place.message_id, turn.tenant)
+            settled = asyncio.ensure_future(awaited)
             stopped = asyncio.ensure_future(self._stopping.wait())
             try:
                 await asyncio.wait({settled, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if settled.done():
                     with contextlib.suppress(ParleyFault):
-                        await self._spend(tenant, turn, settled.result().usage.total_tokens)
+                        reply = settled.result()
+                        await self._spend(turn, reply.usage.total_tokens, reply.answered_at)
             finally:
                 settled.cancel()
                 stopped.cancel()
 
-    async def _spend(self, tenant: str, turn: str, tokens: int) -> None:
-        """Once a turn, however often its message was said."""
-        if turn not in self._known:
-            self._known[turn] = None
-            if len(self._known) > TURNS_KNOWN:
-                del self._known[next(iter(self._known))]
-            await self._limits.spend(tenant, tokens)
+    async def _spend(self, turn: _Turn, tokens: int, answered_at: float | None) -> None:
+        """Nothing for an answer that was there before it was asked for: who asked first has paid for it."""
+        if answered_at is None or answered_at + CLOCKS_APART >= turn.asked_at:
+            await self._limits.spend(turn.tenant, turn.name, tokens)
 
 
 async def _invoked(tenant: str, place: Place, saying: Coroutine[Any, Any, Reply | Pending]) -> Reply | Pending:

@@ -22,17 +22,20 @@ IDS_PER_LOGGED = 10
 
 @dataclass(frozen=True, slots=True)
 class TurnEvent:
-    """``kind`` is one of :data:`records.token_log.EVENT_KINDS`; ``data`` is what it tells, ready for JSON."""
+    """``kind`` is one of :data:`records.token_log.EVENT_KINDS`; ``data`` is what it tells, ready for JSON. ``at``:
+    seconds since the epoch when that came about, where it is known; no reader is told."""
 
     id: int
     kind: str
     data: dict[str, Any]
+    at: float | None = None
 
 
 def final_event(id_: int, reply: Reply, trace_url: str) -> TurnEvent:
     """The reply itself as the last event: for a turn that waits for a person, or whose log was lost."""
     data = reply.model_dump(mode="json", include=set(FINAL_FIELDS))
-    return TurnEvent(id_, "final", {**data, "usage": usage_of(reply.usage).model_dump(), "trace_url": trace_url})
+    data |= {"usage": usage_of(reply.usage).model_dump(), "trace_url": trace_url}
+    return TurnEvent(id_, "final", data, reply.answered_at)
 
 
 def error_event(id_: int, fault: ParleyFault) -> TurnEvent:

@@ -18,13 +18,18 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",
 }
 _WITH_TLS = {"Strict-Transport-Security": "max-age=31536000"}
-# Beside our own: what a resuming EventSource, gRPC-Web, Connect and a tracing page send, and what they have to read.
+# Beside our own: what a resuming EventSource, gRPC-Web, Connect and a tracing page send, and OpenAI's client for
+# JavaScript, which tells of itself with every request; and what they have to read.
 _ASKED = (
-    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id", "Traceparent", "Tracestate"),
+    *("Authorization", "X-Api-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"),
+    *("Traceparent", "Tracestate", "User-Agent"),
     *("X-Grpc-Web", "X-User-Agent", "Grpc-Timeout", "Connect-Protocol-Version", "Connect-Timeout-Ms"),
+    *("OpenAI-Organization", "OpenAI-Project", "X-Stainless-Lang", "X-Stainless-Package-Version", "X-Stainless-OS"),
+    *("X-Stainless-Arch", "X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Retry-Count"),
+    *("X-Stainless-Timeout", "X-Stainless-Helper-Method"),
 )
 _ANSWERED = (
-    *("X-Request-Id", "Retry-After", "Location", "X-Parley-Conversation", "X-Parley-Message-Id"),
+    *("X-Request-Id", "Retry-After", "X-Should-Retry", "Location", "X-Parley-Conversation", "X-Parley-Message-Id"),
     *("Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"),
 )
 _PREFLIGHT_SECONDS = 600

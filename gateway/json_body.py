@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Iterator
-from typing import Any
+import re
+from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from dialogue.faults import BodyTooSlow, InvalidRequest, MalformedBody
 
-__all__ = ["DEEPEST", "parse_object", "read_body", "read_object", "refuse_unkeepable"]
+__all__ = ["DEEPEST", "MOST_FIELDS", "MOST_INNER", "parse_object", "read_body", "read_object", "refuse_unkeepable"]
 
 DEEPEST = 32
 """Levels of nesting. What we take has four."""
 DRAINED = 16 * 2**20
 """Bytes beyond the bound that are still read, and dropped."""
+MOST_FIELDS = 100
+"""Of one object: several times what any of ours has. What has more is not looked through field by field."""
+MOST_INNER = 20_000
+"""Objects and lists of one body. A megabyte may hold 300,000, which take seconds to be looked through."""
 _LONGEST_NUMBER = 400
+_UNKEEPABLE = re.compile(r"[\x00\ud800-\udfff]")
+_Place: TypeAlias = "tuple[_Place | None, str | int]"
+"""Of a value: that of the object or list around it, and its name there. Told only where something is wrong."""
 
 
 async def read_object(
@@ -108,17 +115,33 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def refuse_unkeepable(value: dict[str, Any]) -> None:
-    """Raises InvalidRequest where a text in ``value`` holds what cannot be kept, MalformedBody where it is too deep."""
-    for place, string in _strings(value):
-        _refuse_unkeepable(place, string)
+    """Raises InvalidRequest where a text in ``value`` holds what cannot be kept, MalformedBody where it is too deep or
+    holds too many objects and lists."""
+    waiting: list[tuple[_Place | None, int, Any]] = [(None, 0, value)]
+    seen = 1
+    while waiting:  # a loop, because a recursion's depth would be the caller's to choose
+        place, depth, inner = waiting.pop()
+        if inner and depth >= DEEPEST:
+            raise _too_deep()
+        for key, below in inner.items() if isinstance(inner, dict) else enumerate(inner):
+            if isinstance(key, str):
+                _refuse_unkeepable(place, key)
+            if isinstance(below, str):
+                _refuse_unkeepable((place, key), below)
+            elif isinstance(below, dict | list):
+                if (seen := seen + 1) > MOST_INNER:
+                    raise MalformedBody(f"body: holds more than {MOST_INNER} objects and lists. Send fewer.")
+                waiting.append(((place, key), depth + 1, below))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedBody(f"{_name(twice)}: is given twice. Give each field once.", field=_name(twice))
+    if len(pairs) > MOST_FIELDS:
+        raise MalformedBody(f"body: an object has {len(pairs)} fields. Send at most {MOST_FIELDS}.")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise MalformedBody(f"{_name(name)}: is given twice. Give each field once.", field=_name(name))
+        found[name] = value
     return found
 
 
@@ -139,36 +162,30 @@ def _bounded(digits: str) -> int:
     return int(digits)
 
 
-def _strings(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every key and string with its place. A loop, because a recursion's depth would be the caller's to choose."""
-    waiting: list[tuple[str, int, Any]] = [("", 0, value)]
-    while waiting:
-        place, depth, inner = waiting.pop()
-        if depth > DEEPEST:
-            raise _too_deep()
-        if isinstance(inner, str):
-            yield place, inner
-        elif isinstance(inner, dict):
-            for key, below in inner.items():
-                yield place or "body", key
-                waiting.append((f"{place}.{_name(key)}" if place else _name(key), depth + 1, below))
-        elif isinstance(inner, list):
-            waiting.extend((f"{place}.{index}", depth + 1, below) for index, below in enumerate(inner))
-
-
 def _name(key: str) -> str:
     """A foreign key as it may be repeated in a message."""
     shown = key.encode("ascii", "backslashreplace").decode() if not key.isprintable() else key
     return shown if len(shown) <= 60 else f"{shown[:59]}…"
 
 
-def _refuse_unkeepable(place: str, text: str) -> None:
-    if "\0" in text:
-        raise InvalidRequest(f"{place}: holds the character U+0000. Leave it out.", field=place)
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidRequest(
-            f"{place}: holds half of a surrogate pair, which is no character. Send whole characters.", field=place
-        )
+def _refuse_unkeepable(place: _Place | None, text: str) -> None:
+    found = _UNKEEPABLE.search(text)
+    if found is None:
+        return
+    told = _told(place)
+    if found[0] == "\0":
+        raise InvalidRequest(f"{told}: holds the character U+0000. Leave it out.", field=told)
+    raise InvalidRequest(
+        f"{told}: holds half of a surrogate pair, which is no character. Send whole characters.", field=told
+    )
+
+
+def _told(place: _Place | None) -> str:
+    names: list[str] = []
+    while place is not None:
+        place, key = place
+        names.append(_name(str(key)))
+    return ".".join(reversed(names)) or "body"
 
 
 def _too_deep() -> MalformedBody:

@@ -37,6 +37,10 @@ LOST_SECONDS = 5.0
 LEASE_SECONDS = 60
 """A turn whose gateway died is forgotten after so long."""
 TURN_RETRY_SECONDS = 2
+SPENT_SECONDS = 86_400
+"""So long it is known to all gateways that a turn's tokens were counted,"""
+SPENT_TURNS = 1000
+"""and of so many of the newest turns to one that has no Redis."""
 _UNLIMITED = LimitSettings()
 Told = TypeVar("Told")
 
@@ -92,13 +96,16 @@ class Limits:
             if await self._asked(self._requests.hit(item, tenant)) is False:
                 await self._refuse(self._requests, item, tenant, f"it may send {item.amount} messages a minute")
 
-    async def spend(self, tenant: str, tokens: int) -> None:
-        """Counts the tokens of an answer, also those over the bound: what was generated was generated."""
+    async def spend(self, tenant: str, turn: str, tokens: int) -> None:
+        """Counts the tokens of a turn's answer, also those over the bound: what was generated was generated. Once, by
+        whichever gateway and however often its message is said within a day."""
         limits = self._of(tenant)
-        if limits.tokens_per_minute is None or tokens <= 0:
-            return
-        item = _tokens(limits.tokens_per_minute)
-        await self._asked(self._storage.incr(item.key_for(tenant), item.get_expiry(), tokens))
+        if limits.tokens_per_minute is not None and tokens > 0:
+            await self._asked(self._spend(_tokens(limits.tokens_per_minute), tenant, turn, tokens))
+
+    async def _spend(self, item: RateLimitItemPerMinute, tenant: str, turn: str, tokens: int) -> None:
+        if await self._turns.is_first(tenant, turn):
+            await self._storage.incr(item.key_for(tenant), item.get_expiry(), tokens)
 
     @contextlib.asynccontextmanager
     async def turn(self, tenant: str, turn: str) -> AsyncIterator[None]:
@@ -162,6 +169,7 @@ class _OwnTurns:
 
     def __init__(self) -> None:
         self._running: defaultdict[str, set[str]] = defaultdict(set)
+        self._spent: dict[tuple[str, str], None] = {}
 
     async def enter(self, tenant: str, turn: str, most: int) -> bool:
         running = self._running[tenant]
@@ -172,6 +180,14 @@ class _OwnTurns:
 
     async def leave(self, tenant: str, turn: str) -> None:
         self._running[tenant].discard(turn)
+
+    async def is_first(self, tenant: str, turn: str) -> bool:
+        if (tenant, turn) in self._spent:
+            return False
+        self._spent[tenant, turn] = None
+        if len(self._spent) > SPENT_TURNS:
+            del self._spent[next(iter(self._spent))]
+        return True
 
 
 _ENTER = """
@@ -212,6 +228,10 @@ class _SharedTurns:
 
     async def _remove(self, tenant: str, turn: str) -> None:
         await self._redis.zrem(_key(tenant), turn)
+
+    async def is_first(self, tenant: str, turn: str) -> bool:
+        """Whether its tokens are counted for the first time."""
+        return bool(await self._redis.set(f"parley:spent:{tenant}:{turn}", 1, nx=True, ex=SPENT_SECONDS))
 
     async def close(self) -> None:
         for held in self._held.values():

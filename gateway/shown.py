@@ -66,7 +66,11 @@ class Shown:
         """What a reader is told of one more event of the log."""
         told = [(kind, data) for kind, data in self._told(event) if data.get("text") != ""]
         first = event.id * IDS_PER_LOGGED
-        return [TurnEvent(first + number, kind, data) for number, (kind, data) in enumerate(told)]
+        return [TurnEvent(first + number, kind, data, event.at) for number, (kind, data) in enumerate(told)]
+
+    def stands(self, verdict: str) -> bool:
+        """Whether what a reader has before their eyes may stay there under the review's ``verdict``."""
+        return not self.on_screen or verdict in _STANDS[self._mode]
 
     def _told(self, event: StreamEvent) -> Iterator[tuple[str, dict[str, Any]]]:
         if event.kind in ("reasoning", "token"):
@@ -109,7 +113,7 @@ class Shown:
 
     def _final(self, data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         self._gates.clear()
-        if data["verdict"] not in _STANDS[self._mode]:
+        if not self.stands(data["verdict"]):
             yield from self._retract(data["verdict"])
         if self._mode == "after-review":
             yield "reasoning", {"text": data.get("reasoning", "")}

@@ -61,8 +61,9 @@ class _Events:
 class EventStream(StreamingResponse):
     """``events``, with a heartbeat whenever none came for a while. A client that leaves, or takes nothing, closes them.
 
-    A fault is the last event: the answer's status went out before it. ``gone`` is done once the client left; it is
-    cancelled here at the end.
+    A fault is the last event: the answer's status went out before it. ``after``: the id behind which the reader goes
+    on, so that one who comes back behind a fault is not sent to the beginning. ``gone`` is done once the client left;
+    it is cancelled here at the end.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class EventStream(StreamingResponse):
         settings: GatewaySettings,
         encoding: Encoding | None = None,
         *,
+        after: int = 0,
         gone: asyncio.Future[None] | None = None,
     ) -> None:
-        lines = _lines(events, settings.heartbeat_seconds, encoding or _Events())
+        lines = _lines(events, settings.heartbeat_seconds, encoding or _Events(), after)
         super().__init__(lines, media_type="text/event-stream", headers=_HEADERS)
         self._events = events
         self._gone = gone
@@ -102,9 +104,9 @@ class EventStream(StreamingResponse):
 
 
 async def _lines(
-    events: Pulled[TurnEvent], heartbeat_seconds: float, encoding: Encoding
+    events: Pulled[TurnEvent], heartbeat_seconds: float, encoding: Encoding, after: int
 ) -> AsyncGenerator[bytes, None]:
-    last, clock = 0, asyncio.get_running_loop().time
+    last, clock = after, asyncio.get_running_loop().time
     due = clock() + heartbeat_seconds
     try:
         while True:

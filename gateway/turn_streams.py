@@ -83,7 +83,7 @@ class TurnStreams:
                 if event.kind == "final":
                     return
         answered = await asyncio.shield(reply)
-        if shown.on_screen and answered.verdict not in ("pass", "mask"):
+        if not shown.stands(answered.verdict):
             last += 1
             yield TurnEvent(last, "retract", {"why": answered.verdict})
         yield final_event(last + 1, answered, self._trace_url(answered.workflow_id, answered.run_id))

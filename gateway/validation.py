@@ -10,9 +10,11 @@ from pydantic import BaseModel, ValidationError
 
 from dialogue.faults import InvalidRequest
 
-__all__ = ["parse", "parse_query"]
+__all__ = ["MOST_ERRORS", "parse", "parse_query"]
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
+MOST_ERRORS = 20
+"""Told of one request: a body of a megabyte may have a hundred thousand."""
 _LONGEST = 60
 _Context = Mapping[str, Any]
 
@@ -40,15 +42,21 @@ _MUST: dict[str, Callable[[_Context], str]] = {
 
 
 def parse(kind: type[Parsed], value: Mapping[str, Any]) -> Parsed:
-    """``value`` as ``kind``. Raises InvalidRequest; its ``details["errors"]`` has one entry for each bad field."""
+    """``value`` as ``kind``. Raises InvalidRequest; its ``details["errors"]`` has one entry for each bad field, of the
+    first :data:`MOST_ERRORS`."""
     try:
         return kind.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False)
-    errors = [{"field": place, "detail": detail} for place, detail in (_problem(kind, one) for one in found)]
+    told = (_problem(kind, one) for one in found[:MOST_ERRORS])
+    errors = [{"field": place, "detail": detail} for place, detail in told]
     first = errors[0]
-    more = "" if len(errors) == 1 else f" ({len(errors) - 1} more below errors.)"
+    more = "" if len(found) == 1 else f" ({len(found) - 1} more{_where(len(found))}.)"
     raise InvalidRequest(f"{first['detail']}{more}", field=first["field"], errors=errors)
+
+
+def _where(count: int) -> str:
+    return " below errors" if count <= MOST_ERRORS else f", {MOST_ERRORS - 1} of them below errors"
 
 
 def parse_query(kind: type[Parsed], items: Iterable[tuple[str, str]]) -> Parsed:

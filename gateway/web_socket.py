@@ -36,6 +36,8 @@ from gateway.wire import ChatRequest, FeedbackRequest
 __all__ = ["routes"]
 
 PATHS = ("/v1/stream", "/stream")
+ANYBODYS = 16 * 1024
+"""Bytes of a message that are read before it is known who sends it: a key has half as many."""
 CLOSE_SECONDS = 1.0
 TOO_BIG = 1009
 RESTARTING = 1012
@@ -131,6 +133,8 @@ class Connection:
     async def _take(self, frame: Any, size: int) -> None:
         given = Given()
         try:
+            if size > ANYBODYS:
+                self._refuse_longer(await self._caller(), size)
             given = object_of(frame)
             await self._do(given, message_of(given, self._own_conversation), size)
         except ParleyFault as fault:
@@ -144,8 +148,7 @@ class Connection:
             self._key = message.key
         else:
             caller = await self._caller()
-            if size > (most := self._core.limits.max_body(caller.tenant)):
-                raise _too_long(most)
+            self._refuse_longer(caller, size)
             await self._ask(given, caller, message)
 
     async def _ask(
@@ -159,6 +162,10 @@ class Connection:
             self._start(self._asked, self._cancel(given, caller, message))
         else:
             self._start(self._asked, self._feedback(given, caller, message))
+
+    def _refuse_longer(self, caller: Caller, size: int) -> None:
+        if size > (most := self._core.limits.max_body(caller.tenant)):
+            raise _too_long(most)
 
     async def _caller(self) -> Caller:
         """Looked up for each message: a key that was revoked while the connection is open is refused from then on."""

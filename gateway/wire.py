@@ -323,7 +323,7 @@ class Problem(Value):
     instance: str = Field(description="the request id")
     field: str | None = Field(default=None, description="the bad field; left out where there is none")
     errors: tuple[FieldProblem, ...] = Field(
-        default=(), description="each bad field; left out unless there are several"
+        default=(), description="the bad fields, twenty at most; left out unless there are several"
     )
 
 

@@ -33,7 +33,7 @@ export function told(summary) {
 export function retell(turn, summary) {
   if (summary.state === "done" || summary.state === "waiting") {
     const { answer, verdict, state, language } = summary;
-    Object.assign(turn, { answer, verdict, state, language });
+    Object.assign(turn, { answer, verdict, state, language, error: null });
   } else {
     turn.state = summary.state;
   }

@@ -78,4 +78,5 @@ def test_dynamic_config_is_as_the_server_reads_it(repository: Path) -> None:
     assert given == {
         "history.timerProcessorMaxTimeShift": [{"value": "10ms"}],
         "history.maxInFlightUpdatePayloads": [{"value": 2_000_000}],
+        "history.maxInFlightUpdates": [{"value": 200}],
     }

@@ -42,6 +42,17 @@ const cases = {
     for await (const model of client.models.list()) ids.push(model.id);
     return { ids, one: (await client.models.retrieve(ids[0])).id };
   },
+  async headers() {
+    const sent = [];
+    const fetch = async (_, { headers }) => {
+      sent.push(...new Headers(headers).keys());
+      throw new Error("never sent");
+    };
+    const told = { apiKey: "none", organization: "org", project: "project", maxRetries: 0, fetch };
+    const caught = new OpenAI({ ...told, baseURL: `${url}/v1` });
+    await caught.chat.completions.stream(body("How long?"), { timeout: 1000 }).done().catch(() => null);
+    return sent;
+  },
   async refused() {
     return client.chat.completions.create(body("How long?", { n: 2 }));
   },

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
 import pytest
 
+from gateway.validation import MOST_ERRORS
 from tests.gateway.conftest import Front
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "How long?"}]}
@@ -20,6 +22,8 @@ ROUTES: dict[str, dict[str, Any]] = {
 }
 """With a body that each takes."""
 JSON = "application/json"
+MOST_SECONDS = 1.0
+"""Of this process's time for one refusal, on a busy machine."""
 BAD: list[tuple[str, bytes, str, set[int]]] = [
     ("empty", b"", JSON, {400}),
     ("no JSON", b"{", JSON, {400}),
@@ -31,6 +35,7 @@ BAD: list[tuple[str, bytes, str, set[int]]] = [
     ("NUL", b'{"x": "\\u0000"}', JSON, {400, 422}),
     ("half a pair", b'{"x": "\\ud800"}', JSON, {400, 422}),
     ("huge", b'{"x": "' + b"x" * 1_000_001 + b'"}', JSON, {413}),
+    ("many fields", json.dumps({f"f{n}": n for n in range(50_000)}).encode(), JSON, {400}),
     ("plain text", b"{}", "text/plain", {415}),
 ]
 
@@ -46,8 +51,26 @@ def _one_clear_error(response: httpx.Response, statuses: set[int]) -> None:
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize(("body", "kind", "statuses"), [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
 async def test_bad_bodies(alone: httpx.AsyncClient, path: str, body: bytes, kind: str, statuses: set[int]) -> None:
-    """Refused before anything is asked of Temporal."""
+    """Refused before anything is asked of Temporal, and soon: meanwhile the gateway does nothing else."""
+    begun = time.process_time()
     _one_clear_error(await alone.post(path, content=body, headers={"Content-Type": kind}), statuses)
+    assert time.process_time() - begun < MOST_SECONDS
+
+
+async def test_a_field_twice_behind_thousands_is_found_soon(alone: httpx.AsyncClient) -> None:
+    """Looking for it must not cost their square."""
+    body = "{" + ",".join(f'"f{n}": 1' for n in [*range(20_000), 19_999]) + "}"
+    begun = time.process_time()
+    _one_clear_error(await alone.post("/v1/chat", content=body, headers={"Content-Type": JSON}), {400})
+    assert time.process_time() - begun < MOST_SECONDS
+
+
+async def test_of_many_wrong_fields_the_first_are_told(alone: httpx.AsyncClient) -> None:
+    """Each by name, the others by their number alone."""
+    told = await alone.post("/v1/chat", json={**ASKED, **{f"f{n}": 1 for n in range(MOST_ERRORS + 5)}})
+    assert told.status_code == 422
+    assert [error["field"] for error in told.json()["errors"]] == [f"f{n}" for n in range(MOST_ERRORS)]
+    assert told.json()["detail"].endswith("(24 more, 19 of them below errors.)")
 
 
 @pytest.mark.parametrize("path", ROUTES)

@@ -576,6 +576,17 @@ async def test_an_error_says_what_to_do(page: Page, server: PageServer, status: 
     assert (await server.said(2)).question == QUESTION
 
 
+async def test_an_answer_takes_the_place_of_an_error(page: Page, server: PageServer) -> None:
+    """A gateway that stopped in the middle of a turn: after a reload the transcript has its answer, and all is well."""
+    turn = await _ask(page, server)
+    await turn.send("error", type="/docs#x", title="Stopping", status=503, detail="the gateway is stopping.")
+    await expect(page.locator(".notice.bad")).to_contain_text("This was not answered")
+    turn.answer = "You have 30 days."
+    await page.reload()
+    await expect(page.locator(".answer")).to_have_text("You have 30 days.")
+    await expect(page.locator(".notice.bad")).to_have_count(0)
+
+
 # afterwards ----------------------------------------------------------------------------------------
 
 

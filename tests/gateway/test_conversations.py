@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import hashlib
 import uuid
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from temporalio import workflow
@@ -12,10 +15,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from dialogue.faults import MessageIdReused, ParleyFault, RecordsUnavailable, UnknownConversation
-from dialogue.messages import CancelTurn, ChatMessage, DialogueStart, Say
+from dialogue.faults import ConversationBusy, MessageIdReused, ParleyFault, RecordsUnavailable, UnknownConversation
+from dialogue.messages import CancelTurn, ChatMessage, DialogueStart, ResolveReview, Say, TextFile
 from gateway.conversations import Conversations, Pending, dialogue_id
 from tests.gateway.conftest import WEB_UI, Front
+
+SECONDS = 20
 
 
 @pytest.fixture
@@ -58,6 +63,71 @@ async def test_a_question_with_another_history_is_another(front: Front) -> None:
     await front.conversations.ask(DialogueStart(messages=(last,)), dialogue=name)
     with pytest.raises(MessageIdReused, match="used for another text"):
         await front.conversations.ask(DialogueStart(messages=(hello, last)), dialogue=name)
+
+
+async def test_a_question_with_another_file_is_another(front: Front) -> None:
+    """An id stands for text and files; one that was asked before questions brought any is still known."""
+    name = dialogue_id("default", "ann", uuid.uuid4().hex)
+    first, other = (DialogueStart(question="How long?", files=(TextFile(name="a", text=text),)) for text in "xy")
+    await front.conversations.ask(first, dialogue=name)
+    for question in (other, first.model_copy(update={"files": ()})):
+        with pytest.raises(MessageIdReused, match="used for another text"):
+            await front.conversations.ask(question, dialogue=name)
+    assert (await front.conversations.ask(first, dialogue=name)).state == "done"
+    bare = dialogue_id("default", "ann", uuid.uuid4().hex)
+    await front.conversations.ask(DialogueStart(question="How long?"), dialogue=bare)
+    memo = await (await front.client.get_workflow_handle(bare).describe()).memo()
+    assert memo == {"question": hashlib.sha256(b'{"question":"How long?","messages":[]}').hexdigest()}
+
+
+async def test_many_wait_for_one_question(front: Front) -> None:
+    """They share one update, of which a server lets so many be under way; and it can be cancelled all the while."""
+    name = dialogue_id("default", "ann", uuid.uuid4().hex)
+    question = DialogueStart(question="slow", message_id="m-1", user="ann")
+    asking = [front.conversations.ask(question, dialogue=name, wait_seconds=1) for _ in range(15)]
+    assert {type(told) for told in await asyncio.gather(*asking)} == {Pending}
+    settled = asyncio.create_task(front.conversations.settled(name, "m-1", "default"))
+    assert await asyncio.wait_for(front.conversations.cancel_turn(name, CancelTurn()), SECONDS) == 1
+    assert (await settled).verdict == "cancelled"
+    assert await _updates(front, name) == ["answer:default", ANY]
+
+
+async def test_who_waits_for_a_person_hears_of_the_decision(front: Front) -> None:
+    """The update that all share tells for ever that a person has to decide."""
+    name = dialogue_id("default", "ann", uuid.uuid4().hex)
+    question = DialogueStart(question="doubtful", message_id="m-1", user="ann")
+    for _ in range(2):
+        assert (await front.conversations.ask(question, dialogue=name)).state == "waiting"
+    decision = ResolveReview(turn=1, decision="edit", answer="Thirty days.", by="bob")
+    deciding = asyncio.create_task(front.conversations.resolve_review(name, decision))
+    while (reply := await front.conversations.ask(question, dialogue=name)).state == "waiting":
+        pass
+    assert (reply.state, reply.answer) == ("done", "Thirty days.")
+    await deciding
+
+
+async def test_more_messages_wait_than_a_server_allows_of_itself(front: Front) -> None:
+    """As many as the tenant's bound says; beyond it the conversation refuses, not the server, and a turn that runs can
+    be cancelled."""
+    conversation, start = front.new(), {"pending": 12}
+    said = [
+        front.conversations.say(
+            conversation, Say(message_id=f"m-{n}", text="slow"), fresh=True, start=start, wait_seconds=1
+        )
+        for n in range(12)
+    ]
+    assert {type(told) for told in await asyncio.gather(*said)} == {Pending}
+    with pytest.raises(ConversationBusy, match="12 messages wait already"):
+        await front.conversations.say(conversation, Say(message_id="m-12", text="slow"), start=start)
+    assert await asyncio.wait_for(front.conversations.cancel_turn(conversation, CancelTurn()), SECONDS) == 1
+    front.steps.release.set()
+
+
+async def _updates(front: Front, workflow_id: str) -> list[str]:
+    """The ids of those that it accepted."""
+    history = await front.client.get_workflow_handle(workflow_id).fetch_history()
+    accepted = [event.workflow_execution_update_accepted_event_attributes for event in history.events]
+    return [each.accepted_request.meta.update_id for each in accepted if each.protocol_instance_id]
 
 
 def test_a_dialogue_belongs_to_its_tenant_and_user() -> None:

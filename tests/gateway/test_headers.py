@@ -14,6 +14,14 @@ from settings.schema import GatewaySettings, GatewayTlsSettings
 from tests.gateway.conftest import http
 
 SHOP = "https://shop.example"
+OPENAI = ",".join(
+    (
+        *("authorization", "content-type", "openai-organization", "openai-project", "x-stainless-arch"),
+        *("x-stainless-helper-method", "x-stainless-lang", "x-stainless-os", "x-stainless-package-version"),
+        *("x-stainless-retry-count", "x-stainless-runtime", "x-stainless-runtime-version", "x-stainless-timeout"),
+    )
+)
+"""What openai 7.57.0 sends from a browser when it streams."""
 
 
 def app_with(settings: GatewaySettings) -> Starlette:
@@ -57,6 +65,17 @@ async def test_a_page_of_a_named_origin_may_call() -> None:
     assert "X-Request-Id" in read.headers["access-control-expose-headers"]
     assert "access-control-allow-origin" not in (await answer(settings, Origin="https://evil.example")).headers
     assert (await answer(GatewaySettings(cors=("*",)), Origin=SHOP)).headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("names", ["x-api-key,content-type", "last-event-id,authorization", OPENAI])
+async def test_a_page_may_send_what_clients_send(names: str) -> None:
+    """And reads in the answer whether to send it again."""
+    settings = GatewaySettings(cors=(SHOP,))
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": names}
+    told = await answer(settings, "OPTIONS", Origin=SHOP, **asked)
+    assert (told.status_code, told.text) == (200, "OK")
+    exposed = (await answer(settings, Origin=SHOP)).headers["access-control-expose-headers"].split(", ")
+    assert {"X-Request-Id", "Retry-After", "X-Should-Retry"} <= set(exposed)
 
 
 async def test_without_origins_no_page_may_call() -> None:

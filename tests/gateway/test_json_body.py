@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialogue.faults import InvalidRequest, MalformedBody, ParleyFault
-from gateway.json_body import DEEPEST, DRAINED, parse_object
+from gateway.json_body import DEEPEST, DRAINED, MOST_FIELDS, MOST_INNER, parse_object
 
 NESTED = b'{"messages":' * 5000
 BAD: list[tuple[str, bytes, type[ParleyFault], str]] = [
@@ -31,6 +31,8 @@ BAD: list[tuple[str, bytes, type[ParleyFault], str]] = [
     ("a very long number", b'{"seed": ' + b"9" * 5000 + b"}", MalformedBody, "a number has 5000 digits"),
     ("a field twice", b'{"a": 1, "b": 2, "a": 3}', MalformedBody, "^a: is given twice"),
     ("a field twice inside", b'{"messages": [{"role": 1, "role": 2}]}', MalformedBody, "^role: is given twice"),
+    ("many fields", json.dumps({f"f{n}": n for n in range(MOST_FIELDS + 1)}).encode(), MalformedBody, "has 101 fields"),
+    ("many lists", b'{"a": [' + b"[],".join([b""] * MOST_INNER) + b"[]]}", MalformedBody, "more than 20000 objects"),
     ("not UTF-8", b'{"a": "\xff"}', MalformedBody, r"is not UTF-8 \(byte 7\)"),
     ("UTF-16", '{"a": 1}'.encode("utf-16"), MalformedBody, "is not UTF-8"),
     ("a byte order mark", b"\xef\xbb\xbf{}", MalformedBody, "is not JSON"),
@@ -60,6 +62,11 @@ async def test_bad_bodies_over_http(alone: httpx.AsyncClient, body: bytes, _faul
     assert response.status_code in (400, 422)
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["type"] in ("/docs#malformed-body", "/docs#invalid-request")
+
+
+def test_fields_up_to_the_bound_are_taken() -> None:
+    body = {f"f{n}": n for n in range(MOST_FIELDS)}
+    assert parse_object(json.dumps(body).encode()) == body
 
 
 def test_whole_characters_are_kept() -> None:

@@ -57,9 +57,9 @@ async def test_requests_in_a_minute(limits: Limits) -> None:
 async def test_tokens_in_a_minute(limits: Limits) -> None:
     """What an answer cost is counted whole; the next message is refused once they are spent."""
     await limits.request("dear")
-    await limits.spend("dear", 99)
+    await limits.spend("dear", "a", 99)
     await limits.request("dear")
-    await limits.spend("dear", 5000)
+    await limits.spend("dear", "b", 5000)
     with pytest.raises(LimitReached, match="its 100 tokens of this minute are spent") as told:
         await limits.request("dear")
     assert 1 <= told.value.details["retry_after"] <= 60
@@ -103,6 +103,20 @@ async def test_gateways_count_together(server: RedisServer) -> None:
     await second.aclose()
 
 
+async def test_a_turn_is_paid_for_once(server: RedisServer) -> None:
+    """Whichever gateway its message comes to, and after a restart."""
+    for _ in range(3):
+        gateway = Limits.open(settings_with(server.url))
+        await gateway.spend("dear", "a", 60)
+        await gateway.request("dear")
+        await gateway.aclose()
+    last = Limits.open(settings_with(server.url))
+    await last.spend("dear", "b", 60)
+    with pytest.raises(LimitReached):
+        await last.request("dear")
+    await last.aclose()
+
+
 async def test_a_turn_is_held_while_it_runs(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than its lease; the one of a gateway that died is forgotten with its lease."""
     monkeypatch.setattr(limits_module, "LEASE_SECONDS", 3)  # renewed in time on a busy machine too
@@ -142,7 +156,7 @@ async def test_a_lost_store_refuses_nobody(
     for _ in range(5):
         await limits.request("slow")
         async with limits.turn("busy", "a"), limits.turn("busy", "b"), limits.turn("busy", "c"):
-            await limits.spend("dear", 1000)
+            await limits.spend("dear", "a", 1000)
     assert [line["event"] for line in logged] == ["limits lost"]
     server.start()
     monkeypatch.setattr(limits, "_lost_until", 0.0)

@@ -14,6 +14,8 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionChunk
 from temporalio.testing import WorkflowEnvironment
 
+from settings.schema import GatewaySettings
+from tests.gateway.test_headers import SHOP, answer
 from tests.support.cut_connections import CutConnections, cut_connections
 from tests.support.gateway_process import Served, gateway_process
 from tests.support.node import node, npm_cache, npm_install
@@ -279,6 +281,15 @@ async def test_the_client_for_node(
         assert told["deltas"] > len(SAID.split()) - 1
     if "status" in told:
         assert told["request"].startswith("req-")
+
+
+async def test_a_page_may_send_what_the_client_for_javascript_sends(packages: Path) -> None:
+    """Every header that it sets is answered for in the preflight."""
+    sent = await in_node("http://nowhere", packages, "headers")
+    assert {"authorization", "x-stainless-helper-method", "x-stainless-timeout", "openai-project"} <= set(sent)
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": ",".join(sent)}
+    told = await answer(GatewaySettings(cors=(SHOP,)), "OPTIONS", Origin=SHOP, **asked)
+    assert (told.status_code, told.text) == (200, "OK")
 
 
 async def test_the_retry_of_the_client_for_node(served: Served, steps: ScriptedSteps, packages: Path) -> None:

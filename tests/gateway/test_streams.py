@@ -6,10 +6,15 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 
+from gateway.app import create_app
+from gateway.turn_streams import open_streams
+from settings.schema import GatewaySettings
 from tests.gateway.conftest import Front
 from tests.support.scripted_steps import SAID
+from tests.support.served import served
 
 
 def events_of(text: str) -> list[tuple[int, str, dict[str, Any]]]:
@@ -152,6 +157,27 @@ async def test_of_a_foreign_conversation_nothing_is_read(front: Front) -> None:
         assert told.json()["detail"] == f"conversation {where} belongs to no tenant you may read."
     missing = await front.http.get(f"/v1/chat/{conversation}/stream", params={"turn": 7})
     assert (missing.status_code, missing.json()["type"]) == (404, "/docs#no-such-turn")
+
+
+async def test_a_fault_of_a_resumed_stream_is_behind_what_was_read(front: Front) -> None:
+    """Who comes back with its id, as EventSource does, is not sent to the beginning."""
+    conversation, stopping = front.new(), asyncio.Event()
+    asking = asyncio.create_task(front.post(conversation=conversation, messages=[{"role": "user", "content": "slow"}]))
+    await front.steps.running.wait()
+    settings = front.settings.model_copy(update={"gateway": GatewaySettings(heartbeat_seconds=0.1)})
+    async with (
+        open_streams(settings, front.conversations.trace_url) as streams,
+        served(create_app(front.conversations, settings, streams, stopping=stopping)) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        client.stream("GET", f"/v1/chat/{conversation}/stream?turn=1", headers={"Last-Event-ID": "12345"}) as read,
+    ):
+        chunks = read.aiter_text()
+        assert await anext(chunks) == ": still here\n\n"
+        stopping.set()
+        [(id_, kind, _)] = events_of("".join([chunk async for chunk in chunks]))
+    assert (id_, kind) == (12346, "error")
+    front.steps.release.set()
+    await asking
 
 
 async def test_a_lost_log_costs_the_stream_and_not_the_answer(front: Front) -> None:

@@ -317,6 +317,8 @@ async def test_a_key_may_come_in_a_message(raising: Raising) -> None:
         talk = Talk(connection)
         told = await talk.refused({"type": "say", "messages": [{"role": "user", "content": "How long?"}]})
         assert (told["status"], told["field"]) == (401, "key")
+        told = await talk.refused("[" * 20_000)  # is not even read
+        assert (told["status"], told["field"]) == (401, "key")
         await talk.send({"type": "auth", "key": "plk_1"})
         told = await talk.refused(say("How long?", tenant="never"))
         assert (told["status"], told["field"]) == (404, "tenant")

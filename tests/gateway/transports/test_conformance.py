@@ -155,15 +155,18 @@ async def test_files_go_with_their_message(site: Site, transport: type[Driver]) 
     await driver.whole("How long?", files=files, **said)
     [received] = site.steps.called("receive_input")
     assert (received.text, received.files) == ("How long?", files)
+    alone = {"message_id": site.front.new()}
+    await driver.whole("How long?", files=files, **alone)
     refusals = {
         "message_id": (files[:1], said),
+        alone["message_id"]: (files[:1], alone),
         "Send at most 4": ((*files, *files, *files[:1]), {}),
         "Send at most 20": (files[:1], {"tenant": "acme"}),
     }
     for told, (brought, fields) in refusals.items():
         with pytest.raises(Refused, match=told):
             await driver.whole("How long?", files=brought, **fields)
-    assert len(site.steps.called("receive_input")) == 1
+    assert len(site.steps.called("receive_input")) == 2
 
 
 # nothing lost ----------------------------------------------------------------------------------------
