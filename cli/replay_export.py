@@ -11,7 +11,7 @@ from cli.options import Json
 from cli.replay_source import Files
 
 if TYPE_CHECKING:
-    from records.audit_rows import KeptRow
+    from replay.bundling import Gathered
     from replay.evidence import Evidence
 
 __all__ = ["export"]
@@ -55,7 +55,7 @@ async def export(
         found = await gather(chain, held, version=version_of("parley"), redact=redact)
         body = pack(found.manifest, found.files, Signer.open(settings))
         digest = hashlib.sha256(body).hexdigest()
-        await _note(held, found.rows, _absolute(out), digest)  # before there is a file that nobody knows of
+        await _note(held, found, _absolute(out), digest)  # before there is a file that nobody knows of
         replace_private(out, body)
     if json:
         print_json({"file": str(out), "digest": digest, "bytes": len(body), "manifest": found.manifest})
@@ -76,19 +76,17 @@ def _check(out: Path) -> None:
         raise InvalidRequest(f"out: there is no folder {out.parent}. Make it, or name another.", field="out")
 
 
-async def _note(held: Evidence, rows: list[KeptRow], place: str, digest: str) -> None:
-    """One line a user, so that whoever forgets one is told of this file."""
+async def _note(held: Evidence, found: Gathered, place: str, digest: str) -> None:
+    """One line a user, so that whoever forgets one is told of this file. Who has no row in it yet, or none any more,
+    stands in its histories: rows 0 to 0."""
     from datetime import UTC, datetime
 
     from records.audit_exports import AuditExports, Export
 
     exports = AuditExports(held.database, held.audit)
-    for user in dict.fromkeys(row.user_id for row in rows):
-        theirs = [row for row in rows if row.user_id == user]
-        positions = [row.position for row in theirs]
-        await exports.keep(
-            Export(theirs[0].tenant, user, min(positions), max(positions), place, digest, datetime.now(UTC))
-        )
+    for tenant, user in found.people:
+        theirs = [row.position for row in found.rows if (row.tenant, row.user_id) == (tenant, user)] or [0]
+        await exports.keep(Export(tenant, user, min(theirs), max(theirs), place, digest, datetime.now(UTC)))
 
 
 def _absolute(path: Path) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from cli.options import Json
+
+if TYPE_CHECKING:
+    from replay.fork import Fork
 
 __all__ = ["fork"]
 
@@ -44,18 +47,28 @@ async def fork(
         raise InvalidRequest("why: say why, for the records.", field="why")
     settings = load()
     client = await connect(settings.temporal, protection=protection_of(settings))
-    plan = plan_fork(await live(client, conversation), turn)
-    left = ", ".join(str(number) for number in plan.left)
-    print_line(f"{conversation} goes back to before turn {turn}: its turns {left} are left behind.", error=json)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InvalidRequest("yes: nobody is here to be asked. Say --yes.", field="yes")
-        if (await asyncio.to_thread(input, "Do it? [y/N] ")).strip().lower() not in ("y", "yes"):
+    plan: Fork | None = None
+    while (now := plan_fork(await live(client, conversation), turn)) != plan:  # people speak while somebody thinks
+        plan = now
+        left = ", ".join(str(number) for number in plan.left)
+        print_line(f"{conversation} goes back to before turn {turn}: its turns {left} are left behind.", error=json)
+        if not yes and not await _agreed():
             print_line("Nothing was done.", error=True)
             return FAILED
-    run_id = await do_fork(client, plan, by=by, why=why)
+    run_id, next_turn = await do_fork(client, now, by=by, why=why)
     if json:
-        print_json({"conversation": conversation, "run_id": run_id, "left": plan.left, "next_turn": plan.total + 1})
+        print_json({"conversation": conversation, "run_id": run_id, "left": now.left, "next_turn": next_turn})
     else:
-        print_line(f"run {run_id} goes on from there; its next turn is {plan.total + 1}")
+        print_line(f"run {run_id} goes on from there; its next turn is {next_turn}")
     return 0
+
+
+async def _agreed() -> bool:
+    """Raises InvalidRequest where nobody is there to be asked."""
+    from cli.console import print_line
+    from dialogue.faults import InvalidRequest
+
+    if not sys.stdin.isatty():
+        raise InvalidRequest("yes: nobody is here to be asked. Say --yes.", field="yes")
+    print_line("Do it? [y/N]", error=True)  # standard output may be read as JSON
+    return (await asyncio.to_thread(sys.stdin.readline)).strip().lower() in ("y", "yes")

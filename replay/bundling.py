@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from replay.bundle import AUDIT, Manifest, ManifestRun, history_name, prompt_nam
 from replay.events import payloads_of
 from replay.evidence import Evidence
 from replay.histories import Chain, RecordedRun
+from replay.people import people_of
 from replay.redaction import Redactor
 from replay.shown import prompt_of
 from replay.story import tell
@@ -33,10 +34,13 @@ _PAGE = 1000
 
 
 class Gathered:
-    """``rows`` are the turns' rows in the audit as they stand there, whatever is redacted in ``files``."""
+    """``rows`` are the turns' rows in the audit as they stand there, and ``people`` those whose texts it holds, by
+    tenant and user, whatever is redacted in ``files``."""
 
-    def __init__(self, manifest: Manifest, files: dict[str, bytes], rows: list[KeptRow]) -> None:
-        self.manifest, self.files, self.rows = manifest, files, rows
+    def __init__(
+        self, manifest: Manifest, files: dict[str, bytes], rows: list[KeptRow], people: list[tuple[str, str]]
+    ) -> None:
+        self.manifest, self.files, self.rows, self.people = manifest, files, rows, people
 
 
 async def gather(chain: Chain, evidence: Evidence, *, version: str, redact: bool = False) -> Gathered:
@@ -50,11 +54,12 @@ async def gather(chain: Chain, evidence: Evidence, *, version: str, redact: bool
     documents |= {f"stream/turn-{turn}.json": events async for turn, events in gathering.streams(story)}
     documents["config.yaml"] = as_yaml(evidence.settings)
     left_out: list[str] = []
+    text = str
     if redact:
-        documents = _redacted(documents, left_out)
+        documents, text = _redacted(documents, left_out)
     manifest = Manifest(
-        conversation=chain.workflow_id,
-        tenant=story.tenant,
+        conversation=text(chain.workflow_id),
+        tenant=text(story.tenant),
         turns=len(story.turns),
         exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
         parley=version,
@@ -64,11 +69,12 @@ async def gather(chain: Chain, evidence: Evidence, *, version: str, redact: bool
         models={turn.model_digest: turn.model or "" for turn in story.turns if turn.model_digest},
         snapshots=tuple(dict.fromkeys(turn.snapshot for turn in story.turns if turn.snapshot)),
         policies=tuple(dict.fromkeys(turn.policy_digest for turn in story.turns if turn.policy_digest)),
-        absent=tuple(gathering.absent),
-        left_out=tuple(left_out),
+        absent=tuple(map(text, gathering.absent)),
+        left_out=tuple(map(text, left_out)),
         files={},
     )
-    return Gathered(manifest, {name: _bytes(body) for name, body in documents.items()}, rows)
+    people = list(dict.fromkeys([*people_of(story, chain), *((row.tenant, row.user_id) for row in rows)]))
+    return Gathered(manifest, {name: _bytes(body) for name, body in documents.items()}, rows, people)
 
 
 class _Gathering:
@@ -154,8 +160,8 @@ def _told(run: RecordedRun, number: int) -> ManifestRun:
     )
 
 
-def _redacted(documents: Mapping[str, Any], left_out: list[str]) -> dict[str, Any]:
-    """Token ids spell the texts, so try records are left out."""
+def _redacted(documents: Mapping[str, Any], left_out: list[str]) -> tuple[dict[str, Any], Callable[[str], str]]:
+    """And what does the same with a text beside them. Token ids spell the texts, so try records are left out."""
     kept = {name: _opened(body) for name, body in documents.items()}
     for name in [name for name, body in kept.items() if isinstance(body, dict) and "prompt_ids" in body]:
         del kept[name]
@@ -170,7 +176,7 @@ def _redacted(documents: Mapping[str, Any], left_out: list[str]) -> dict[str, An
         made[name] = redactor.replaced(body)
         if joined[name]:
             _put_back(made[name], [redactor.replaced(text) for text in joined[name]])
-    return made
+    return made, redactor.text
 
 
 def _opened(body: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
@@ -101,13 +102,17 @@ class CommandCheck:
 
     def _update(self, today: Any) -> None:
         event = self._updates.get(today.protocol_instance_id)
-        if event is None or not today.HasField("completed"):
+        if event is None or today.HasField("accepted"):
             return
         recorded = attributes(event).outcome
-        if not recorded.HasField("success"):
-            self._add(event, "reply", "its outcome", "a refusal", "a reply")
-            return
-        self._payloads(event, "reply", list(recorded.success.payloads), [today.completed])
+        replied, replies = recorded.HasField("success"), today.HasField("completed")
+        if replied != replies:
+            words = {True: "a reply", False: "a refusal"}
+            self._add(event, "reply", "its outcome", words[replied], words[replies])
+        elif replies:
+            self._payloads(event, "reply", list(recorded.success.payloads), [today.completed])
+        elif (was := _type_of(recorded.failure)) != (is_ := _type_of(today.rejected)):
+            self._add(event, "reply", "its refusal", was, is_)
 
     def _ends(self, name: str, today: list[Payload]) -> None:
         if self._end is None or kind(self._end) != name:
@@ -132,6 +137,11 @@ class CommandCheck:
 
     def _add(self, event: HistoryEvent, step: str, field: str, recorded: str, today: str) -> None:
         self.found.append(Divergence(event=event.event_id, step=step, field=field, recorded=recorded, today=today))
+
+
+def _type_of(failure: Failure) -> str:
+    """``message-id-reused``. Its words are for people, and may be put otherwise."""
+    return failure.application_failure_info.type
 
 
 class _NotThere:

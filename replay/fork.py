@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from dialogue.faults import HistoryForeign, InvalidRequest, NoSuchTurn
 from dialogue.messages import Forked
 from replay.events import kind
-from replay.histories import Chain, RecordedRun
+from replay.histories import Chain, RecordedRun, live
 from replay.story import tell, turn_of
 from replay.turns import Story, Turn
 from workflows.names import CONVERSATION_WORKFLOW, FORKED
@@ -49,9 +49,8 @@ def plan_fork(chain: Chain, before: int) -> Fork:
         raise HistoryForeign(f"conversation: {chain.workflow_id} is one question and its answer; ask it again instead.")
     event = _task_before(run, turn)
     _refuse_unless_between(story, turn, event)
-    total = max(each.turn for each in story.turns)
     left = tuple(each.turn for each in story.turns if each.turn >= before)
-    return Fork(chain.workflow_id, run.run_id, story.tenant, before, event, total, left)
+    return Fork(chain.workflow_id, run.run_id, story.tenant, before, event, _numbered(chain), left)
 
 
 def _task_before(run: RecordedRun, turn: Turn) -> int:
@@ -80,13 +79,14 @@ def _own_events(turn: Turn) -> list[int]:
     return [last.event] if last is not None and last.state == "completed" else list(turn.events)
 
 
-async def fork(client: Client, plan: Fork, *, by: str, why: str) -> str:
-    """The id of the new run. ``by`` and ``why`` stand in its history: in the reset's own event and in the message to
-    the workflow. Raises ValidationError for an empty one, and RPCError."""
+async def fork(client: Client, plan: Fork, *, by: str, why: str) -> tuple[str, int]:
+    """The id of the new run, and the number that its next turn gets. ``by`` and ``why`` stand in its history: in the
+    reset's own event and in the message to the workflow. Raises ValidationError for an empty one, and RPCError."""
     told = Forked(tenant=plan.tenant, before=plan.before, total=plan.total, by=by, why=why)
-    # The reset hands on the messages that came behind its place, so what was told before it is known from its first
-    # moment on, whoever speaks next. Turns are left out: they are updates.
-    told_before = await _tell(client, plan.conversation, told)
+    # The reset hands on the messages that came behind its place in the run that is set back, and in what it continued
+    # as: so what is told before it is known from its first moment on, whoever speaks next. Turns are left out: they are
+    # updates.
+    await _tell(client, plan.conversation, told)
     request = ResetWorkflowExecutionRequest(
         namespace=client.namespace,
         workflow_execution=WorkflowExecution(workflow_id=plan.conversation, run_id=plan.run_id),
@@ -97,17 +97,23 @@ async def fork(client: Client, plan: Fork, *, by: str, why: str) -> str:
         identity=by,
     )
     run_id = (await client.workflow_service.reset_workflow_execution(request)).run_id
-    if not told_before:
-        await _tell(client, plan.conversation, told)
-    return run_id
+    # It may have been told to another run: the turn stood in one that an earlier fork left, or that was closed since.
+    await _tell(client, plan.conversation, told)
+    total = max(plan.total, _numbered(await live(client, plan.conversation)))
+    if total > plan.total:  # somebody spoke in the moment between
+        await _tell(client, plan.conversation, told.model_copy(update={"total": total}))
+    return run_id, total + 1
 
 
-async def _tell(client: Client, conversation: str, told: Forked) -> bool:
-    """Whether it runs and so can be told."""
+def _numbered(chain: Chain) -> int:
+    """The highest number that a turn has."""
+    return max((turn.turn for turn in tell(chain).turns), default=0)
+
+
+async def _tell(client: Client, conversation: str, told: Forked) -> None:
+    """If it runs, and so can be told."""
     try:
         await client.get_workflow_handle(conversation).signal(FORKED, told)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
-        return False
-    return True

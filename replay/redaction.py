@@ -1,18 +1,23 @@
 """Replaces personal data in recorded texts, the same value by the same placeholder wherever it stands.
 
-A placeholder is as long as what it replaces, so that recorded spans still point where they pointed; and where a
-replaced text has its SHA-256 recorded somewhere, that becomes the SHA-256 of the text as it is now. So a redacted
-history still replays.
+A placeholder is as long as what it replaces, so that recorded spans still point where they pointed, and an identifier
+in an identifier's place; and where a replaced text has its SHA-256 recorded somewhere, that becomes the SHA-256 of the
+text as it is now. So a redacted history still replays.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import Callable
 from typing import Any, cast
 
-from dialogue.messages import ANONYMOUS, text_digest
+from google.protobuf.descriptor import Descriptor
+from pydantic import TypeAdapter, ValidationError
+from temporalio.api.history.v1 import HistoryEvent
+
+from dialogue.messages import ANONYMOUS, TextFile, message_digest, text_digest
 from policy.masking import replace_spans
 from policy.normalise import normalise
 from policy.personal_data import find_personal_data
@@ -21,8 +26,7 @@ __all__ = ["Redactor"]
 
 _NAMES_A_USER = {"user": "user", "user_id": "user", "address": "address", "ip_address": "address", "caller": "caller"}
 """Fields whose whole value names a person, where they are, or what vouches for them."""
-_OF_AN_EVENT = {"message", "stackTrace", "workflowId", "updateId", "protocolInstanceId"}
-"""Fields of an event outside of payloads that hold a text, or an id that a caller may have chosen."""
+_FILES = TypeAdapter(list[TextFile])
 _SHORTEST_REST = 4
 """Of a value that was cut off with its text: less says nothing."""
 
@@ -43,11 +47,6 @@ class Redactor:
     def replaced(self, value: Any) -> Any:
         return self._walk(value, self.text, event=_is_history(value))
 
-    @property
-    def count(self) -> int:
-        """How many different values were replaced."""
-        return sum(map(len, self._numbers.values()))
-
     def text(self, text: str) -> str:
         if text in self._digests:
             return self._digests[text]
@@ -59,6 +58,15 @@ class Redactor:
         if made != text:
             self._digests[text_digest(text)] = text_digest(made)
         return text
+
+    def _learn_message(self, value: dict[str, Any]) -> None:
+        """One that brings files has a digest of them all."""
+        said = value.get("text") or value.get("question") or value.get("messages")
+        text = said[-1].get("content") if isinstance(said, list) and said and isinstance(said[-1], dict) else said
+        files = _files(value.get("files"))
+        if files and isinstance(text, str):
+            made = [TextFile(name=self._found(file.name), text=self._found(file.text)) for file in files]
+            self._digests[message_digest(text, files)] = message_digest(self._found(text), made)
 
     def _found(self, text: str) -> str:
         clean = normalise(text)
@@ -84,21 +92,21 @@ class Redactor:
     def _placeholder(self, kind: str, key: str, length: int) -> str:
         numbers = self._numbers.setdefault(kind, {})
         number = numbers.setdefault(key, len(numbers) + 1)
-        name = kind.replace("_", " ")
-        if len(name) + len(str(number)) + 3 > length:
-            name = name[0]
-        said = f"[{name} {number}" if len(name) > 1 else f"[{name}{number}"
-        return f"{said.ljust(length - 1, '·')}]"
+        said = f"{kind.replace('_', '-')}-{number}"
+        if len(said) > length:
+            said = f"{kind[0]}{number}"
+        return said.ljust(length, "_")
 
     def _walk(self, value: Any, of_text: Callable[[str], str], *, event: bool, name: str = "") -> Any:
         if isinstance(value, dict):
             inside = cast("dict[str, Any]", value)
             if event and _is_payload(inside):
                 return self._payload(inside, of_text)
-            return {key: self._walk(each, of_text, event=event, name=key) for key, each in inside.items()}
+            self._learn_message(inside)
+            return {of_text(key): self._walk(each, of_text, event=event, name=key) for key, each in inside.items()}
         if isinstance(value, list):
             return [self._walk(each, of_text, event=event, name=name) for each in cast("list[Any]", value)]
-        if not isinstance(value, str) or (event and name not in _OF_AN_EVENT):
+        if not isinstance(value, str) or (event and name in _no_texts()):
             return value
         if not event and name in _NAMES_A_USER and value not in ("", ANONYMOUS):
             kind = _NAMES_A_USER[name]
@@ -107,15 +115,56 @@ class Redactor:
         return of_text(value)
 
     def _payload(self, payload: dict[str, Any], of_text: Callable[[str], str]) -> dict[str, Any]:
+        held: dict[str, str] = payload["metadata"]  # of one that is still sealed it names its workflow
+        made = {**payload, "metadata": {name: self._packed(each, of_text) for name, each in held.items()}}
+        return made | {"data": self._packed(payload["data"], of_text)} if "data" in payload else made
+
+    def _packed(self, packed: str, of_text: Callable[[str], str]) -> str:
+        """Both in base64: JSON, or another text. What is neither stays as it is: it was never decoded."""
         try:
-            held = json.loads(base64.b64decode(payload["data"]))
-        except ValueError:  # no JSON, or never decoded
-            return payload
-        made = self._walk(held, of_text, event=False)
+            text = base64.b64decode(packed).decode("utf-8", "surrogatepass")
+        except ValueError:
+            return packed
+        try:
+            held = json.loads(text)
+        except ValueError:
+            held, made = text, of_text(text)
+            written = made
+        else:
+            made = self._walk(held, of_text, event=False)
+            written = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
         if made == held:
-            return payload
-        written = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        return {**payload, "data": base64.b64encode(written).decode("ascii")}
+            return packed
+        return base64.b64encode(written.encode("utf-8", "surrogatepass")).decode("ascii")
+
+
+@functools.cache
+def _no_texts() -> frozenset[str]:
+    """The fields of an event, as JSON names them, that hold no text: numbers, times, kinds; and ids of runs, which the
+    server makes and a run's random numbers come from. All others may hold what a caller or an operator wrote."""
+    texts, others, seen = set[str](), set[str](), set[str]()
+
+    def look(message: Descriptor) -> None:
+        seen.add(message.full_name)
+        for field in message.fields:
+            inner = field.message_type
+            if inner is not None and not inner.full_name.startswith("google.protobuf."):
+                if inner.full_name not in seen:
+                    look(inner)
+            elif inner is None and field.type == field.TYPE_STRING and not field.name.endswith("run_id"):
+                texts.add(field.json_name)
+            else:
+                others.add(field.json_name)
+
+    look(HistoryEvent.DESCRIPTOR)
+    return frozenset(others - texts)
+
+
+def _files(value: Any) -> list[TextFile]:
+    try:
+        return _FILES.validate_python(value or [])
+    except ValidationError:
+        return []
 
 
 def _is_history(value: Any) -> bool:
@@ -123,4 +172,4 @@ def _is_history(value: Any) -> bool:
 
 
 def _is_payload(value: dict[str, Any]) -> bool:
-    return "data" in value and isinstance(value.get("metadata"), dict)
+    return isinstance(value.get("metadata"), dict)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dialogue.faults import NoSuchTurn
-from dialogue.messages import Forked
-from replay.events import attributes, first_value, kind
+from replay.events import attributes, kind
 from replay.histories import Chain, RecordedRun
 from replay.run_reader import RunReader
-from replay.turns import Story, StoryRun, Turn, parsed
-from workflows.names import FORKED
+from replay.turns import Story, StoryRun, Turn
 
 __all__ = ["tell", "turn_of"]
 
@@ -71,9 +69,7 @@ def _run(run: RecordedRun, number: int) -> StoryRun:
 
 
 def _forked(run: RecordedRun) -> str:
-    for event in reversed(run.events):
-        if kind(event) == "WORKFLOW_EXECUTION_SIGNALED" and attributes(event).signal_name == FORKED:
-            told = parsed(first_value(attributes(event).input), Forked)
-            if told is not None:
-                return f"forked before turn {told.before} by {told.by}: {told.why}"
-    return ""
+    """What the reset that made it says. The message to the workflow is also in the run that was left."""
+    failed = (attributes(event) for event in reversed(run.events) if kind(event) == "WORKFLOW_TASK_FAILED")
+    said = next((each.failure.message for each in failed if each.new_run_id == run.run_id), "")
+    return said if said.startswith("forked before turn ") else ""

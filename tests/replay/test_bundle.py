@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cli.main import run
 from dialogue.faults import BundleBroken
-from dialogue.messages import text_digest
+from dialogue.messages import TextFile, message_digest, text_digest
 from records.audit import AuditLog
 from records.audit_exports import AuditExports, Export
 from records.database import connect_database
@@ -34,10 +34,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def _noted(url: str, tenant: str) -> list[Export]:
+async def _noted(url: str, tenant: str, user: str = "ann") -> list[Export]:
     database = connect_database(url)
     try:
-        return await AuditExports(database, AuditLog(database)).holding(tenant, "ann")
+        return await AuditExports(database, AuditLog(database)).holding(tenant, user)
     finally:
         await database.dispose()
 
@@ -109,19 +109,87 @@ def test_a_redacted_bundle_still_replays(site: Path, capsys: pytest.CaptureFixtu
     """Neither mail nor address nor user is in any file of it; the same value has the same placeholder."""
     history = _with_mail(site)
     out = _export(site, "--redact", history=history)
-    with zipfile.ZipFile(out) as packed:
-        texts = [packed.read(name).decode() for name in packed.namelist()]
-        kept = json.loads(packed.read("histories/1.json"))
-    texts += [base64.b64decode(each["data"]).decode() for each in _payloads(kept)]
+    texts = _texts(out)
     assert not [text for text in texts if MAIL in text or ADDRESS in text]
-    assert sum("[email 1·" in text for text in texts) > 10
+    placeholder = "email-1".ljust(len(MAIL), "_")
+    assert sum(placeholder in text for text in texts) > 10
     audit = json.loads(zipfile.ZipFile(out).read("audit.json"))
-    placeholder = f"[email 1{'·' * (len(MAIL) - len('[email 1]'))}]"
     assert [row["input_text"].endswith(placeholder) for row in audit] == [True, True]
     assert {(row["user_id"], row["ip_address"]) for row in audit} == {("user-1", "address-1")}
     capsys.readouterr()
     assert run(["replay", "verify", "--bundle", str(out)]) == 0
     assert "redacted" in capsys.readouterr().out
+
+
+def _texts(bundle: Path) -> list[str]:
+    """Each of its files, and what stands in base64 in its history."""
+    with zipfile.ZipFile(bundle) as packed:
+        texts = [name + packed.read(name).decode() for name in packed.namelist()]
+        kept = json.loads(packed.read("histories/1.json"))
+    packed_texts = [text for each in _payloads(kept) for text in (each["data"], *each["metadata"].values())]
+    return texts + [base64.b64decode(each).decode() for each in packed_texts]
+
+
+def test_no_id_and_no_event_of_a_redacted_bundle_names_a_person(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The conversation's id and a message's, who sent and ended it and why, names and values of a foreign caller; where
+    an identifier stood there is one, so that the history still replays."""
+    whose, message = "jane.doe@example.com", document("normal")["events"][4]
+    accepted = message["workflowExecutionUpdateAcceptedEventAttributes"]["protocolInstanceId"]
+    plain = {"encoding": base64.b64encode(b"binary/plain").decode(), "key": base64.b64encode(whose.encode()).decode()}
+    foreign = {"metadata": plain, "data": base64.b64encode(whose.encode()).decode()}
+
+    def edit(events: list[Any]) -> None:
+        named = {"conv-normal": whose, accepted: f"m:{whose}"}
+        for payload in _payloads(events):
+            payload["data"] = _renamed(base64.b64decode(payload["data"]).decode(), named, packed=True)
+        events[:] = json.loads(_renamed(json.dumps(events[:88]), named))
+        events[0]["workflowExecutionStartedEventAttributes"] |= {"memo": {"fields": {whose: foreign}}}
+        signal = {"signalName": f"to {whose}", "identity": whose, "input": {"payloads": [foreign]}}
+        ended = {"reason": f"{whose} complained", "identity": whose}
+        events += [
+            _event(89, "WORKFLOW_EXECUTION_SIGNALED", workflowExecutionSignaledEventAttributes=signal),
+            _event(90, "WORKFLOW_EXECUTION_TERMINATED", workflowExecutionTerminatedEventAttributes=ended),
+        ]
+
+    out = _export(site, "--redact", history=spoiled(site, "normal", edit))
+    assert not [text for text in _texts(out) if "jane" in text]
+    placeholder = "email-1".ljust(len(whose), "_")
+    history = json.loads(zipfile.ZipFile(out).read("histories/1.json"))
+    ended = history["events"][-1]["workflowExecutionTerminatedEventAttributes"]
+    assert ended == {"reason": f"{placeholder} complained", "identity": placeholder}
+    assert read_bundle(out).manifest.conversation == placeholder
+    capsys.readouterr()
+    assert run(["replay", "verify", "--bundle", str(out)]) == 0
+    assert run(["replay", "show", "--bundle", str(out), "--turn", "1", "--json"]) == 0
+    assert f"m:{placeholder}" in capsys.readouterr().out
+
+
+def _renamed(text: str, names: dict[str, str], *, packed: bool = False) -> str:
+    for was, is_ in names.items():
+        text = text.replace(was, is_)
+    return base64.b64encode(text.encode()).decode() if packed else text
+
+
+def _event(number: int, kind: str, **inside: Any) -> dict[str, Any]:
+    return {"eventId": str(number), "eventTime": "2026-11-24T02:52:44Z", "eventType": f"EVENT_TYPE_{kind}", **inside}
+
+
+def test_everybody_whose_texts_it_holds_is_told_of_a_bundle(site: Path) -> None:
+    """Also who has no row: a turn that waits or still runs, one whose row the retention removed, a judgement."""
+
+    def edit(events: list[Any]) -> None:
+        said = [each for each in _payloads(events) if b'"user":"anonymous"' in base64.b64decode(each["data"])]
+        for payload in said[-4:]:
+            text = base64.b64decode(payload["data"]).decode().replace('"user":"anonymous"', '"user":"bob"')
+            payload["data"] = base64.b64encode(text.encode()).decode()
+
+    out = _export(site, history=spoiled(site, "normal", edit))
+    found = {user: asyncio.run(_noted(records_of(site), "default", user)) for user in ("ann", "anonymous", "bob")}
+    assert {user: [(n.first, n.last, n.place) for n in noted] for user, noted in found.items()} == {
+        "ann": [(1, 2, str(out))],  # whose rows they are
+        "anonymous": [(0, 0, str(out))],
+        "bob": [(0, 0, str(out))],
+    }
 
 
 def _bundle(folder: Path, signer: Signer) -> Path:
@@ -212,11 +280,23 @@ def test_redaction_keeps_length_and_digests_and_knows_what_was_cut_off() -> None
     said = json.loads(base64.b64decode(payload["data"]))
     assert said["user"] == "user-1"
     assert len(said["text"]) == len(text)
-    assert said["text"].startswith("Write to [email 1·")
+    assert said["text"].startswith("Write to email-1__")
     digest, cut, shouted = redactor.replaced(others)
     assert digest == text_digest(said["text"])
     assert cut == said["text"][: len(cut) - 1] + "…"
     assert shouted == said["text"][9 : 9 + len(MAIL)]
+
+
+@pytest.mark.parametrize("said", ["text", "question", "messages"])
+def test_the_digest_of_a_message_with_files_is_that_of_what_stands_there_now(said: str) -> None:
+    """Of the message's text and its files' together, whichever of them held something."""
+    text, file = "Whose is it?", TextFile(name="letter.txt", text=f"Write to {MAIL}.")
+    value = {said: [{"role": "user", "content": text}] if said == "messages" else text, "files": [file.model_dump()]}
+    redactor, digest = Redactor(), message_digest(text, [file])
+    redactor.learn(value)
+    made = redactor.replaced([value, digest])
+    assert MAIL not in json.dumps(made)
+    assert made[1] == message_digest(text, [TextFile.model_validate(made[0]["files"][0])]) != digest
 
 
 def _payload(value: Any) -> dict[str, Any]:

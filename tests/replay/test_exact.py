@@ -129,6 +129,30 @@ async def test_the_code_of_another_version_is_asked(tmp_path: Path, repository: 
     assert exact.divergence.line().startswith("event 13, recognise_intent: the step was recognise_intent and is")
 
 
+async def test_a_refusal_is_held_against_what_was_answered_then(tmp_path: Path) -> None:
+    """A reply, or a refusal of another type: the SDK's Replayer is content with any end of an update."""
+    name, completed = "refused-after-acceptance.2", "workflowExecutionUpdateCompletedEventAttributes"
+
+    def outcomes(events: list[Any]) -> list[dict[str, Any]]:
+        return [
+            each[completed]["outcome"] for each in events if "failure" in each.get(completed, {}).get("outcome", {})
+        ]
+
+    def another(events: list[Any]) -> None:
+        outcomes(events)[0]["failure"]["applicationFailureInfo"]["type"] = "conversation-closed"
+
+    def reply(events: list[Any]) -> None:
+        outcome = outcomes(events)[0]
+        outcome.clear()
+        outcome["success"] = {"payloads": []}
+
+    told = [(await _exact(tmp_path, name, change)).divergence for change in (another, reply)]
+    assert [(each.field, each.recorded, each.today) for each in told if each is not None] == [
+        ("its refusal", "conversation-closed", "message-id-reused"),
+        ("its outcome", "a reply", "a refusal"),
+    ]
+
+
 async def test_what_is_no_checkout_is_said_to_be_none(tmp_path: Path) -> None:
     """By what it lacks, or by why it cannot be loaded."""
     run = await from_file(HISTORIES / "normal.json", data_converter)

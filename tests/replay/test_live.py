@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -32,13 +32,29 @@ class Speaker:
         self.client, self.steps = client, steps
         self.core = Conversations(client, task_queue=steps.queue, web_ui="http://127.0.0.1:8233")
 
-    async def say(self, conversation: str, *texts: str, start: dict[str, object] | None = None) -> Reply:
+    async def say(
+        self, conversation: str, *texts: str, start: dict[str, object] | None = None, fresh: bool = True
+    ) -> Reply:
         reply: object = None
         for text in texts:
             say = Say(message_id=f"m-{uuid.uuid4().hex[:8]}", text=text)
-            reply = await self.core.say(conversation, say, fresh=True, start=start or {})
+            reply = await self.core.say(conversation, say, fresh=fresh, start=start or {})
         assert isinstance(reply, Reply)
         return reply
+
+
+class _Terminal(io.StringIO):
+    """Somebody who answers when asked."""
+
+    def __init__(self, answer: Callable[[], str]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, *_: object) -> str:
+        return self._answer()
 
 
 @pytest.fixture
@@ -75,7 +91,8 @@ async def test_a_fork_leaves_turns_behind_and_counts_on(speaker: Speaker) -> Non
     await speaker.say(name, "How long?", "And in a shop?", "block this")
     plan = plan_fork(await live(speaker.client, name), 2)
     assert (plan.before, plan.total, plan.left) == (2, 3, (2, 3))
-    run_id = await fork(speaker.client, plan, by="ann", why="a wrong document")
+    run_id, next_turn = await fork(speaker.client, plan, by="ann", why="a wrong document")
+    assert next_turn == 4
     reply = await speaker.say(name, "And for gifts?")
     assert (reply.turn, reply.run_id) == (4, run_id)
     assert sorted(turn for conversation, turn in speaker.steps.rows if conversation == name) == [1, 2, 3, 4]
@@ -83,7 +100,7 @@ async def test_a_fork_leaves_turns_behind_and_counts_on(speaker: Speaker) -> Non
     assert [message.content for message in history if message.role == "user"] == ["How long?"]
     chain = await live(speaker.client, name)
     story = tell(chain)
-    assert story.runs[-1].forked == "forked before turn 2 by ann: a wrong document"
+    assert [each.forked for each in story.runs] == ["", "forked before turn 2 by ann: a wrong document"]
     assert story.runs[-1].run_id == run_id
     assert [(turn.turn, turn.run) for turn in story.turns] == [(1, 2), (2, 1), (3, 1), (4, 2)]
     exact = await history_exact(chain.runs[-1])
@@ -92,10 +109,46 @@ async def test_a_fork_leaves_turns_behind_and_counts_on(speaker: Speaker) -> Non
     assert "by ann" in str(reset.workflow_task_failed_event_attributes.failure)
 
 
+async def test_a_second_fork_may_go_to_a_turn_that_the_first_left(speaker: Speaker) -> None:
+    """The reset takes up the run where that turn stands, which knows of no turn since; no number is given twice."""
+    name = new_conversation_id()
+    await speaker.say(name, "How long?", "And in a shop?", "And for gifts?")
+    await fork(speaker.client, plan_fork(await live(speaker.client, name), 2), by="ann", why="a wrong document")
+    assert (await speaker.say(name, "And in summer?")).turn == 4
+    plan = plan_fork(await live(speaker.client, name), 3)
+    assert (plan.total, plan.left) == (4, (3, 4))
+    run_id, next_turn = await fork(speaker.client, plan, by="bob", why="turn 2 was right")
+    reply = await speaker.say(name, "And in winter?")
+    assert (reply.turn, reply.run_id) == (next_turn, run_id) == (5, run_id)
+    asked = speaker.steps.called("generate_answer")[-1].history
+    assert [message.content for message in asked if message.role == "user"] == ["How long?", "And in a shop?"]
+    told = [each.forked for each in tell(await live(speaker.client, name)).runs]
+    assert told == [
+        "",
+        "forked before turn 2 by ann: a wrong document",
+        "forked before turn 3 by bob: turn 2 was right",
+    ]
+
+
+async def test_a_turn_from_before_a_conversation_was_closed_can_be_forked_to(speaker: Speaker) -> None:
+    """The run of then goes on in place of the one that was opened since, whose turns keep their numbers."""
+    name = new_conversation_id()
+    await speaker.say(name, "How long?", "And in a shop?")
+    await speaker.core.close(name, "default")
+    await speaker.client.get_workflow_handle(name).result()
+    assert (await speaker.say(name, "And for gifts?", fresh=False)).turn == 3
+    plan = plan_fork(await live(speaker.client, name), 2)
+    assert (await speaker.say(name, "And in summer?")).turn == 4  # unknown to the plan
+    run_id, next_turn = await fork(speaker.client, plan, by="ann", why="a wrong document")
+    reply = await speaker.say(name, "And in winter?")
+    assert (reply.turn, reply.run_id) == (next_turn, run_id) == (5, run_id)
+
+
 async def test_the_command_asks_before_it_forks(
     speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It names the turns that would be left behind; nothing is done after a no, nor where nobody can be asked."""
+    """It names the turns that would be left behind, again where somebody speaks meanwhile; nothing is done after a no,
+    nor where nobody can be asked."""
     name, file = new_conversation_id(), tmp_path / "temporal.yaml"
     file.write_text(f"temporal: {{address: '{speaker.client.service_client.config.target_host}'}}\n")
     monkeypatch.setenv("PARLEY_CONFIG", str(file))
@@ -105,17 +158,26 @@ async def test_the_command_asks_before_it_forks(
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert await asyncio.to_thread(run, command) == 2
     assert "nobody is here to be asked" in capsys.readouterr().err
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda _: "n")
+    monkeypatch.setattr("sys.stdin", _Terminal(lambda: "n\n"))
     assert await asyncio.to_thread(run, command) == 1
     out, err = capsys.readouterr()
     assert "its turns 2 are left behind" in out
     assert "Nothing was done" in err
     assert len((await live(speaker.client, name)).runs) == before
-    monkeypatch.setattr("builtins.input", lambda _: "y")
+    more, loop = ["And for gifts?"], asyncio.get_running_loop()
+
+    def agree() -> str:
+        while more:
+            asyncio.run_coroutine_threadsafe(speaker.say(name, more.pop()), loop).result()
+        return "y\n"
+
+    monkeypatch.setattr("sys.stdin", _Terminal(agree))
     assert await asyncio.to_thread(run, [*command, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["left"], told["next_turn"]) == ([2], 3)
+    out, err = capsys.readouterr()
+    asked = [line.partition(": ")[2] for line in err.splitlines() if "goes back" in line]
+    assert asked == ["its turns 2 are left behind.", "its turns 2, 3 are left behind."]
+    told = json.loads(out)
+    assert (told["left"], told["next_turn"]) == ([2, 3], 4)
     assert (await live(speaker.client, name)).runs[-1].run_id == told["run_id"]
 
 
