@@ -14,10 +14,10 @@ from dialogue.steps import ReceiveInput
 from knowledge_base.knowledge import KnowledgeBase
 from records.audit_rows import KeptRow
 from records.audit_search import AuditQuery, find_rows
+from replay.chain import Chain
 from replay.changes import Changes
 from replay.diff import TurnDiff, compare
 from replay.evidence import Evidence
-from replay.histories import Chain
 from replay.rerun import Reruns
 from replay.story import tell
 from replay.turns import Turn, parsed

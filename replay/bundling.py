@@ -64,7 +64,7 @@ async def gather(chain: Chain, evidence: Evidence, *, version: str, redact: bool
         models={turn.model_digest: turn.model or "" for turn in story.turns if turn.model_digest},
         snapshots=tuple(dict.fromkeys(turn.snapshot for turn in story.turns if turn.snapshot)),
         policies=tuple(dict.fromkeys(turn.policy_digest for turn in story.turns if turn.policy_digest)),
-        absent=tuple(gathering.absent),
+        absent=(*(fault.message for fault in chain.missing), *gathering.absent),
         left_out=tuple(left_out),
         files={},
     )

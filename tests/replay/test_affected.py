@@ -16,9 +16,10 @@ from dialogue.faults import NoSuchHistory
 from knowledge_base.knowledge import KnowledgeBase
 from records.payloads import data_converter
 from replay.affected import Affected, ChainOf, Suspect, affected, ask_again, todays
+from replay.chain import Chain
 from replay.changes import Changes, rerun_plan
 from replay.evidence import evidence
-from replay.histories import Chain, from_files
+from replay.histories import from_files
 from replay.rerun import RerunTurn
 from replay.turns import Turn
 from settings.load import load
