@@ -105,7 +105,10 @@ async def test_a_running_conversation_is_scanned_again_where_it_grew(speaker: Sp
     assert (await scanned())[0] == 1
     await speaker.core.close(name, "default")
     await client.get_workflow_handle(name).result()
-    assert (await scanned(closed=True))[0] == 0
+    known, last = await scanned(closed=True)
+    assert known == 0
+    (found,) = await of_query(client, query)
+    assert found.key.endswith(f":{last.events}")  # as the archive will name it
     assert (await scanned(closed=True))[0] == 1
 
 
