@@ -12,8 +12,8 @@ from cli.options import Json
 
 if TYPE_CHECKING:
     from replay.affected import Affected, ChainOf, Suspect
+    from replay.chain import Chain
     from replay.evidence import Evidence
-    from replay.histories import Chain
     from replay.turns import Turn
     from settings.schema import Settings
 

@@ -8,32 +8,33 @@ __all__ = ["app"]
 
 _CODES = "Ends with 0 where all is as recorded, 3 where something differs, 4 where something could not be checked."
 _FIND = "Find turns in the audit: from a complaint to the turn."
-_SHOW = """Show a conversation, or one turn with all that is recorded.
+_PART = "with 4 where a history is not whole: standard error says what is missing or cannot be read."
+_SHOW = f"""Show a conversation, or one turn with all that is recorded.
 
-Ends with 4 where the history is not whole: what can be shown is shown, and standard error says what is missing."""
+What can be shown is shown; ends {_PART}"""
 _VERIFY = f"""Prove a recording: same commands, same tokens.
 
 history-exact: the workflow code makes the recorded commands, with the recorded arguments. token-exact: the recorded
 weights, prompt, seed and sampling give the recorded token ids. statistical: how often the recorded verdict comes up.
 {_CODES}"""
-_DIFF = """Compare two turns step by step, or a recorded one with itself run again.
+_DIFF = f"""Compare two turns step by step, or a recorded one with itself run again.
 
-Ends with 3 where they differ."""
-_WHATIF = """Run a turn again with something changed, and compare.
+Ends with 3 where they differ, {_PART}"""
+_WHATIF = f"""Run a turn again with something changed, and compare.
 
 Nothing is written: no audit row, no stream, no webhook. Steps that the change does not reach give what was recorded.
-Ends with 3 where something comes out otherwise."""
-_WHY = """Find what of a turn made its fault.
+Ends with 3 where something comes out otherwise, {_PART}"""
+_WHY = f"""Find what of a turn made its fault.
 
 Passages, messages of the history and settings are taken away by delta debugging (ddmin), until the least is left
-without which the fault goes. Ends with 4 where it stays whatever is taken away."""
+without which the fault goes. Ends with 4 where it stays whatever is taken away, and {_PART}"""
 _AFFECTED = """List the answers that a faulty document, model or rule touched.
 
 By the people concerned. Ends with 3 where one comes out otherwise today (--ask-again), with 4 where one could not be
 checked."""
 _SCAN = f"""Verify many histories at once.
 
-{_CODES}"""
+Each run by itself: whether other runs of its conversation are missing, `show` and `verify` say. {_CODES}"""
 _EXPORT = """Write an incident into one signed file.
 
 It holds the histories of the whole chain, audit rows, prompts, try records, policies, stream and settings, in clear.

@@ -45,14 +45,18 @@ async def diff(
     if (b is None) is not rerun:
         raise InvalidRequest("b: give the turn to compare with, or --rerun.", field="b")
     settings = load()
-    first = await named_turn(settings, a)
-    second = await _run_again(settings, first) if b is None else await named_turn(settings, b)
+    first, code = await named_turn(settings, a)
+    if b is None:
+        second = await _run_again(settings, first)
+    else:
+        second, code_of_b = await named_turn(settings, b)
+        code = max(code, code_of_b)
     found, name = compare(first, second), b or "run again"
     if json:
         print_json({"a": a, "b": name, "same": found.same, **found.model_dump(mode="json")})
     else:
         output().print(diff_view(found, a, name))
-    return 0 if found.same else DIFFERS
+    return max(code, 0 if found.same else DIFFERS)
 
 
 async def _run_again(settings: Settings, turn: Turn) -> Turn:
@@ -71,15 +75,15 @@ async def _run_again(settings: Settings, turn: Turn) -> Turn:
     return again.turn
 
 
-async def named_turn(settings: Settings, named: str) -> Turn:
-    """``conv-01J…:2``, ``normal.json:1``; without a number the last turn. Raises InvalidRequest and NoSuchTurn."""
-    from cli.replay_source import chain_of
-    from replay.story import tell, turn_of
+async def named_turn(settings: Settings, named: str) -> tuple[Turn, int]:
+    """``conv-01J…:2``, ``normal.json:1``; without a number the last turn. And the exit code for what is wrong with its
+    history, which is told: two values that cannot be read are not the same for that. Raises InvalidRequest and
+    NoSuchTurn."""
+    from cli.replay_source import recorded_turn
 
     where, _, number = named.rpartition(":")
     if not where or not number.isdecimal():
         where, number = named, ""
     path = Path(where)
     files = (path,) if path.suffix == ".json" else ()
-    chain = await chain_of(settings, None if files else where, None, files)
-    return turn_of(tell(chain), int(number) if number else None)
+    return await recorded_turn(settings, None if files else where, None, files, int(number) if number else None)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from temporalio.client import Client
 
+    from dialogue.faults import RecordsUnavailable
     from records.archive import RunArchive
     from replay.exact import HistoryExact
     from replay.scan import Found, Scan
@@ -46,7 +47,7 @@ async def scan(
     """
     from cli.console import output, print_json
     from cli.progress import share_bar
-    from cli.replay_source import archive_of
+    from cli.replay_source import archive_of, tell_faults
     from cli.replay_verify import code_of
     from dialogue.faults import InvalidRequest
     from records.connection import connect
@@ -64,11 +65,12 @@ async def scan(
     times = _moments(since, until)
     async with AsyncExitStack() as stack:
         client = archive = None
+        unasked: tuple[RecordsUnavailable, ...] = ()
         if files:
             found = of_files(history_files(files))
         else:
             client = await connect(settings.temporal, protection=protection_of(settings))
-            archive = await stack.enter_async_context(archive_of(settings))
+            archive, unasked = await stack.enter_async_context(archive_of(settings))
             found = await _found(client, archive, query, *times)
         tell, done = stack.enter_context(share_bar()), 0
 
@@ -94,7 +96,8 @@ async def scan(
         print_json({"counts": result.counts, "events": result.events, "results": result.results})
     else:
         output().print(_view(result))
-    return code_of([each.state for each in result.results])
+    tell_faults(unasked)
+    return code_of([*(each.state for each in result.results), *("unchecked" for _ in unasked)])
 
 
 def _moments(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:

@@ -54,9 +54,9 @@ async def show(
     from settings.load import load
 
     opened = bundle_of(bundle, key, conversation, file) if bundle else None
-    chain = await opened.chain() if opened else await chain_of(load(), conversation, run, file)
-    code = tell_problems(chain)
+    chain = await opened.chain(run) if opened else await chain_of(load(), conversation, run, file)
     story = tell(chain)
+    code = tell_problems(chain, story)
     one = len(story.turns) == 1 or turn is not None
     if not one:
         if json:

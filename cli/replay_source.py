@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from dialogue.faults import ParleyFault
+    from dialogue.faults import ParleyFault, RecordsUnavailable
     from records.archive import RunArchive
     from replay.bundle import Bundle
-    from replay.histories import Chain, RecordedRun
-    from replay.turns import Turn
+    from replay.chain import Chain, RecordedRun
+    from replay.turns import Story, Turn
     from settings.schema import Settings
 
 __all__ = [
@@ -29,9 +29,9 @@ __all__ = [
     "bundle_of",
     "chain_of",
     "quiet_logs",
+    "recorded_turn",
     "tell_faults",
     "tell_problems",
-    "turn_to_rerun",
 ]
 
 DIFFERS, UNCHECKED = 3, 4
@@ -59,7 +59,8 @@ TurnNumber = Annotated[int | None, Parameter(name="--turn", help="The turn's num
 
 
 async def chain_of(settings: Settings, conversation: str | None, run: str | None, files: Sequence[Path]) -> Chain:
-    """Of the server, or of the files where some are given. Raises InvalidRequest and HistoryFault."""
+    """Of the server, or of the files where some are given; with ``run`` that one alone. Raises InvalidRequest and
+    HistoryFault."""
     from dialogue.faults import InvalidRequest
     from replay.histories import from_files, history_files
     from replay.site import site_converter
@@ -76,7 +77,7 @@ async def chain_of(settings: Settings, conversation: str | None, run: str | None
     if len(named) != 1:
         held = ", ".join(chain.workflow_id for chain in chains[:5])
         raise InvalidRequest(f"conversation: the files hold {held}. Name one of them.", field="conversation")
-    return named[0]
+    return named[0].only(run) if run else named[0]
 
 
 async def _kept_chain(settings: Settings, conversation: str, run: str | None) -> Chain:
@@ -89,7 +90,7 @@ async def _kept_chain(settings: Settings, conversation: str, run: str | None) ->
     from replay.histories import archived, live
     from replay.site import site_converter
 
-    async with archive_of(settings) as archive:
+    async with archive_of(settings) as (archive, unasked):
         with _reading() as told:
             try:
                 client = await connect(settings.temporal, protection=protection_of(settings))
@@ -100,8 +101,9 @@ async def _kept_chain(settings: Settings, conversation: str, run: str | None) ->
                 chain = await archived(archive, conversation, run, converter, namespace, told=told)
                 if not chain.runs:
                     raise
-                return replace(chain, unasked=NoSuchHistory(f"{error} Shown is what the archive has."))
-            return await live(client, conversation, run, archive=archive, told=told)
+                return replace(chain, unasked=(NoSuchHistory(f"{error} Shown is what the archive has."),))
+            chain = await live(client, conversation, run, archive=archive, told=told)
+            return replace(chain, unasked=(*unasked, *chain.unasked))
 
 
 @contextmanager
@@ -143,8 +145,8 @@ def bundle_of(path: Path, key: Path | None, conversation: str | None, files: Seq
 
 
 @asynccontextmanager
-async def archive_of(settings: Settings) -> AsyncIterator[RunArchive | None]:
-    """``None`` where the records are not there: what the server has is shown all the same."""
+async def archive_of(settings: Settings) -> AsyncIterator[tuple[RunArchive | None, tuple[RecordsUnavailable, ...]]]:
+    """``None``, and why, where the records are not there: what the server has is shown all the same."""
     from dialogue.faults import RecordsUnavailable
     from records.archive import RunArchive
     from replay.evidence import evidence
@@ -152,35 +154,43 @@ async def archive_of(settings: Settings) -> AsyncIterator[RunArchive | None]:
     async with AsyncExitStack() as stack:
         try:
             held = await stack.enter_async_context(evidence(settings))
-        except RecordsUnavailable:
-            yield None
+        except RecordsUnavailable as fault:
+            yield None, (fault,)
             return
-        yield RunArchive(held.database, held.contents)
+        yield RunArchive(held.database, held.contents), ()
 
 
-def tell_problems(chain: Chain) -> int:
-    """What is wrong with it, as :func:`tell_faults` does."""
-    return tell_faults(chain.problems)
+def tell_problems(chain: Chain, story: Story | None = None) -> int:
+    """What is wrong with it, and with what its ``story`` tells, as :func:`tell_faults` does."""
+    from replay.story import tell
+
+    return _tell((story or tell(chain)).problems)
 
 
 def tell_faults(faults: Sequence[ParleyFault]) -> int:
     """On standard error, a line each. The exit code for what is shown in spite of them."""
+    return _tell([fault.message for fault in faults])
+
+
+def _tell(lines: Sequence[str]) -> int:
     from cli.console import print_line
 
-    for fault in faults:
-        print_line(fault.message, error=True)
-    return UNCHECKED if faults else 0
+    for line in lines:
+        print_line(line, error=True)
+    return UNCHECKED if lines else 0
 
 
-async def turn_to_rerun(
+async def recorded_turn(
     settings: Settings, conversation: str | None, run: str | None, files: Sequence[Path], turn: int | None
-) -> Turn:
-    """As recorded; what is wrong with its history is told. Raises InvalidRequest and HistoryFault."""
+) -> tuple[Turn, int]:
+    """The turn, and the exit code for what is wrong with its history, which is told. Raises InvalidRequest and
+    HistoryFault."""
     from replay.story import tell, turn_of
 
     chain = await chain_of(settings, conversation, run, files)
-    tell_problems(chain)
-    return turn_of(tell(chain), turn)
+    story = tell(chain)
+    code = tell_problems(chain, story)
+    return turn_of(story, turn), code
 
 
 def quiet_logs() -> None:

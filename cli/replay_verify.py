@@ -62,7 +62,7 @@ async def verify(
         opened = bundle_of(bundle, key, conversation, file)
         if not json:
             _say(_bundle_line(opened))
-        chain = await opened.chain()
+        chain = await opened.chain(run)
     exact: list[HistoryExact] = []
     for number, each in enumerate(chain.runs, 1):
         name = f"{chain.workflow_id}/run {number}"
@@ -79,12 +79,12 @@ async def verify(
         async with AsyncExitStack() as stack:
             generated, sampled = await _again(load(), stack, turns, tokens=tokens, samples=samples, quiet=json)
     states: list[State] = [each.state for each in (*exact, *generated, *sampled)]
-    if chain.unasked is not None:
-        tell_faults([chain.unasked])
-        states.append("unchecked")
+    tell_faults(chain.missing)
+    states.extend("unchecked" for _ in chain.missing)
     ended = code_of(states)
     if json:
         told: dict[str, Any] = {"history_exact": exact, "token_exact": generated, "statistical": sampled}
+        told["missing"] = [fault.message for fault in chain.missing]
         print_json({"conversation": chain.workflow_id, **told, "exit_code": ended})
     else:
         print_line(_sum(states, ended))

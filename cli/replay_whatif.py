@@ -36,7 +36,7 @@ async def whatif(
     """
     from cli.console import output, print_json, print_line
     from cli.replay_diff_view import diff_view
-    from cli.replay_source import DIFFERS, quiet_logs, turn_to_rerun
+    from cli.replay_source import DIFFERS, quiet_logs, recorded_turn
     from dialogue.faults import InvalidRequest
     from replay.changes import Changes, given_settings
     from replay.diff import compare
@@ -49,7 +49,7 @@ async def whatif(
         raise InvalidRequest("change: give at least one of --model, --snapshot, --policy and --set NAME=VALUE.")
     settings = load()
     quiet_logs()
-    recorded = await turn_to_rerun(settings, conversation, run, file, turn)
+    recorded, code = await recorded_turn(settings, conversation, run, file, turn)
     async with evidence(settings) as held, bench(held) as reruns:
         again = await reruns.run(recorded, changes)
     found = compare(recorded, again.turn)
@@ -60,4 +60,4 @@ async def whatif(
             print_line(failure, error=True)
         print_line(f"run again: {', '.join(again.again) or 'nothing: no step depends on it'}")
         output().print(diff_view(found, f"turn {recorded.turn} as recorded", f"with {changes.line()}"))
-    return 0 if found.same else DIFFERS
+    return max(code, 0 if found.same else DIFFERS)

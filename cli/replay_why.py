@@ -39,7 +39,7 @@ async def why(
     """
     from cli.console import print_json
     from cli.progress import share_bar
-    from cli.replay_source import UNCHECKED, quiet_logs, turn_to_rerun
+    from cli.replay_source import UNCHECKED, quiet_logs, recorded_turn
     from dialogue.faults import InvalidRequest
     from replay.evidence import evidence
     from replay.rerun import bench
@@ -54,7 +54,7 @@ async def why(
     fault = Fault(verdict=verdict or None, word=word or None, claim=claim or None)
     settings = load()
     quiet_logs()
-    recorded = await turn_to_rerun(settings, conversation, run, file, turn)
+    recorded, code = await recorded_turn(settings, conversation, run, file, turn)
     async with evidence(settings) as held, bench(held) as reruns:
         with share_bar() as tell_share:
             found = await find_why(reruns, recorded, fault, samples=samples, told=lambda text: tell_share(text, 0.0))
@@ -62,7 +62,7 @@ async def why(
         print_json({**found.model_dump(mode="json"), "sure": found.sure})
     else:
         _say(found)
-    return 0 if found.least is not None else UNCHECKED
+    return code if found.least is not None else UNCHECKED
 
 
 def _say(found: Why) -> None:

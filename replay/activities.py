@@ -9,7 +9,7 @@ from typing import Any, cast
 from temporalio.api.history.v1 import HistoryEvent
 
 from replay.events import attributes, failure_line, first_value, kind, seconds, value_of
-from replay.turns import StepAttempt, StepState, TurnStep
+from replay.turns import StepAttempt, StepState, TurnStep, parsed
 
 __all__ = ["ActivityReader", "OpenActivity"]
 
@@ -139,9 +139,9 @@ def _told(step: TurnStep, result: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     done = told.get("done")
     if isinstance(done, dict) and cast("dict[str, Any]", done).get("worker"):
-        found["worker"] = cast("dict[str, Any]", done)["worker"]
+        found["worker"] = str(cast("dict[str, Any]", done)["worker"])
     attempts = told.get("attempts")
     if isinstance(attempts, list) and attempts:
-        listed = cast("list[dict[str, Any]]", attempts)
-        found["attempts"] = tuple(StepAttempt.model_validate(each) for each in listed)
+        read = [parsed(each, StepAttempt) for each in cast("list[Any]", attempts)]
+        found["attempts"] = tuple(each for each in read if each is not None)
     return found

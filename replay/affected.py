@@ -14,10 +14,10 @@ from dialogue.steps import ReceiveInput
 from knowledge_base.knowledge import KnowledgeBase
 from records.audit_rows import KeptRow
 from records.audit_search import AuditQuery, find_rows
+from replay.chain import Chain
 from replay.changes import Changes
 from replay.diff import TurnDiff, compare
 from replay.evidence import Evidence
-from replay.histories import Chain
 from replay.rerun import Reruns
 from replay.story import tell
 from replay.turns import Turn, parsed
@@ -81,12 +81,14 @@ async def affected(
     turns = _Turns(chain_of)
     for row in reversed(rows):
         try:
-            turn = await turns.of(row)
+            turn, problem = await turns.of(row)
         except ParleyFault as fault:
             yield _told(row, (), problem=fault.message), None
             continue
         if how := (*_cited(row, suspect), *touched(turn, suspect)):
             yield _told(row, tuple(dict.fromkeys(how))), turn
+        elif problem:  # what of it cannot be read clears nobody
+            yield _told(row, (), problem=problem), None
 
 
 def touched(turn: Turn, suspect: Suspect) -> Iterator[str]:
@@ -154,16 +156,19 @@ class _Turns:
 
     def __init__(self, chain_of: ChainOf) -> None:
         self._chain_of = chain_of
-        self._conversation, self._turns = "", dict[int, Turn]()
+        self._chain, self._turns = Chain("", ()), dict[int, Turn]()
 
-    async def of(self, row: KeptRow) -> Turn:
-        """Raises what the chain raises, and HistoryFault where it lacks the turn."""
-        if row.conversation != self._conversation:
-            story = tell(await self._chain_of(row.conversation))
-            self._conversation, self._turns = row.conversation, {turn.turn: turn for turn in story.turns}
+    async def of(self, row: KeptRow) -> tuple[Turn, str]:
+        """The turn, and what is wrong with its run. Raises what the chain raises, and HistoryFault where it lacks the
+        turn."""
+        if row.conversation != self._chain.workflow_id:
+            self._chain = await self._chain_of(row.conversation)
+            self._turns = {turn.turn: turn for turn in tell(self._chain).turns}
         if row.turn not in self._turns:
-            raise HistoryFault(f"turn: the history of {row.conversation} has no turn {row.turn}.", field="turn")
-        return self._turns[row.turn]
+            why = "".join(f" {fault.message}" for fault in self._chain.missing[:1])
+            raise HistoryFault(f"turn: the history of {row.conversation} has no turn {row.turn}.{why}", field="turn")
+        turn = self._turns[row.turn]
+        return turn, next((fault.message for fault in self._chain.runs[turn.run - 1].problems), "")
 
 
 def _cited(row: KeptRow, suspect: Suspect) -> Iterator[str]:

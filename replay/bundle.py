@@ -23,7 +23,8 @@ from dialogue.faults import BundleBroken, ContentMissing, InvalidRequest, Receip
 from records.audit_rows import KeptRow
 from records.payloads import data_converter
 from records.signing import Signer, Verifier
-from replay.histories import Chain, from_text
+from replay.chain import Chain
+from replay.histories import from_text
 from replay.shown import AuditShown, held_against
 from replay.turns import Turn
 
@@ -95,14 +96,16 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
         self.path, self.manifest, self._files = path, manifest, files
 
-    async def chain(self) -> Chain:
-        """Raises HistoryUnreadable and HistoryForeign, as for any exported history."""
+    async def chain(self, run: str | None = None) -> Chain:
+        """With ``run``, its id, that one alone. Raises HistoryUnreadable and HistoryForeign, as for any exported
+        history, and NoSuchHistory for a run that is not in it."""
         names = [history_name(number) for number in range(1, len(self.manifest.runs) + 1)]
         texts = [self.text(name) for name in names]
         runs = [
             await from_text(self.path / name, text, data_converter) for name, text in zip(names, texts, strict=True)
         ]
-        return Chain(self.manifest.conversation, tuple(runs))
+        chain = Chain(self.manifest.conversation, tuple(runs))
+        return chain.only(run) if run else chain
 
     def audit_of(self, turn: Turn) -> AuditShown:
         rows: list[Any] = json.loads(self.text(AUDIT))

@@ -46,6 +46,7 @@ class Gathered:
 async def gather(chain: Chain, evidence: Evidence, *, version: str, redact: bool = False) -> Gathered:
     """What the site has of it; what it has not is named in the manifest's ``absent``. Raises RecordsUnavailable."""
     story, gathering = tell(chain), _Gathering(evidence)
+    gathering.absent += [fault.message for fault in chain.missing]
     rows = [row for turn in story.turns if (row := await gathering.row(turn)) is not None]
     documents = {history_name(number): _history(run) for number, run in enumerate(chain.runs, 1)}
     documents[AUDIT] = [row.model_dump(mode="json") for row in rows]

@@ -16,9 +16,9 @@ from temporalio.api.history.v1 import History
 
 from dialogue.base import Value
 from dialogue.faults import HistoryLocked, HistoryUnreadable
+from replay.chain import RecordedRun
 from replay.commands import Divergence
 from replay.events import attributes, kind
-from replay.histories import RecordedRun
 from replay.other_code import replayed_with
 from replay.replayer import replayed
 

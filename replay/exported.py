@@ -29,10 +29,12 @@ def read_exported(path: Path) -> tuple[list[HistoryEvent], list[HistoryFault]]:
     """The events of the file, and what is wrong with it; a file that was cut off gives those before the cut, and one
     with events that this version cannot read the others.
 
-    Raises HistoryUnreadable where nothing of a history is in it, and OSError for a file that cannot be opened.
+    Raises HistoryUnreadable where nothing of a history is in it, or it cannot be opened.
     """
     try:
         text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise HistoryUnreadable(f"{path}: it cannot be opened ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         raise HistoryUnreadable(f"{path}: it is no text ({error.reason} at byte {error.start}). {EXPORT}") from None
     return read_text(path, text)

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowExecution, WorkflowHistory
+from temporalio.client import Client, WorkflowExecution
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
 from dialogue.faults import (
+    ContentMissing,
     HistoryFault,
     InvalidRequest,
     NoSuchHistory,
@@ -22,14 +21,13 @@ from dialogue.faults import (
     RecordsUnavailable,
 )
 from records.archive import RunArchive
+from replay.chain import Chain, RecordedRun
 from replay.decoding import decode_events
-from replay.events import attributes, kind, seconds
+from replay.events import attributes, kind
 from replay.exported import read_exported, read_text
 from replay.integrity import check_kinds, check_order, check_payloads, check_type
 
 __all__ = [
-    "Chain",
-    "RecordedRun",
     "archived",
     "from_file",
     "from_files",
@@ -44,73 +42,6 @@ _LONGEST_CHAIN = 10_000
 Read = Callable[["RecordedRun"], None]
 
 
-@dataclass(frozen=True)
-class RecordedRun:
-    """One run. ``events`` are decoded as far as they could be; ``problems`` say what is wrong with them."""
-
-    workflow_id: str
-    events: tuple[HistoryEvent, ...]
-    source: str
-    problems: tuple[HistoryFault, ...] = field(default=())
-
-    @cached_property
-    def run_id(self) -> str:
-        """Of a run that a reset made, its own and not that of the run whose beginning it took over."""
-        if self._reset is not None:
-            return attributes(self._reset).new_run_id
-        return attributes(self.events[0]).original_execution_run_id if self.began else ""
-
-    @cached_property
-    def _reset(self) -> HistoryEvent | None:
-        """The last reset before which all was taken over from another run."""
-        failed = (event for event in reversed(self.events) if kind(event) == "WORKFLOW_TASK_FAILED")
-        return next((event for event in failed if attributes(event).new_run_id), None)
-
-    @property
-    def began(self) -> bool:
-        """Whether its first event, the start, is there."""
-        return kind(self.events[0]) == "WORKFLOW_EXECUTION_STARTED"
-
-    @property
-    def workflow_type(self) -> str:
-        return attributes(self.events[0]).workflow_type.name if self.began else ""
-
-    @property
-    def started_at(self) -> float:
-        """Seconds since the epoch; of a run that a reset made, when that was."""
-        return seconds((self._reset or self.events[0]).event_time)
-
-    @property
-    def next_run_id(self) -> str | None:
-        """The run that it continued as."""
-        last = self.events[-1]
-        return attributes(last).new_execution_run_id if kind(last).endswith("CONTINUED_AS_NEW") else None
-
-    @property
-    def before_run_id(self) -> str | None:
-        """The run that continued as this one."""
-        return attributes(self.events[0]).continued_execution_run_id or None if self.began else None
-
-    def history(self) -> WorkflowHistory:
-        """As the SDK's Replayer takes it."""
-        return WorkflowHistory(self.workflow_id, self.events)
-
-
-@dataclass(frozen=True)
-class Chain:
-    """All runs of one conversation, oldest first: continued as new, reopened, reset. ``unasked``: why runs may be
-    missing, because the archive or the server could not be asked."""
-
-    workflow_id: str
-    runs: tuple[RecordedRun, ...]
-    unasked: ParleyFault | None = None
-
-    @property
-    def problems(self) -> tuple[ParleyFault, ...]:
-        found: list[ParleyFault] = [problem for run in self.runs for problem in run.problems]
-        return tuple(found if self.unasked is None else [*found, self.unasked])
-
-
 async def live(
     client: Client,
     workflow_id: str,
@@ -122,27 +53,35 @@ async def live(
     """The chain as the server has it, and of what it has forgotten the ``archive``; with ``run_id`` that run alone.
     ``told`` is called with each run as it was read.
 
-    Raises NoSuchHistory where neither has one, HistoryForeign, and ContentMissing for an archived one that is damaged.
+    Raises HistoryForeign, and where neither has a run of it NoSuchHistory; RecordsUnavailable or ContentMissing where
+    the archive may have one that it cannot give.
     """
-    runs: dict[str, RecordedRun] = {}
-    lost: RecordsUnavailable | None = None
+    kept, unasked = Chain(workflow_id, ()), list[ParleyFault]()
     try:
         if archive is not None:
             kept = await archived(archive, workflow_id, run_id, client.data_converter, client.namespace, told=told)
-            runs = {run.run_id: run for run in kept.runs}
     except RecordsUnavailable as fault:  # what the server has is shown all the same
-        lost = fault
+        unasked.append(fault)
+    runs = {run.run_id: run for run in kept.runs}
     try:
         if run_id is None:
-            runs |= await _held(client, workflow_id, told)
+            held, unlisted = await _held(client, workflow_id, told)
+            runs |= held
+            unasked += unlisted
         elif not runs:
             runs[run_id] = await _fetch(client, workflow_id, run_id, told)
     except NoSuchHistory:
-        if lost is not None:
-            raise lost from None
         if not runs:
+            for why in (*unasked, *kept.unopened.values()):
+                raise why from None
             raise
-    return Chain(workflow_id, tuple(sorted(runs.values(), key=lambda run: run.started_at)), lost)
+    return Chain(
+        workflow_id,
+        _ordered(runs.values()),
+        unasked=tuple(unasked),
+        unopened={name: why for name, why in kept.unopened.items() if name not in runs},
+        alone=run_id is not None,
+    )
 
 
 async def archived(
@@ -154,26 +93,37 @@ async def archived(
     *,
     told: Read | None = None,
 ) -> Chain:
-    """What the archive alone has of the chain, or of the one run; perhaps none. Raises RecordsUnavailable,
-    HistoryForeign, and ContentMissing for one that is damaged."""
+    """What the archive alone has of the chain, or of the one run; perhaps none. One that is damaged is ``unopened``.
+    Raises RecordsUnavailable and HistoryForeign."""
     runs: list[RecordedRun] = []
+    unopened: dict[str, ParleyFault] = {}
     for kept in await archive.find(workflow_id, run_id):
         source = f"{workflow_id}/{kept.run_id[:8]} (archived)"
-        runs.append(await _recorded(workflow_id, (await archive.history(kept)).events, source, converter, namespace))
+        try:
+            history = await archive.history(kept)
+        except ContentMissing as fault:
+            unopened[kept.run_id] = ContentMissing(f"{source}: its history cannot be opened: {fault.message}")
+            continue
+        runs.append(await _recorded(workflow_id, history.events, source, converter, namespace))
         if told is not None:
             told(runs[-1])
-    return Chain(workflow_id, tuple(runs))
+    return Chain(workflow_id, tuple(runs), unopened=unopened, alone=run_id is not None)
 
 
-async def _held(client: Client, workflow_id: str, told: Read | None) -> dict[str, RecordedRun]:
-    """What the server has of the chain."""
+def _ordered(runs: Iterable[RecordedRun]) -> tuple[RecordedRun, ...]:
+    return tuple(sorted(runs, key=lambda run: run.started_at))
+
+
+async def _held(
+    client: Client, workflow_id: str, told: Read | None
+) -> tuple[dict[str, RecordedRun], list[NoSuchHistory]]:
+    """What the server has of the chain, and why it may have more. Raises NoSuchHistory where it has none."""
     runs: dict[str, RecordedRun] = {}
     newest = await _fetch(client, workflow_id, None, told)
-    waiting: list[str | None] = [newest.before_run_id]
     runs[newest.run_id] = newest
     # What was reopened or reset is no continuation: only the visibility store knows that it belongs here.
-    waiting += [run async for run in _listed_runs(client, workflow_id)]
-    for name in waiting:
+    also, unlisted = await _listed_runs(client, workflow_id)
+    for name in (newest.before_run_id, *also):
         while name and name not in runs and len(runs) < _LONGEST_CHAIN:
             try:
                 run = await _fetch(client, workflow_id, name, told)
@@ -181,16 +131,24 @@ async def _held(client: Client, workflow_id: str, told: Read | None) -> dict[str
                 break
             runs[name] = run
             name = run.before_run_id
-    return runs
+    return runs, unlisted
 
 
-async def _listed_runs(client: Client, workflow_id: str) -> AsyncIterator[str]:
-    quoted = workflow_id.replace("'", "''")
+async def _listed_runs(client: Client, workflow_id: str) -> tuple[list[str], list[NoSuchHistory]]:
+    quoted, found = workflow_id.replace("'", "''"), list[str]()
     try:
-        async for found in client.list_workflows(f"WorkflowId = '{quoted}'"):
-            yield found.run_id
-    except RPCError:  # a store that cannot be asked costs the reopened runs, not the newest chain
-        return
+        async for each in client.list_workflows(f"WorkflowId = '{quoted}'"):
+            found.append(each.run_id)
+    except RPCError as error:  # it costs the reopened and reset runs, not the newest chain
+        why = " ".join(error.message.split()).rstrip(".") or error.status.name
+        return found, [
+            NoSuchHistory(
+                f"{workflow_id}: Temporal cannot list its runs ({why}): those that were reopened or set back may be "
+                "missing. Try again, or look at the server's visibility store.",
+                field="workflow",
+            )
+        ]
+    return found, []
 
 
 async def _fetch(client: Client, workflow_id: str, run_id: str | None, told: Read | None) -> RecordedRun:
@@ -261,7 +219,7 @@ async def from_files(
         if told is not None:
             told(run)
         chains.setdefault(run.workflow_id, []).append(run)
-    return [Chain(name, tuple(sorted(runs, key=lambda run: run.started_at))) for name, runs in chains.items()]
+    return [Chain(name, _ordered(runs)) for name, runs in chains.items()]
 
 
 async def from_file(path: Path, converter: DataConverter, *, namespace: str = "default") -> RecordedRun:

@@ -16,8 +16,8 @@ from dialogue.faults import HistoryUnreadable, ModelFault
 from dialogue.steps import ReviewedAnswer
 from model_runtime.tokenizer import Tokenizer
 from policy.policy import Policy
+from replay.chain import Chain, RecordedRun
 from replay.exact import HistoryExact, history_exact
-from replay.histories import Chain, RecordedRun
 from replay.quiet import no_token_log
 from replay.story import tell, turn_of
 from replay.turns import Turn

@@ -11,22 +11,42 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from pydantic import BaseModel
 from temporalio.api.history.v1 import HistoryEvent
 
-from dialogue.messages import ConversationStart, DialogueStart
+from dialogue.messages import CancelTurn, ConversationStart, DialogueStart, ResolveReview
+from dialogue.messages import Feedback as GivenFeedback
 from dialogue.plan import TurnPlan
-from dialogue.steps import ReturnAnswer, ReturnedAnswer
+from dialogue.steps import (
+    GeneratedAnswer,
+    ReceivedInput,
+    RecognisedIntent,
+    RetrievedKnowledge,
+    ReturnAnswer,
+    ReturnedAnswer,
+    ReviewedAnswer,
+)
 from dialogue.turn import Reply
 from replay.activities import ActivityReader
+from replay.chain import RecordedRun
 from replay.events import attributes, first_value, is_consistent, kind, seconds, value_of
-from replay.histories import RecordedRun
-from replay.turns import Feedback, HumanReview, Skipped, Turn, TurnState, TurnStep, parsed
+from replay.outcome import findings_of, outcome_of, told_by_reply
+from replay.turns import Feedback, HumanReview, Turn, TurnState, TurnStep, parsed
+from replay.values import Values, whole_number
 from workflows.names import CANCEL_TURN, DIALOGUE_WORKFLOW, RESOLVE_REVIEW, SAY
 
 __all__ = ["RunReader"]
 
 _OF_TURN = re.compile(r"^turn (\d+) · (.*)$")
 _WAITS = "waits for a person"
+_RESULTS: dict[str, type[BaseModel]] = {
+    "receive_input": ReceivedInput,
+    "recognise_intent": RecognisedIntent,
+    "retrieve_knowledge": RetrievedKnowledge,
+    "generate_answer": GeneratedAnswer,
+    "quote_passages": GeneratedAnswer,
+    "review_answer": ReviewedAnswer,
+}
 
 
 @dataclass
@@ -54,7 +74,8 @@ class _Open:
 
 
 class RunReader:
-    """``number`` is the run's place in its chain; ``ended`` how it ended, empty while it runs."""
+    """``number`` is the run's place in its chain; ``ended`` how it ended, empty while it runs. ``values`` has, once it
+    was read, the problems of what could not be."""
 
     def __init__(self, run: RecordedRun, number: int, *, ended: str) -> None:
         self._run, self._number, self._ended = run, number, ended
@@ -64,6 +85,7 @@ class RunReader:
         self._updates: dict[int, tuple[str, dict[str, Any]]] = {}
         self._timers: dict[int, int] = {}
         self._accepted_before = 0
+        self.values = Values(run.source)
         self.tenant = ""
 
     def read(self) -> list[Turn]:
@@ -86,13 +108,14 @@ class RunReader:
             self._turn(number).events.append(event.event_id)
         if opened.activity == "keep_feedback" and kind(event) == "ACTIVITY_TASK_SCHEDULED":
             given: Any = value_of(attributes(event).input.payloads[-1])
+            self.values.read(given, GivenFeedback, event.event_id, "the feedback")
             if isinstance(given, dict) and number is not None:
                 told = cast("dict[str, Any]", given)
                 self._turn(number).feedback.append(
                     Feedback(
                         at=seconds(event.event_time),
                         user=str(told.get("user", "")),
-                        score=int(told.get("score", 0)),
+                        score=whole_number(told.get("score")) or 0,
                         comment=str(told.get("comment", "")),
                     )
                 )
@@ -101,7 +124,7 @@ class RunReader:
         given = first_value(inside.input)
         at = seconds(event.event_time)
         if inside.workflow_type.name == DIALOGUE_WORKFLOW:
-            start = parsed(given, DialogueStart)
+            start = parsed(given, DialogueStart)  # one that was refused is none
             if start is not None:
                 self.tenant = start.tenant
                 text = start.question if start.question is not None else start.messages[-1].content
@@ -112,7 +135,10 @@ class RunReader:
         start = parsed(given, ConversationStart)
         if start is not None:
             self.tenant = start.tenant
-            self._accepted_before = int((start.carried or {}).get("total", 0))
+            total = (start.carried or {}).get("total", 0)
+            if whole_number(total) is None:
+                self.values.refuse(event.event_id, "its start", "carried.total: it is no whole number")
+            self._accepted_before = whole_number(total) or 0
 
     def _workflow_execution_update_accepted(self, event: HistoryEvent, inside: Any) -> None:
         request = inside.accepted_request
@@ -122,26 +148,30 @@ class RunReader:
         if request.input.name == SAY:
             name = str(value.get("message_id") or inside.protocol_instance_id)
             self._messages.setdefault(name, _Message(name, value, seconds(event.event_time), event.event_id))
-        elif request.input.name == RESOLVE_REVIEW and value.get("turn"):
-            self._resolve(int(value["turn"]), value, event)
+        elif request.input.name == RESOLVE_REVIEW:
+            self.values.read(given, ResolveReview, event.event_id, RESOLVE_REVIEW)
+            if (number := whole_number(value.get("turn"))) is not None:
+                self._resolve(number, value, event)
         elif request.input.name == CANCEL_TURN:
+            self.values.read(given, CancelTurn, event.event_id, CANCEL_TURN)
             self._cancel(value, event)
 
     def _resolve(self, number: int, value: dict[str, Any], event: HistoryEvent) -> None:
         turn = self._turn(number)
         turn.events.append(event.event_id)
         asked = turn.human or HumanReview(asked=seconds(event.event_time))
-        decided = {name: str(value.get(name) or "") for name in ("by", "decision", "note")}
-        turn.human = asked.model_copy(
-            update={**decided, "decided": seconds(event.event_time), "answer": value.get("answer")}
-        )
+        decided: dict[str, Any] = {name: str(value.get(name) or "") for name in ("by", "decision", "note")}
+        answer = value.get("answer")
+        decided |= {"decided": seconds(event.event_time), "answer": None if answer is None else str(answer)}
+        turn.human = asked.model_copy(update=decided)
 
     def _cancel(self, value: dict[str, Any], event: HistoryEvent) -> None:
         why = str(value.get("reason") or "cancelled by the caller")
-        numbers = [int(value["turn"])] if value.get("turn") else list(self._turns)[-1:]
+        numbers = [whole_number(value["turn"])] if value.get("turn") else list(self._turns)[-1:]
         for number in numbers:
-            self._turn(number).cancelled = why
-            self._turn(number).events.append(event.event_id)
+            if number is not None:
+                self._turn(number).cancelled = why
+                self._turn(number).events.append(event.event_id)
 
     def _workflow_execution_update_completed(self, event: HistoryEvent, inside: Any) -> None:
         name, value = self._updates.get(inside.accepted_event_id, ("", {}))
@@ -226,8 +256,14 @@ class RunReader:
     def _make(self, turn: _Open) -> Turn:
         steps, message, reply = self._steps(turn.number), turn.message, turn.reply
         returning = next((step for step in reversed(steps) if step.activity == "return_answer"), None)
-        given = parsed(returning.input, ReturnAnswer) if returning else None
-        returned = parsed(returning.result, ReturnedAnswer) if returning and returning.result else None
+        given = returned = None
+        if returning is not None:
+            what = "{} of return_answer"
+            given = self.values.read(returning.input, ReturnAnswer, returning.event, what.format("the input"))
+            returned = self.values.read(returning.result, ReturnedAnswer, returning.event, what.format("the result"))
+        for step in steps:
+            if (of := _RESULTS.get(step.activity)) is not None:
+                self.values.read(step.result, of, step.event, f"the result of {step.activity}")
         first = next((step.result for step in steps if step.activity == "receive_input" and step.result), None)
         received = cast("dict[str, Any]", first) if isinstance(first, dict) else {}
         at = message.at if message else steps[0].scheduled if steps else self._run.started_at
@@ -242,7 +278,7 @@ class RunReader:
             "said": str(message.value.get("text", "")) if message else "",
             "question": str(received.get("text", "")),
             "language": str(received.get("language", "")),
-            "findings": received.get("findings", ()),
+            "findings": findings_of(received),
             "received": at,
             "steps": steps,
             "human": turn.human,
@@ -250,11 +286,11 @@ class RunReader:
             "feedback": turn.feedback,
             "events": sorted({*turn.events, *([message.event] if message else [])}),
             "state": self._state(turn, steps, returned is not None),
-            **_plan(received),
-            **_outcome(given, returned),
+            "plan": parsed(received.get("plan"), TurnPlan),
+            **outcome_of(given, returned),
         }
         if reply is not None:
-            made |= _of_reply(reply, done=given is not None)
+            made |= told_by_reply(reply, done=given is not None)
         return Turn.model_validate(made)
 
     def _state(self, turn: _Open, steps: tuple[TurnStep, ...], returned: bool) -> TurnState:
@@ -265,47 +301,3 @@ class RunReader:
         if turn.human is not None and turn.human.decided is None:
             return "waiting"
         return "running" if steps else "queued"
-
-
-def _plan(received: dict[str, Any]) -> dict[str, Any]:
-    return {"plan": parsed(received.get("plan"), TurnPlan)}
-
-
-def _outcome(given: ReturnAnswer | None, returned: ReturnedAnswer | None) -> dict[str, Any]:
-    """How it ended, as the last step was told; that step is scheduled whatever became of the turn."""
-    made: dict[str, Any] = {}
-    if given is not None:
-        same = (
-            "verdict", "note", "intent", "confidence", "model", "model_digest", "snapshot", "policy_digest", "record",
-            "usage", "citations", "user",
-        )  # fmt: skip
-        made = {name: getattr(given, name) for name in same}
-        made |= {"question": given.question, "language": given.language, "answer": given.answer or ""}
-    if returned is not None:
-        made |= {
-            "answer": returned.reply,
-            "audit_id": returned.audit_id,
-            "audit_hash": returned.audit_hash,
-            "answered": returned.returned_at,
-        }
-    return made
-
-
-def _of_reply(reply: Reply, *, done: bool) -> dict[str, Any]:
-    """What the reply alone tells: the steps that were skipped; and all else where the last step was never begun."""
-    skipped = tuple(
-        Skipped(step=each.step, why=each.result.removeprefix("skipped: ")) for each in reply.steps if each.skipped
-    )
-    if done:
-        return {"skipped": skipped}
-    return {
-        "skipped": skipped,
-        "verdict": reply.verdict,
-        "note": reply.note,
-        "answer": reply.answer,
-        "intent": reply.intent,
-        "confidence": reply.confidence,
-        "snapshot": reply.snapshot,
-        "model": reply.model,
-        "model_digest": reply.model_digest,
-    }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from xml.etree import ElementTree
 
 from temporalio.api.history.v1 import History
@@ -21,17 +20,20 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter
 
 from dialogue.base import Value
-from dialogue.faults import HistoryFault, InvalidRequest
+from dialogue.faults import HistoryFault, InvalidRequest, RecordsFault
 from records.archive import ArchivedRun, RunArchive
+from replay.chain import RecordedRun
 from replay.exact import HistoryExact, history_exact
-from replay.histories import RecordedRun, from_file, listed, live
+from replay.histories import from_file, listed, live
+from replay.scan_state import ScanState
 
 __all__ = ["Found", "Scan", "junit", "of_archive", "of_files", "of_query", "scan"]
 
 
 @dataclass(frozen=True)
 class Found:
-    """A history to verify. ``key`` names it and what it held when it was found, so that a longer one is done again."""
+    """A history to verify. ``key`` names it and what it held when it was found, so that a longer one is done again;
+    it is empty of a run that goes on, whose length is known when it was read."""
 
     key: str
     workflow_id: str = ""
@@ -66,14 +68,19 @@ def of_files(paths: Iterable[Path]) -> list[Found]:
 async def of_query(client: Client, query: str) -> list[Found]:
     """The runs that the server finds. Raises InvalidRequest for a query that it refuses."""
     return [
-        Found(f"{each.id}/{each.run_id}:{each.history_length}", each.id, each.run_id)
+        # Of a run that goes on the server lists the length 0.
+        Found(_key(each.id, each.run_id, each.history_length) if each.close_time else "", each.id, each.run_id)
         async for each in listed(client, query)
     ]
 
 
 def of_archive(runs: Iterable[ArchivedRun]) -> list[Found]:
     """Named as the server named them, so that what was done while it had them is known."""
-    return [Found(f"{each.workflow_id}/{each.run_id}:{each.events}", each.workflow_id, each.run_id) for each in runs]
+    return [Found(_key(each.workflow_id, each.run_id, each.events), each.workflow_id, each.run_id) for each in runs]
+
+
+def _key(workflow_id: str, run_id: str, events: int) -> str:
+    return f"{workflow_id}/{run_id}:{events}"
 
 
 async def scan(
@@ -90,18 +97,19 @@ async def scan(
 ) -> Scan:
     """Each history once; ``arguments`` as :func:`~replay.exact.history_exact` has it. ``archive``: has what the server
     forgot. ``jobs``: processes; 1 replays in this one. ``state``: where what is done is noted, and taken from when the
-    scan goes on.
+    scan goes on; what could not be checked is tried again.
 
     Raises InvalidRequest for a state file that is none.
     """
-    if not arguments:
-        found = [replace(each, key=f"{each.key}:commands") for each in found]
-    known, read = _known(state), functools.partial(_read, converter, client, archive, namespace)
-    results: dict[str, HistoryExact] = {each.key: known[each.key] for each in found if each.key in known}
-    taken = len(results)
-    left = [each for each in found if each.key not in results]
+    read, suffix = functools.partial(_read, converter, client, archive, namespace), "" if arguments else ":commands"
+    results: dict[Found, HistoryExact] = {}
     with ExitStack() as stack:
-        noted = stack.enter_context(state.open("a", encoding="utf-8")) if state else None
+        notes = ScanState.open(state) if state else ScanState()
+        stack.callback(notes.close)
+        for each in dict.fromkeys(found):
+            if each.key and (done := notes.known.get(each.key + suffix)):
+                results[each] = done
+        taken, left = len(results), [each for each in dict.fromkeys(found) if each not in results]
         pool = None
         if jobs > 1 and len(left) > 1:
             # Threads of Temporal's core do not live on in a fork.
@@ -109,15 +117,22 @@ async def scan(
         at_once = asyncio.Semaphore(2 * max(1, jobs))
 
         async def one(each: Found) -> None:
+            nonlocal taken
             async with at_once:
-                result = await _verified(each, read, pool, arguments=arguments)
-            results[each.key] = result
-            _note(noted, each.key, result)
+                run = await read(each)
+                events = run.events if isinstance(run, HistoryExact) else len(run.events)
+                key = (each.key or _key(each.workflow_id, each.run_id, events)) + suffix
+                result = notes.known.get(key) if events else None
+                taken += result is not None
+                if result is None:
+                    result = run if isinstance(run, HistoryExact) else await _verified(run, pool, arguments=arguments)
+                    notes.add(key, result)
+            results[each] = result
             if told is not None:
                 told(result)
 
         await _all(one(each) for each in left)
-    return Scan(results=tuple(results[each.key] for each in found), known=taken)
+    return Scan(results=tuple(results[each] for each in found), known=taken)
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -130,26 +145,7 @@ async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
             task.cancel()
 
 
-async def _verified(
-    found: Found,
-    read: Callable[[Found], Coroutine[Any, Any, RecordedRun]],
-    pool: ProcessPoolExecutor | None,
-    *,
-    arguments: bool,
-) -> HistoryExact:
-    try:
-        run = await read(found)
-    except HistoryFault as fault:
-        source = str(found.path or f"{found.workflow_id}/{found.run_id[:8]}")
-        return HistoryExact(
-            workflow_id=found.workflow_id or source,
-            run_id=found.run_id,
-            source=source,
-            state="unchecked",
-            events=0,
-            turns=0,
-            why=fault.message,
-        )
+async def _verified(run: RecordedRun, pool: ProcessPoolExecutor | None, *, arguments: bool) -> HistoryExact:
     if pool is None or run.problems:
         return await history_exact(run, arguments=arguments)
     packed = History(events=run.events).SerializeToString()
@@ -164,41 +160,30 @@ async def _verified(
 
 async def _read(
     converter: DataConverter, client: Client | None, archive: RunArchive | None, namespace: str, found: Found
-) -> RecordedRun:
-    if found.path is not None:
-        return await from_file(found.path, converter, namespace=namespace)
-    if client is None:
-        raise InvalidRequest("query: no server is connected.")
-    return (await live(client, found.workflow_id, found.run_id, archive=archive)).runs[0]
+) -> RecordedRun | HistoryExact:
+    """The run; the result where it cannot be read: one that is damaged stops no other."""
+    try:
+        if found.path is not None:
+            return await from_file(found.path, converter, namespace=namespace)
+        if client is None:
+            raise InvalidRequest("query: no server is connected.")
+        return (await live(client, found.workflow_id, found.run_id, archive=archive)).runs[0]
+    except (HistoryFault, RecordsFault) as fault:
+        source = str(found.path or f"{found.workflow_id}/{found.run_id[:8]}")
+        return HistoryExact(
+            workflow_id=found.workflow_id or source,
+            run_id=found.run_id,
+            source=source,
+            state="unchecked",
+            events=0,
+            turns=0,
+            why=fault.message,
+        )
 
 
 def _in_a_process(workflow_id: str, source: str, packed: bytes, *, arguments: bool) -> str:
     run = RecordedRun(workflow_id, tuple(History.FromString(packed).events), source)
     return asyncio.run(history_exact(run, arguments=arguments)).model_dump_json()
-
-
-def _known(state: Path | None) -> dict[str, HistoryExact]:
-    if state is None or not state.exists():
-        return {}
-    found: dict[str, HistoryExact] = {}
-    lines = state.read_text("utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            noted: dict[str, Any] = json.loads(line)
-            found[noted["key"]] = HistoryExact.model_validate(noted["result"])
-        except (ValueError, KeyError, TypeError):
-            if number == len(lines):  # the scan was ended in the middle of it
-                break
-            raise InvalidRequest(
-                f"state: {state}:{number}: it is no state file of a scan. Name another one.", field="state"
-            ) from None
-    return found
-
-
-def _note(noted: TextIO | None, key: str, result: HistoryExact) -> None:
-    if noted is not None:
-        noted.write(json.dumps({"key": key, "result": result.model_dump(mode="json")}) + "\n")
-        noted.flush()
 
 
 def junit(done: Scan) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dialogue.base import Value
 from dialogue.faults import ContentMissing, NoSuchHistory
 from records.audit_rows import KeptRow
+from replay.chain import Chain
 from replay.events import attributes, failure_line, kind, seconds, value_of
 from replay.evidence import Evidence
-from replay.histories import Chain
 from replay.turns import Turn
 
 __all__ = ["AuditShown", "EventLine", "audit_of", "event_lines", "held_against", "prompt_of"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dialogue.faults import NoSuchTurn
+from dialogue.faults import NoSuchTurn, ParleyFault
+from replay.chain import Chain, RecordedRun
 from replay.events import attributes, kind
-from replay.histories import Chain, RecordedRun
 from replay.run_reader import RunReader
 from replay.turns import Story, StoryRun, Turn
 
@@ -24,19 +24,21 @@ def tell(chain: Chain) -> Story:
     """Every turn of the chain, in order. A turn that a reset run had again is told as the newest run has it; one whose
     message was only repeated later, as it was answered first."""
     turns: dict[int, Turn] = {}
+    problems: list[ParleyFault] = [*chain.problems]
     tenant = ""
     for number, run in enumerate(chain.runs, 1):
         reader = RunReader(run, number, ended=_end_of(run))
         for turn in reader.read():
             if turn.steps or turn.turn not in turns:
                 turns[turn.turn] = turn
+        problems += reader.values.problems
         tenant = tenant or reader.tenant
     return Story(
         conversation=chain.workflow_id,
         tenant=tenant,
         runs=tuple(_run(run, number) for number, run in enumerate(chain.runs, 1)),
         turns=tuple(turns[number] for number in sorted(turns)),
-        problems=tuple(problem.message for problem in chain.problems),
+        problems=tuple(problem.message for problem in problems),
     )
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from dialogue.faults import InvalidRequest
-from replay.histories import Chain
+from replay.chain import Chain
 from replay.regression import fixture_of
 from replay.story import tell, turn_of
 from replay.turns import Turn

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from records.payloads import data_converter
-from replay.histories import Chain, from_files
+from replay.chain import Chain
+from replay.histories import from_files
 from replay.story import tell
 from replay.turns import Story
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,15 +18,16 @@ from dialogue.faults import NoSuchHistory
 from knowledge_base.knowledge import KnowledgeBase
 from records.payloads import data_converter
 from replay.affected import Affected, ChainOf, Suspect, affected, ask_again, todays
+from replay.chain import Chain
 from replay.changes import Changes, rerun_plan
 from replay.evidence import evidence
-from replay.histories import Chain, from_files
+from replay.histories import from_files
 from replay.rerun import RerunTurn
 from replay.turns import Turn
 from settings.load import load
 from tests.records.conftest import postgres_url, url
 from tests.replay.kept import kept_site
-from tests.replay.made import chain, edited_result, spoiled, story
+from tests.replay.made import chain, completion_of, edited_result, spoiled, story
 
 __all__ = ["postgres_url", "url"]
 
@@ -101,6 +104,27 @@ async def test_the_histories_tell_rules_and_what_was_shown(file: Path) -> None:
     shown = await _found(file, Suspect(document=document, shown=True))
     told = {each.conversation: each.how for each in shown if each.how}
     assert told["conv-normal"] == (f"cites {document}", f"was shown {document}")
+
+
+async def test_what_cannot_be_read_clears_nobody(file: Path) -> None:
+    """The step that would tell is encrypted with a key that is not here: its answer is listed with the reason."""
+
+    def locked(events: list[Any]) -> None:
+        (payload,) = completion_of("review_answer", events)["result"]["payloads"]
+        payload["metadata"]["encoding"] = base64.b64encode(b"binary/encrypted").decode()
+
+    path = spoiled(file.parent, "blocked", locked)
+
+    async def chain_of(conversation: str) -> Chain:
+        if conversation != "conv-blocked":
+            return await chain(conversation.removeprefix("conv-"))
+        (found,) = await from_files([path], data_converter)
+        return found
+
+    async with evidence(load(file)) as held:
+        found = [each async for each, _ in affected(held, Suspect(rule="words"), chain_of)]
+    assert {each.conversation for each in found} == {"conv-blocked"}
+    assert all("cannot be decoded" in each.problem for each in found)
 
 
 class _Reruns:

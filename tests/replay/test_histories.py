@@ -22,8 +22,9 @@ from dialogue.faults import (
     InvalidRequest,
 )
 from records.payloads import data_converter
+from replay.chain import Chain
 from replay.exact import history_exact
-from replay.histories import Chain, from_file, from_files, history_files
+from replay.histories import from_file, from_files, history_files
 from replay.story import tell
 from tests.replay.made import HISTORIES, document, recorded, spoiled
 

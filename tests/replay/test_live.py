@@ -18,9 +18,10 @@ from dialogue.faults import InvalidRequest, NoSuchHistory, NoSuchTurn
 from dialogue.messages import Say
 from dialogue.turn import Reply
 from gateway.conversations import Conversations, new_conversation_id
+from replay.chain import Chain
 from replay.exact import history_exact
 from replay.fork import fork, plan_fork
-from replay.histories import Chain, listed, live
+from replay.histories import listed, live
 from replay.story import tell, turn_of
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 

@@ -26,6 +26,18 @@ async def test_a_scan_goes_on_where_it_ended(tmp_path: Path) -> None:
     )
     assert (again.known, len(told), len(again.results)) == (2, 3, 3)
     assert again.counts == {"same": 3, "differs": 0, "unchecked": 0}
+    assert all(json.loads(line) for line in state.read_text().splitlines())
+    assert (await scan(of_files(recorded("refused")), data_converter, state=state)).known == 1
+
+
+async def test_what_could_not_be_checked_is_tried_again(tmp_path: Path) -> None:
+    """A key or a database that was away may be back; the file itself is the same."""
+    state, nonsense = tmp_path / "state.jsonl", tmp_path / "nonsense.json"
+    nonsense.write_text("{}")
+    for _ in range(2):
+        done = await scan(of_files([nonsense, *recorded("refused")]), data_converter, state=state)
+        assert done.counts["unchecked"] == 1
+    assert done.known == 1
 
 
 async def test_a_file_that_changed_is_done_again(tmp_path: Path) -> None:
@@ -53,13 +65,14 @@ async def test_processes_give_the_same_results(tmp_path: Path) -> None:
     assert "event 9 is missing" in (failure.get("message") or "")
 
 
-async def test_a_state_file_of_something_else_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["one\ntwo\n", "one\n", "one", "\xff\x00"])
+async def test_a_state_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
     """With its line; nothing is written into it."""
     state = tmp_path / "notes.txt"
-    state.write_text("one\ntwo\n")
+    state.write_text(text, "latin-1")
     with pytest.raises(InvalidRequest, match=r"notes\.txt:1: it is no state file"):
         await scan(of_files(recorded("normal")), data_converter, state=state)
-    assert state.read_text() == "one\ntwo\n"
+    assert state.read_text("latin-1") == text
 
 
 async def test_each_line_of_the_state_is_json(tmp_path: Path) -> None:

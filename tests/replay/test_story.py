@@ -9,7 +9,8 @@ import pytest
 
 from dialogue.faults import NoSuchTurn
 from records.payloads import data_converter
-from replay.histories import Chain, RecordedRun, from_file, from_files, history_files
+from replay.chain import Chain, RecordedRun
+from replay.histories import from_file, from_files, history_files
 from replay.story import tell, turn_of
 from replay.turns import Turn
 from replay.wording import describe
