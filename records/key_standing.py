@@ -28,16 +28,17 @@ async def key_standing(engine: AsyncEngine, provider: KeyProvider) -> KeyStandin
     """Of all tenants that have a data key. Raises RecordsUnavailable, KeysUnavailable, KeyMissing and SettingsFault."""
     column = data_keys.c
     query = (
-        select(column.tenant, column.wrapped_by, func.count())
+        select(column.tenant, column.wrapped_by, func.count().label("number"))
         .where(column.wrapped.is_not(None))
         .group_by(column.tenant, column.wrapped_by)
     )
     async with reading(engine) as connection:
-        found: list[tuple[str, str, int]] = [row._tuple() for row in await connection.execute(query)]
-    tenants = sorted({tenant for tenant, _, _ in found})
+        found = (await connection.execute(query)).all()
     # a provider tells which of its keys is the newest by wrapping
-    newest = {tenant: (await provider.wrap(tenant, new_key())).by for tenant in tenants}
+    newest: dict[str, str] = {}
+    for tenant in sorted({row.tenant for row in found}):
+        newest[tenant] = (await provider.wrap(tenant, new_key())).by
     return KeyStanding(
         newest=tuple(sorted(set(newest.values()))),
-        behind=sum(count for tenant, by, count in found if by != newest[tenant]),
+        behind=sum(row.number for row in found if row.wrapped_by != newest[row.tenant]),
     )

@@ -124,11 +124,11 @@ def test_rotate_leaves_everything_readable(parley: Parley, site: Path) -> None:
 
 
 def test_a_data_key_that_came_late_under_the_old_key_is_told(parley: Parley, site: Path, tmp_path: Path) -> None:
-    """Before that is taken away: a process wrapped it while the keys were changed."""
-    old = tmp_path / "old.keys"
-    replace_private(old, (site / "var" / "keys" / "site.keys").read_text())
+    """Before that is taken away: of a machine on which the new key stands behind the old one still."""
     assert "Keep the old one until `parley keys rotate --rewrap-only`" in parley("keys", "rotate")
-    asyncio.run(speak("eve", LocalKeys(old)))
+    new, old = (site / "var" / "keys" / "site.keys").read_text().splitlines()
+    replace_private(tmp_path / "late.keys", f"{old}\n{new}\n")
+    asyncio.run(speak("eve", LocalKeys(tmp_path / "late.keys")))
     done = parley.json("keys", "rotate", "--rewrap-only")
     assert (done["new_key"], done["rewrapped"], done["were_behind"], done["behind"]) == (False, 3, 1, 0)
 
