@@ -22,6 +22,7 @@ app = App(name="keys", help="Make, list and revoke API keys; sign caller tokens;
 
 for _name in ("serve", "identity", "quote"):
     app.command(f"cli.key_service_command:{_name}", name=_name)
+app.command("cli.keys_rotate:rotate", name="rotate")
 
 KeyTenant = Annotated[str, Parameter(name="--tenant", help="Whose key it is, one of temporal.yaml's tenants.")]
 
@@ -155,57 +156,6 @@ def token(
         print_json({"caller": signed, "tenant": tenant, "user": user, "seconds": seconds})
     else:
         print_line(signed or "")
-
-
-@app.command
-async def rotate(
-    *,
-    rewrap_only: Annotated[
-        bool, Parameter(negative="", help="Make no new key: only bring all data keys under the newest there is.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Make a new key that wraps data keys (encryption.provider), and wrap every data key anew under it.
-
-    Everything may run meanwhile, and the old key still unwraps. When this is done nothing needs it any more: it can be
-    taken away. Broken off, it can be run again with --rewrap-only.
-    """
-    from cli.console import print_json, print_line
-    from dialogue.faults import SettingsFault
-    from records.database import connect_database, migrate
-    from records.protection import open_protection
-    from settings.layout import Layout
-    from settings.load import load
-
-    settings = load()
-    if settings.encryption.provider == "none":
-        raise SettingsFault(
-            "encryption.provider: is none: there is no key to rotate. Name a provider first.",
-            field="encryption.provider",
-        )
-    url = Layout.of(settings).database_url(settings.records.database)
-    Layout.of(settings).data.mkdir(parents=True, exist_ok=True)
-    await migrate(url)
-    engine = connect_database(url)
-    try:
-        protection = open_protection(settings, engine)
-        assert protection is not None  # noqa: S101 there is a provider
-        made = False if rewrap_only else await protection.keys.rotate()
-        done = 0
-        async for count in protection.keys.rewrap():
-            done = count
-    finally:
-        await engine.dispose()
-    if json:
-        print_json({"new_key": made, "rewrapped": done})
-        return
-    if not made and not rewrap_only:
-        print_line(
-            f"The keys of {settings.encryption.provider} are made where they are set: put a new one first there, for "
-            "every process, and run this again.",
-            error=True,
-        )
-    print_line(f"{done} data keys are wrapped under the {'new' if made else 'newest'} key.")
 
 
 def _identifier(field: str, given: str) -> str:

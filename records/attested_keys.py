@@ -1,6 +1,7 @@
 """Tenants' keys from Parley's key service, for a process in an SGX enclave: fetched with a quote, kept in its memory.
 
-They wrap as the service's own file does: a process that has that file reads the same.
+They wrap as the service's own file does: a process that has that file reads the same. Before each wrapping, once for
+each user, the service is asked anew: a key that was changed there wraps nothing from then on.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 class AttestedKeys(KeyProvider):
     """``service_key``: the public key of the service that is believed. ``remember_seconds``: so long a tenant's keys
-    are not asked for again; an enclave that the service no longer names has them no longer than that."""
+    unwrap without being asked for again; an enclave that the service no longer names has them no longer than that."""
 
     def __init__(
         self,
@@ -57,13 +58,13 @@ class AttestedKeys(KeyProvider):
         return cls(given.address, service, Enclave(), remember_seconds=settings.encryption.cache_seconds)
 
     async def wrap(self, tenant: str, key: bytes) -> Wrapped:
-        return Wrapped.under(next(iter((await self._keys(tenant)).values())), tenant, key)
+        newest = next(iter((await self._asked(tenant)).values()))
+        return Wrapped.under(newest, tenant, key)
 
     async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
-        keys = await self._keys(tenant)
-        if wrapped.by not in keys:  # made since
-            self._known.drop(tenant)
-            keys = await self._keys(tenant)
+        keys = self._known.get(tenant)
+        if keys is None or wrapped.by not in keys:  # made since
+            keys = await self._asked(tenant)
         if wrapped.by not in keys:
             raise KeyMissing(
                 f"encryption.attested: the key service has no key {wrapped.by}, under which data of tenant {tenant} is "
@@ -76,13 +77,11 @@ class AttestedKeys(KeyProvider):
         """Where the key service runs, with `parley keys rotate`."""
         return False
 
-    async def _keys(self, tenant: str) -> dict[str, DataKey]:
-        known = self._known.get(tenant)
-        if known is None:
-            found = await self._fetch(tenant)
-            known = {each.id: DataKey(each.id, each.key) for each in found.keys}
-            self._known.put(tenant, known)
-        return known
+    async def _asked(self, tenant: str) -> dict[str, DataKey]:
+        """The service's keys of this moment, the newest first."""
+        found = {each.id: DataKey(each.id, each.key) for each in (await self._fetch(tenant)).keys}
+        self._known.put(tenant, found)
+        return found
 
     async def _fetch(self, tenant: str) -> TenantKeys:
         mine = X25519PrivateKey.generate()

@@ -51,7 +51,7 @@ class Resume:
 
 class TokenLog(Protocol):
     """Every method may raise TokenLogUnavailable: full, locked, damaged, out of reach, or closed; where it is sealed,
-    KeyMissing (its user was forgotten) and KeysUnavailable too."""
+    KeyMissing (its user was forgotten), KeysUnavailable and SealBroken (it is not as it was written) too."""
 
     async def publish(self, stream: str, kind: str, data: Mapping[str, Any], *, key: str | None = None) -> int:
         """Appends one event and returns its id. Under a ``key`` once: later ones write nothing, get the first id.

@@ -86,7 +86,7 @@ class TokenLogFile:
     def read(self, stream: str, after: int, limit: int) -> list[StreamEvent]:
         query = "SELECT id, kind, data, at FROM events WHERE stream = ? AND id > ? ORDER BY id LIMIT ?"
         rows = self._connection.execute(query, (stream, after, limit))
-        return [StreamEvent(id_, kind, json.loads(data), at) for id_, kind, data, at in rows]
+        return [StreamEvent(id_, kind, rules.from_json(stream, data), at) for id_, kind, data, at in rows]
 
     def read_all(self, after: Mapping[str, int], limit: int) -> dict[str, list[StreamEvent]]:
         """Of each of these streams the events above that id, at most ``limit``, in order; of the others nothing."""
@@ -97,7 +97,7 @@ class TokenLogFile:
         )
         found: dict[str, list[StreamEvent]] = {}
         for stream, id_, kind, data, at in self._connection.execute(query, (json.dumps(after), limit)):
-            found.setdefault(stream, []).append(StreamEvent(id_, kind, json.loads(data), at))
+            found.setdefault(stream, []).append(StreamEvent(id_, kind, rules.from_json(stream, data), at))
         return found
 
     def version(self) -> int:
@@ -148,7 +148,10 @@ class TokenLogFile:
 
     def chunks(self, stream: str, try_number: int, candidate: int) -> list[Chunk]:
         query = "SELECT ids, text FROM chunks WHERE stream = ? AND try = ? AND candidate = ? ORDER BY number"
-        return self._connection.execute(query, (stream, try_number, candidate)).fetchall()
+        found = self._connection.execute(query, (stream, try_number, candidate)).fetchall()
+        if not all(isinstance(part, bytes) for chunk in found for part in chunk):  # SQLite holds anything anywhere
+            raise rules.damaged(stream)
+        return found
 
     def trim(self, older_than: float) -> int:
         before, removed = self._clock() - older_than, 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -108,8 +107,9 @@ class RedisTokenLog(TokenLog):
         show: bool | None = None,
     ) -> int:
         (ids, text), shown = await self._seal.batch(
-            stream, try_number, candidate, token_ids, pieces, show=candidate == 0 if show is None else show
-        )
+            stream, try_number, candidate, expected_offset, token_ids, pieces,
+            show=candidate == 0 if show is None else show,
+        )  # fmt: skip
         events = [part for event in shown for part in event]
         size = len(ids) + len(text)
         if size > self._max_stream_bytes:
@@ -122,8 +122,8 @@ class RedisTokenLog(TokenLog):
 
     async def read(self, stream: str, after: int = 0, limit: int = _READ_AT_ONCE) -> list[StreamEvent]:
         async with self._asking():
-            found = _events(await self._redis.xread({_keys(stream)[1]: f"{after}-0"}, count=limit))
-        return await self._seal.opened_events(stream, found)
+            found: Any = await self._redis.xread({_keys(stream)[1]: f"{after}-0"}, count=limit)
+        return await self._seal.opened_events(stream, _events(stream, found))
 
     async def follow(
         self, stream: str, after: int = 0, *, until_kinds: Sequence[str] = ENDS
@@ -166,7 +166,7 @@ class RedisTokenLog(TokenLog):
     async def _opened(
         self, records: bytes, stream: str, try_number: int, candidate: int
     ) -> tuple[tuple[int, ...], str]:
-        chunks = _unpack(records, try_number, candidate)
+        chunks = _unpack(records, stream, try_number, candidate)
         return await self._seal.opened_batches(stream, try_number, candidate, chunks)
 
     async def _write(self, stream: str, operation: str, *arguments: Any) -> list[Any]:
@@ -229,7 +229,7 @@ class RedisTokenLog(TokenLog):
                         if last < had:
                             break
                         connected, reached = True, time.monotonic()
-                    batch = await self._unless_closed(self._wait(redis, stream, after))
+                    found = await self._unless_closed(self._wait(redis, stream, after))
                     reached = time.monotonic()
                 except TokenLogUnavailable:
                     if self._closed or reached is None or time.monotonic() - reached > PATIENCE_SECONDS:
@@ -237,7 +237,7 @@ class RedisTokenLog(TokenLog):
                     connected = False
                     await self._unless_closed(asyncio.sleep(_PAUSE_SECONDS))
                     continue
-                if batch:
+                if batch := _events(stream, found):
                     after = had = batch[-1].id
                     yield batch
         finally:
@@ -247,12 +247,12 @@ class RedisTokenLog(TokenLog):
             "Read the stream from its beginning."
         )
 
-    async def _wait(self, redis: Redis, stream: str, after: int) -> list[StreamEvent]:
-        """Until there is an event above ``after``, or some seconds have passed."""
+    async def _wait(self, redis: Redis, stream: str, after: int) -> Any:
+        """What XREAD gives, until there is an event above ``after``, or some seconds have passed."""
         # shorter than a connection waits for an answer, or silence would be taken for a lost connection
         block = max(1, round(min(_BLOCK_SECONDS, patience_of(redis) / 2) * 1000))
         with available(self._shown):
-            return _events(await redis.xread({_keys(stream)[1]: f"{after}-0"}, _READ_AT_ONCE, block))
+            return await redis.xread({_keys(stream)[1]: f"{after}-0"}, _READ_AT_ONCE, block)
 
     async def _last_id(self, redis: Redis, stream: str) -> int:
         with available(self._shown):
@@ -286,19 +286,27 @@ def _stream_of(state_key: bytes) -> str:
     return state_key.decode()[len(_PREFIX) + 1 : -len(_STATE) - 1]
 
 
-def _events(found: Any) -> list[StreamEvent]:
-    """What XREAD gave of one stream."""
-    return [
-        StreamEvent(
-            int(id_.partition(b"-")[0]), entry[b"kind"].decode(), json.loads(entry[b"data"]), float(entry[b"at"])
-        )
-        for _, entries in found
-        for id_, entry in entries
-    ]
+def _events(stream: str, found: Any) -> list[StreamEvent]:
+    """What XREAD gave of one stream. Raises TokenLogUnavailable for what the script does not write."""
+    return [_event(stream, id_, entry) for _, entries in found for id_, entry in entries]
 
 
-def _unpack(records: bytes, try_number: int, candidate: int) -> list[Chunk]:
-    """What was appended to one candidate of one try."""
+def _event(stream: str, id_: bytes, entry: Mapping[bytes, bytes]) -> StreamEvent:
+    try:
+        kind, data, at = entry[b"kind"].decode(), entry[b"data"], float(entry[b"at"])
+    except (KeyError, ValueError):
+        raise rules.damaged(stream) from None
+    return StreamEvent(int(id_.partition(b"-")[0]), kind, rules.from_json(stream, data), at)
+
+
+def _unpack(records: bytes, stream: str, try_number: int, candidate: int) -> list[Chunk]:
+    """What was appended to one candidate of one try. Raises TokenLogUnavailable for what was not written here."""
     unpacker = msgpack.Unpacker(max_buffer_size=0)
     unpacker.feed(records)
-    return [(ids, text) for *place, ids, text in unpacker if place == [try_number, candidate]]
+    try:
+        found = [(ids, text) for *place, ids, text in unpacker if place == [try_number, candidate]]
+    except (ValueError, TypeError, msgpack.UnpackException):
+        raise rules.damaged(stream) from None
+    if not all(isinstance(part, bytes) for chunk in found for part in chunk):
+        raise rules.damaged(stream)
+    return found

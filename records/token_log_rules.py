@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from dialogue.faults import TokenLogFenced, TokenLogUnavailable
 from records.token_log import EVENT_KINDS
@@ -15,12 +15,15 @@ from records.token_log import EVENT_KINDS
 __all__ = [
     "check_kind",
     "closed",
+    "damaged",
+    "from_json",
     "full",
     "pack_ids",
     "piece_events",
     "replaced",
     "stream_ended",
     "to_json",
+    "to_text",
     "try_over",
     "unpack_ids",
     "wrong_attempt",
@@ -39,6 +42,17 @@ def to_json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, allow_nan=False)
 
 
+def from_json(stream: str, stored: str | bytes) -> dict[str, Any]:
+    """Raises TokenLogUnavailable for what is no object."""
+    try:
+        found = json.loads(stored)
+    except (ValueError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise damaged(stream)
+    return cast("dict[str, Any]", found)
+
+
 def piece_events(pieces: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Kind and data of the events that show ``pieces``: one for neighbours of one channel, none for no text."""
     for kind, group in groupby(pieces, key=itemgetter(0)):
@@ -53,8 +67,20 @@ def pack_ids(token_ids: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(token_ids)}I", *token_ids)
 
 
-def unpack_ids(packed: bytes) -> tuple[int, ...]:
-    return struct.unpack(f"<{len(packed) // 4}I", packed)
+def unpack_ids(stream: str, packed: bytes) -> tuple[int, ...]:
+    """Raises TokenLogUnavailable for what is cut."""
+    try:
+        return struct.unpack(f"<{len(packed) // 4}I", packed)
+    except struct.error:
+        raise damaged(stream) from None
+
+
+def to_text(stream: str, stored: bytes) -> str:
+    """Raises TokenLogUnavailable for what is no text."""
+    try:
+        return stored.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise damaged(stream) from None
 
 
 # refusals
@@ -90,6 +116,13 @@ def wrong_offset(stream: str, try_number: int, attempt: int, expected: int, ther
 def full(stream: str, most: int) -> TokenLogUnavailable:
     return TokenLogUnavailable(
         f"{stream}: the log of one turn holds at most {most} bytes, and these are full. "
+        "The turn goes on without a stream."
+    )
+
+
+def damaged(stream: str) -> TokenLogUnavailable:
+    return TokenLogUnavailable(
+        f"{stream}: its log is damaged: it holds what no version of this program writes. "
         "The turn goes on without a stream."
     )
 

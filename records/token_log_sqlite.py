@@ -76,7 +76,9 @@ class SqliteTokenLog(TokenLog):
         show: bool | None = None,
     ) -> int:
         place = (stream, try_number, candidate)
-        chunk, shown = await self._seal.batch(*place, token_ids, pieces, show=candidate == 0 if show is None else show)
+        chunk, shown = await self._seal.batch(
+            *place, expected_offset, token_ids, pieces, show=candidate == 0 if show is None else show
+        )
         return await self._writer.run(
             lambda file: file.append_tokens(*place, attempt, expected_offset, len(token_ids), chunk, shown)
         )

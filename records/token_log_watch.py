@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from dialogue.faults import TokenLogUnavailable
 from records.token_log import StreamEvent
 from records.token_log_file import TokenLogFile
 
@@ -109,7 +110,7 @@ class Watcher:
                 file = file or self._open_file()
                 now = file.version()  # before reading: what is written meanwhile is another version
                 handed = _read(file, [each for each in hungry if each.read_at != now], now)
-            except sqlite3.Error:
+            except (sqlite3.Error, TokenLogUnavailable):
                 for follower in hungry:
                     follower.read_at, follower.hungry = _NEVER, False
                 _hand_over(dict.fromkeys(hungry))

@@ -11,7 +11,14 @@ from typing import Any
 
 from temporalio.client import WorkflowHistory
 
-from dialogue.faults import ContentMissing, ParleyFault, RecordsUnavailable, TokenLogUnavailable
+from dialogue.faults import (
+    ContentMissing,
+    KeyMissing,
+    ParleyFault,
+    RecordsUnavailable,
+    SealBroken,
+    TokenLogUnavailable,
+)
 from dialogue.messages import TurnKey
 from records.audit_rows import KeptRow
 from records.open_token_log import open_token_log
@@ -122,8 +129,12 @@ class _Gathering:
             for turn in story.turns:
                 key = TurnKey(conversation=turn.conversation, turn=turn.turn, tenant=turn.tenant)
                 events: list[StreamEvent] = []
-                while page := await token_log.read(key.stream, events[-1].id if events else 0, _PAGE):
-                    events += page
+                try:
+                    while page := await token_log.read(key.stream, events[-1].id if events else 0, _PAGE):
+                        events += page
+                except (SealBroken, KeyMissing) as fault:  # this one's alone
+                    self.absent.append(f"stream/turn-{turn.turn}.json: {fault.message}")
+                    continue
                 if events:
                     yield turn.turn, [asdict(event) for event in events]
                 else:

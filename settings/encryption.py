@@ -101,7 +101,8 @@ class EncryptionSettings(Section):
     attested: AttestedSettings = AttestedSettings()
     """Parley's key service."""
     accept_plain: bool = True
-    """Whether payloads that are not encrypted are read: older histories, and callers with an SDK and no codec."""
+    """Whether payloads that are not encrypted are read: older histories, and callers with an SDK and no codec. While
+    they are, whoever may write to Temporal's database can put some there in place of encrypted ones."""
     cache_seconds: float = Field(default=60, ge=0, le=3600)
     """How long a process keeps a data key in memory. So long after ``parley audit forget`` it may still read."""
     external: ExternalSettings = ExternalSettings()

@@ -13,8 +13,13 @@ from dialogue.faults import TokenLogFenced
 from dialogue.messages import TurnKey
 from dialogue.steps import GenerateAnswer
 from model_runtime.protocol import GenerationRequest, Sampling, TokenEvent
+from records.data_keys import DataKeys
+from records.database import connect_database, migrate
+from records.tenant_keys import LocalKeys
 from records.token_log import TokenLog
+from records.token_log_rules import pack_ids
 from records.token_log_sqlite import SqliteTokenLog
+from tests.support.token_log_store import Chunks, TokenLogStore
 
 TURN = TurnKey(conversation="conv-1", turn=1, tenant="default")
 IDS = (5, 6, 7, 8)
@@ -108,6 +113,38 @@ async def test_how_likely_each_token_was_stands_beside_it(log: TokenLog) -> None
 
     await sampler.run(OneByOne(nothing), (1,), lambda: 0.0)  # type: ignore[arg-type]
     assert (tuple(sampler.ids), sampler.logprobs) == (IDS, [None, -1.0, -2.0, -3.0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: [(pack_ids([66, 67]), b"66 67 ")],
+        lambda found: found[::-1],
+        lambda found: found[1:],
+    ],
+    ids=["in-clear", "moved", "dropped"],
+)
+async def test_an_answer_never_begins_with_what_was_put_into_the_log(
+    tmp_path: Path, change: Callable[[Chunks], Chunks]
+) -> None:
+    """By somebody without a key, while its worker died: it costs the stream, and the answer begins anew."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
+    await migrate(url)
+    keys = DataKeys(connect_database(url, pooled=False), LocalKeys(tmp_path / "site.keys", make=True))
+    log = SqliteTokenLog(tmp_path / "log.db", keys=keys)
+    await log.open_attempt(TURN.stream, 1, 0, 1)
+    for offset, id_ in enumerate(IDS[:2]):
+        await log.append_tokens(TURN.stream, 1, 0, 1, offset, [id_], [("token", f"{id_} ")])
+    store = TokenLogStore(str(tmp_path / "log.db"), TURN.stream)
+    store.chunks = change(store.chunks)
+    sampler = sampler_on(log)
+
+    async def nothing() -> None: ...
+
+    await sampler.run(OneByOne(nothing), (1,), lambda: 0.0)  # type: ignore[arg-type]
+    assert (tuple(sampler.ids), sampler.resumed_at) == (IDS, 0)
+    assert sampler.reader.text("answer") == "5 6 7 8"
+    await log.close()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ from records.database import connect_database, migrate
 from records.enclave import Enclave
 from records.key_exchange import SUITE, KeyAnswer
 from records.key_release import CHALLENGE_SECONDS, KeyRelease
+from records.key_standing import key_standing
+from records.private_file import replace_private
 from records.sgx_attestation import fingerprint
 from records.tenant_keys import LocalKeys, Wrapped, open_key_provider
 from settings.layout import Layout
@@ -120,13 +122,23 @@ async def test_a_known_enclave_reads_and_writes_what_the_site_does(site: Site) -
 
 
 async def test_keys_are_asked_for_once_while_they_are_remembered(site: Site) -> None:
-    """Two questions a tenant; no key stands in what the service was sent or in what it logs of it."""
+    """Two questions a tenant, to read; no key stands in what the service was sent or in what it logs of it."""
     enclave = site.enclave()
+    ours, others = [await site.site_keys.wrap(tenant, KEY) for tenant in ("acme", "other")]
     for _ in range(3):
-        await enclave.wrap("acme", KEY)
+        await enclave.unwrap("acme", ours)
     assert [request.url.path for request in site.heard] == ["/v1/challenge", "/v1/tenant-keys"]
-    await enclave.wrap("other", KEY)
+    await enclave.unwrap("other", others)
     assert len(site.heard) == 4
+
+
+async def test_nothing_is_wrapped_under_a_key_that_was_changed(site: Site) -> None:
+    """While the enclave still remembers it: each wrapping asks anew."""
+    enclave = site.enclave()
+    old = await enclave.wrap("acme", KEY)
+    await site.site_keys.rotate(("acme",))
+    new = await enclave.wrap("acme", KEY)
+    assert (new.by, old.by) == tuple(each.id for each in site.site_keys.of_tenant("acme"))
 
 
 async def test_what_travels_is_ciphertext(site: Site) -> None:
@@ -319,6 +331,21 @@ async def test_an_enclave_opens_the_data_keys_of_the_site(data_keys: tuple[DataK
     assert await inside.by_id(hers.id) == hers
     his = await inside.of_user("acme", "bob")
     assert await outside.by_id(his.id) == his
+
+
+async def test_whoever_comes_right_after_a_rotation_is_read_without_the_old_key(
+    site: Site, data_keys: tuple[DataKeys, DataKeys]
+) -> None:
+    """The enclave knew the tenant's keys of before: the data key that it makes is under the new one all the same."""
+    outside, inside = data_keys
+    await inside.of_user("acme", "ann")
+    await outside.rotate()
+    assert [done async for done in outside.rewrap()] == [1]
+    his = await inside.of_user("acme", "bob")
+    assert (await key_standing(outside._engine, site.site_keys)).behind == 0
+    file = Layout.of(site.settings).site_keys
+    replace_private(file, file.read_text().splitlines()[0] + "\n")
+    assert await DataKeys(outside._engine, site.site_keys).by_id(his.id) == his
 
 
 async def test_it_is_served_as_a_process_of_its_own(site: Site) -> None:

@@ -16,13 +16,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cli.main import run
 from dialogue.faults import BundleBroken
-from dialogue.messages import TextFile, message_digest, text_digest
+from dialogue.messages import TextFile, TurnKey, message_digest, text_digest
 from records.audit import AuditLog
 from records.audit_exports import AuditExports, Export
 from records.database import connect_database
+from records.protection import open_protection
 from records.signing import Signer, Verifier
+from records.token_log_sqlite import SqliteTokenLog
 from replay.bundle import Bundle, Manifest, pack, read_bundle
 from replay.redaction import Redactor
+from settings.load import load
 from tests.replay.kept import ADDRESS, MAIL, kept_site, records_of
 from tests.replay.made import HISTORIES, document, spoiled, story
 
@@ -103,6 +106,30 @@ def test_a_bundle_is_read_with_nothing_else(
         assert run(["replay", "verify", "--bundle", str(out), *wrong]) == 2
     assert run(["replay", "show", "conv-other", "--bundle", str(out)]) == 2
     assert "holds conv-normal and not conv-other" in capsys.readouterr().err
+
+
+def test_a_stream_that_does_not_open_is_said_to_be_absent(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a site that encrypts, turn 1's is in clear; turn 2's is kept beside that."""
+    monkeypatch.setenv("PARLEY_ENCRYPTION__PROVIDER", "local")
+    asyncio.run(_streams(site / "var" / "token_log.db"))
+    out = _export(site)
+    assert "stream/turn-1.json: conv-normal/0001: its log holds an entry in clear" in capsys.readouterr().err
+    with zipfile.ZipFile(out) as packed:
+        assert [event["data"] for event in json.loads(packed.read("stream/turn-2.json"))] == [{"text": "sealed"}]
+        assert "stream/turn-1.json" not in packed.namelist()
+
+
+async def _streams(path: Path) -> None:
+    protection = open_protection(load())
+    assert protection is not None
+    for turn, keys, text in ((1, None, "in clear"), (2, protection.keys, "sealed")):
+        log = SqliteTokenLog(path, keys=keys)
+        await log.publish(
+            TurnKey(conversation="conv-normal", turn=turn, tenant="default").stream, "step", {"text": text}
+        )
+        await log.close()
 
 
 def test_a_redacted_bundle_still_replays(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
