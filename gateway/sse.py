@@ -11,12 +11,11 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from starlette.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from dialogue.faults import ParleyFault
 from gateway.events import TurnEvent, error_event
 from gateway.pulled import Pulled
-from gateway.streaming import send_within
 from settings.schema import GatewaySettings
 
 __all__ = ["Encoding", "EventStream", "encode"]
@@ -79,7 +78,6 @@ class EventStream(StreamingResponse):
         super().__init__(lines, media_type="text/event-stream", headers=_HEADERS)
         self._events = events
         self._gone = gone
-        self._reader_seconds = settings.reader_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -95,12 +93,6 @@ class EventStream(StreamingResponse):
             await super().listen_for_disconnect(receive)
         else:
             await asyncio.wait({self._gone})
-
-    async def stream_response(self, send: Send) -> None:
-        async def within(message: Message) -> None:
-            await send_within(send, message, self._reader_seconds)
-
-        await super().stream_response(within)
 
 
 async def _lines(

@@ -1,12 +1,12 @@
-"""Sends to readers that may not read: a stream waits for its reader only so long."""
+"""Sends to readers that may not read: an answer waits for its reader only so long."""
 
 from __future__ import annotations
 
 import asyncio
 
-from starlette.types import Message, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["ReaderTooSlow", "send_within"]
+__all__ = ["ReaderTimeout", "ReaderTooSlow", "send_within"]
 
 
 class ReaderTooSlow(ConnectionError):
@@ -24,3 +24,18 @@ async def send_within(send: Send, message: Message, seconds: float) -> None:
             await send(message)
     except TimeoutError:
         raise ReaderTooSlow(f"the reader took nothing for {seconds:g} s") from None
+
+
+class ReaderTimeout:
+    """Middleware: whatever endpoint answers, ours or a library's, each piece of its answer is taken within ``seconds``,
+    or the reader is dropped. A WebSocket, whose turns wait for one another, has this bound of its own."""
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self.app = app
+        self.seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def within(message: Message) -> None:
+            await send_within(send, message, self.seconds)
+
+        await self.app(scope, receive, within if scope["type"] == "http" else send)

@@ -10,11 +10,13 @@ import math
 import random
 from contextlib import aclosing
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from policy.policy import Policy
 from tests.faults.fault_site import QUESTIONS, FaultSite
 from tests.faults.kills import ANSWERED_SECONDS, REACHED_SECONDS
 from tests.faults.stops import MIDDLE, after_token
@@ -24,7 +26,8 @@ from tests.gateway.transports.rest_driver import RestDriver
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("faults"), pytest.mark.timeout(400)]
 
 CUTS = 10
-TENANT = "open"
+TENANTS = ("default", "open")
+"""One whose stream is gated, as temporal.yaml ships it, and one whose readers get each token as it is logged."""
 
 
 async def _read(driver: RestDriver, place: dict[str, Any], said: dict[str, Any], draw: random.Random) -> list[Got]:
@@ -45,12 +48,12 @@ async def _read(driver: RestDriver, place: dict[str, Any], said: dict[str, Any],
 
 
 async def check_cuts(faults: FaultSite, seed: int) -> None:
-    """One turn, with cuts and the kill where ``seed`` has them."""
-    draw = random.Random(seed)
+    """One turn, with cuts and the kill where ``seed`` has them; the readers of an even one are behind the gate."""
+    draw, tenant = random.Random(seed), TENANTS[seed % 2]
     await faults.ready()
     driver = RestDriver(urlsplit(faults.site.gateway_url).port or 0)
     conversation = faults.site.new()
-    place: dict[str, Any] = {"conversation": conversation, "message_id": "m1", "tenant": TENANT}
+    place: dict[str, Any] = {"conversation": conversation, "message_id": "m1", "tenant": tenant}
     said: dict[str, Any] = {"content": draw.choice(QUESTIONS), "seed": seed, "on_disconnect": "continue"}
     hold = faults.desk.hold("generate_answer", after_token(draw.randint(1, MIDDLE)), conversation)
     reading = asyncio.create_task(_read(driver, place, said, draw))
@@ -64,8 +67,11 @@ async def check_cuts(faults: FaultSite, seed: int) -> None:
     whole = [event async for event in driver.resumed(**place)]
     assert b"".join(event.raw for event in got) == b"".join(event.raw for event in whole)
     logged = await faults.site.token_log.read(f"{conversation}/0001")
-    assert _shown([(event.kind, event.data) for event in got]) == _shown([(each.kind, each.data) for each in logged])
-    (row,) = await faults.site.rows(conversation, TENANT)
+    made = _shown([(each.kind, each.data) for each in logged])
+    policy = Policy.build(faults.site.settings.policies["default"], Path())
+    expected = made if tenant == "open" else policy.cover(made)
+    assert _shown([(event.kind, event.data) for event in got]) == expected
+    (row,) = await faults.site.rows(conversation, tenant)
     assert got[-1].data["answer"] == row.output_text
     assert [event.data["attempt"] for event in got if event.data.get("step") == "generate_answer"][-1] > 1
 

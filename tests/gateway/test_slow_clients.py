@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import httpx
 import pytest
+from google.protobuf.json_format import MessageToJson
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from dialogue.faults import ParleyFault
 from gateway import problems
+from gateway.app import create_app
 from gateway.json_body import read_object
 from gateway.metrics import Metrics
 from gateway.observed import Observed
+from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from gateway.serve import make_server, server_options
 from gateway.streaming import ReaderTooSlow, send_within
+from gateway.turn_streams import open_streams
 from settings.ports import free_port
 from settings.schema import GatewaySettings
+from tests.gateway.conftest import NO_STREAMS, Front, Raising, settings_on
+from tests.gateway.test_rpc import SERVICE, WEB, frame
 
 MEBIBYTE = 1 << 20
+SECONDS = 30
+CONNECT = "application/connect+json"
 HEAD = b"POST / HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
 
 
@@ -135,3 +145,102 @@ async def test_a_reader_that_takes_nothing_is_dropped(kind: str) -> None:
         with suppress(ConnectionError):
             await _answer(reader)  # to the end of what was under way: the server closed it
         writer.close()
+
+
+# the gateway's own addresses --------------------------------------------------------------------------
+
+
+def posted(path: str, kind: str, **more: Any) -> dict[str, Any]:
+    """The scope of a POST, as the server makes it."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"gateway"), (b"content-type", kind.encode())],
+        "client": ("192.0.2.7", 4711),
+        "server": ("127.0.0.1", 8088),
+        "extensions": {},
+        **more,
+    }
+
+
+def asked(conversation: str) -> dict[str, Any]:
+    """A question whose answer stops in the middle, and ends when its reader leaves."""
+    place = {"conversation": conversation, "message_id": "m-1", "tenant": "open"}
+    return {"messages": [{"role": "user", "content": "slow"}], "on_disconnect": "cancel", **place}
+
+
+def as_completion(said: dict[str, Any]) -> dict[str, Any]:
+    metadata = {name: value for name, value in said.items() if name != "messages"}
+    return {"model": "default", "stream": True, "messages": said["messages"], "metadata": metadata}
+
+
+STREAMED: dict[str, tuple[str, str, Callable[[dict[str, Any]], bytes]]] = {
+    "rest": ("/v1/chat", "application/json", lambda said: json.dumps({**said, "stream": True}).encode()),
+    "openai": ("/v1/chat/completions", "application/json", lambda said: json.dumps(as_completion(said)).encode()),
+    "grpc-web": (f"{SERVICE}SayStreamed", WEB, lambda said: frame(wire.SayRequest(**said).SerializeToString())),
+    "connect": (f"{SERVICE}SayStreamed", CONNECT, lambda said: frame(MessageToJson(wire.SayRequest(**said)).encode())),
+}
+"""Where a turn is said to be streamed: the address, the content type, and the body of what is said."""
+
+
+async def takes_nothing(app: Starlette, scope: dict[str, Any], body: bytes) -> None:
+    """Asks, and takes the answer's head but no byte of it, until the application gives up."""
+    bodies = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Message:
+        return next(bodies, None) or await asyncio.Event().wait()  # type: ignore[return-value]
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    with pytest.raises(ReaderTooSlow):
+        await asyncio.wait_for(app(scope, receive, send), SECONDS)
+
+
+async def test_on_each_transport_a_reader_that_takes_nothing_has_left(front: Front) -> None:
+    """They are dropped, and the turn is ended as for whoever closes their connection; also of one who resumes."""
+    changed = front.settings.gateway.model_copy(update={"reader_seconds": 0.05, "come_back_seconds": 0})
+    settings = front.settings.model_copy(update={"gateway": changed})
+    async with open_streams(settings, front.conversations.trace_url) as streams:
+        app = create_app(front.conversations, settings, streams)
+
+        async def dropped(path: str, kind: str, written: Callable[[dict[str, Any]], bytes]) -> str:
+            conversation = front.new()
+            await takes_nothing(app, posted(path, kind), written(asked(conversation)))
+            verdict = (await front.conversations.settled(conversation, "m-1", "open")).verdict
+            resumed = wire.ResumeRequest(conversation=conversation, turn=1, tenant="open").SerializeToString()
+            await takes_nothing(app, posted(f"{SERVICE}Resume", WEB), frame(resumed))
+            again = posted(f"/v1/chat/{conversation}/stream", kind, method="GET", query_string=b"turn=1&tenant=open")
+            await takes_nothing(app, again, b"")
+            return verdict
+
+        async with asyncio.timeout(SECONDS):
+            verdicts = await asyncio.gather(*(dropped(*way) for way in STREAMED.values()))
+    assert dict(zip(STREAMED, verdicts, strict=True)) == dict.fromkeys(STREAMED, "cancelled")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat", "/v1/chat/completions", f"{SERVICE}Say"])
+async def test_at_each_address_a_body_that_never_ends_is_408(raising: Raising, path: str) -> None:
+    """Nobody else is asked anything, and the connection ends."""
+    app = create_app(raising, settings_on("nowhere", body_seconds=0.2), NO_STREAMS)  # type: ignore[arg-type]
+    beginnings = iter([{"type": "http.request", "body": b'{"messages"', "more_body": True}])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return next(beginnings, None) or await asyncio.Event().wait()  # type: ignore[return-value]
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await asyncio.wait_for(app(posted(path, "application/json"), receive, send), SECONDS)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert b"gateway.body_seconds" in b"".join(each.get("body", b"") for each in sent[1:])

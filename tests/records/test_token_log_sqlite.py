@@ -78,8 +78,17 @@ async def test_a_file_that_stays_locked_is_waited_for_once(
     holder.execute("COMMIT")
     assert await log.publish(STREAM, "step", {}) == 2
     holder.execute("BEGIN IMMEDIATE")  # and after it worked again, it is waited for again
+    waits: asyncio.Queue[float] = asyncio.Queue()
+    loop, wait_at_most = asyncio.get_running_loop(), TokenLogFile.wait_at_most
+
+    def told(file: TokenLogFile, seconds: float) -> None:
+        wait_at_most(file, seconds)
+        loop.call_soon_threadsafe(waits.put_nowait, seconds)
+
+    monkeypatch.setattr(TokenLogFile, "wait_at_most", told)
+    monkeypatch.setattr(records.token_log_file, "BUSY_SECONDS", 20.0)
     writing = asyncio.create_task(log.publish(STREAM, "step", {}))
-    await asyncio.sleep(0.05)
+    assert await waits.get() == 20.0
     holder.execute("COMMIT")
     assert await writing == 3
     holder.close()
@@ -129,17 +138,26 @@ async def test_followers_are_read_for_together(
     streams = [f"conv-{number}/0001" for number in range(20)]
     writer = SqliteTokenLog(path)
 
+    told: asyncio.Queue[str] = asyncio.Queue()
+
     async def kinds(stream: str) -> list[str]:
-        return [event.kind async for event in log.follow(stream)]
+        found: list[str] = []
+        async for event in log.follow(stream):
+            found.append(event.kind)
+            told.put_nowait(event.kind)
+        return found
 
     following = [asyncio.create_task(kinds(stream)) for stream in streams]
-    await writer.publish(streams[0], "accepted", {})
-    await asyncio.sleep(0.1)
+    for stream in streams:
+        await writer.publish(stream, "accepted", {})
+    assert {await asyncio.wait_for(told.get(), 20) for _ in streams} == {"accepted"}
+    await writer.publish(streams[0], "step", {})  # all wait for more by now, and are read for with it
+    assert await asyncio.wait_for(told.get(), 20) == "step"
     quiet = len(asked)
     await asyncio.sleep(0.2)  # of what does not happen there is no event
     assert len(asked) == quiet
     for stream in streams:
         await writer.publish(stream, "final", {})
-    told = await asyncio.wait_for(asyncio.gather(*following), 20)
-    assert told == [["accepted", "final"], *[["final"]] * 19]
+    ended = await asyncio.wait_for(asyncio.gather(*following), 20)
+    assert ended == [["accepted", "step", "final"], *[["accepted", "final"]] * 19]
     await writer.close()

@@ -58,8 +58,8 @@ SAID = "You have 30 days [1]."
 @dataclass
 class ScriptedSteps:
     """``rows`` are the audit rows by (conversation, turn); ``calls`` every activity in order. ``planner`` makes the
-    turns' plans where the script's own will not do. With a ``token_log`` each turn has its stream, the answer in
-    pieces of a word, as the real steps write it."""
+    turns' plans where the script's own will not do. With a ``token_log`` each turn has its stream, ``reasoning`` and
+    answer in pieces of a word, as the real steps write it."""
 
     queue: str
     human_timeout: float = 3600.0
@@ -78,23 +78,26 @@ class ScriptedSteps:
 
     async def tell(self, key: TurnKey, kind: str, data: dict[str, Any]) -> None:
         if self.token_log is not None:
-            once = f"{kind}:{data.get('step', '')}:{data.get('try', '')}"
+            info = activity.info()
+            once = f"step:{info.activity_id}:{info.attempt}" if kind == "step" else f"{kind}:{data.get('try', '')}"
             await StreamEvents(self.token_log).publish(key, kind, data, key=once)
 
     async def _write(self, request: GenerateAnswer, answer: str) -> None:
-        """The answer in pieces of a word; of a ``slow`` one the first alone until it is released."""
+        """The thinking and the answer in pieces of a word; of a ``slow`` one the first alone until it is released."""
         if self.token_log is None:
             await self._hold(request.question)
             return
         place = (request.turn.stream, request.try_number, 0, activity.info().attempt)
         offset = len((await self.token_log.open_attempt(*place)).token_ids)
-        for index, piece in enumerate(re.findall(r"\S+\s*", answer)):
+        texts = (("reasoning", self.reasoning), ("token", answer))
+        pieces = [(kind, piece) for kind, text in texts for piece in re.findall(r"\S+\s*", text)]
+        for index, piece in enumerate(pieces):
             if index == 1:
                 await self._hold(request.question)
             if index == 2 and "dies" in request.question and activity.info().attempt == 1:
                 raise ApplicationError("the script says its worker died", type="engine-lost")
             if index >= offset:
-                await self.token_log.append_tokens(*place, index, [index], [("token", piece)])
+                await self.token_log.append_tokens(*place, index, [index], [piece])
 
     async def _hold(self, question: str) -> None:
         if "slow" not in question:

@@ -18,6 +18,7 @@ from dialogue.faults import (
 )
 from dialogue.messages import CancelTurn, DialogueStart, ResolveReview, Say
 from gateway.conversations import Conversations, Pending
+from tests.support.accepted_update import accepted_update
 from tests.workflows.conftest import Site
 
 
@@ -146,7 +147,7 @@ async def test_a_waiting_message_can_be_cancelled(site: Site) -> None:
     second = asyncio.create_task(site.say(conversation, "How long?", "m2"))
     await _until_queued(site, conversation, 2)
     cancel = asyncio.create_task(site.conversations.cancel_turn(conversation, CancelTurn(turn=2)))
-    await asyncio.sleep(0)
+    await accepted_update(site.client, conversation, "cancel_turn")
     site.steps.release.set()
     await asyncio.gather(first, cancel)
     assert (await second).verdict == "cancelled"

@@ -7,22 +7,25 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dialogue.messages import TextFile
 from dialogue.turn import Reply
 from records.database import migrate
 from settings.layout import Layout
-from tests.gateway.transports.conftest import COME_BACK_SECONDS, Site
+from tests.gateway.transports.conftest import COME_BACK_SECONDS, SECONDS, Site
 from tests.gateway.transports.driver import ANSWERS, EVENTS, TRANSCRIPTS, Driver, Got, Refused
 from tests.gateway.transports.drivers import on
+from tests.support.accepted_update import accepted_update
 from tests.support.scripted_steps import SAID
 
-SECONDS = 30
-LONG = "slow dies sayword one two three four five six seven eight nine ten"
-"""An answer of ten pieces, of which the second waits until it is released and the third kills its worker once."""
+NUMBER = "139 8765 4321"
+LONG = f"slow dies sayword Call {NUMBER} one two three four five six seven eight"
+"""An answer of twelve pieces, of which the second waits until it is released and the third kills its worker once."""
 LONG_ANSWER = LONG.split("sayword ")[1]
+MASKED = {"open": False, "gated": True}
+"""Tenants whose readers see the answer flow, and whether they see numbers in it."""
 
 
 async def all_of(events: AsyncGenerator[Got, None]) -> list[Got]:
@@ -53,8 +56,13 @@ async def until(events: AsyncGenerator[Got, None], kind: str) -> list[Got]:
     return found
 
 
-def text_of(events: list[Got]) -> str:
-    return "".join(got.data["text"] for got in events if got.kind == "token")
+def text_of(events: list[Got], kind: str = "token") -> str:
+    return "".join(got.data["text"] for got in events if got.kind == kind)
+
+
+def seen(text: str, tenant: str) -> str:
+    """As that tenant's readers are shown it."""
+    return text.replace(NUMBER, "███") if MASKED[tenant] else text
 
 
 def raw(events: list[Got]) -> list[bytes]:
@@ -77,16 +85,6 @@ async def waiting(site: Site, conversation: str, message_id: str) -> None:
             if any(turn.message_id == message_id for turn in transcript.turns):
                 return
             await asyncio.sleep(0.02)
-
-
-async def cancelling(site: Site, conversation: str) -> None:
-    """Until the conversation was told to cancel a turn, which it does when that one's turn comes."""
-    handle = site.front.client.get_workflow_handle(conversation)
-    while True:
-        async for event in handle.fetch_history_events():
-            if "cancel_turn" in str(event.workflow_execution_update_accepted_event_attributes.accepted_request):
-                return
-        await asyncio.sleep(0.02)
 
 
 # the same answer -------------------------------------------------------------------------------------
@@ -173,14 +171,21 @@ async def test_files_go_with_their_message(site: Site, transport: type[Driver]) 
 
 
 @on(EVENTS)
-@pytest.mark.parametrize("tenant", ["default", "open"])
+@pytest.mark.parametrize("tenant", ["default", "open", "gated"])
 async def test_a_reader_resumes_behind_every_event(site: Site, transport: type[Driver], tenant: str) -> None:
-    """Ids only grow, and whatever was read before, on either gateway, the rest is the same bytes."""
+    """Ids only grow, and whatever was read before, on either gateway, the rest is the same bytes: of a gated turn,
+    whose first try is withdrawn, none of a number that came in pieces, in the thinking or the answer."""
     conversation = site.front.new()
     first = transport(site.ports[0])
-    whole = await all_of(first.streamed("That goes bad.", conversation=conversation, tenant=tenant))
+    site.steps.reasoning = f"Dial {NUMBER}."
+    said = f"That goes bad. sayword Call {NUMBER} now."
+    whole = await all_of(first.streamed(said, conversation=conversation, tenant=tenant))
     ids = [got.id for got in whole]
     assert ids == sorted(set(ids))
+    if tenant in MASKED:
+        assert "retract" in [got.kind for got in whole]
+        assert text_of(whole, "reasoning") == seen(f"Dial {NUMBER}." * 2, tenant)
+        assert text_of(whole) == seen(f"Call {NUMBER} now." * 2, tenant)
     for index, after in enumerate([0, *ids[:-1]]):
         driver = transport(site.ports[index % 2])
         rest = await all_of(driver.resumed(conversation, after=after, turn=1, tenant=tenant))
@@ -188,44 +193,52 @@ async def test_a_reader_resumes_behind_every_event(site: Site, transport: type[D
 
 
 CUTS = st.lists(st.integers(0, 6), max_size=5)
+TENANTS = st.sampled_from(sorted(MASKED))
 
 
-async def check_cuts(site: Site, transport: type[Driver], cuts: list[int]) -> None:
+async def check_cuts(site: Site, transport: type[Driver], cuts: list[int], tenant: str) -> None:
     """Reads a turn in pieces, each on the other gateway than the last, while the worker that makes it dies once."""
     steps, conversation = site.steps, site.front.new()
     steps.running.clear()
     steps.release.clear()
-    said = {"conversation": conversation, "message_id": "m-1", "tenant": "open", "on_disconnect": "continue"}
+    said = {"conversation": conversation, "message_id": "m-1", "tenant": tenant, "on_disconnect": "continue"}
     saying = transport(site.ports[0]).streamed(LONG, **said)
     got = await some_of(saying, 4)  # the fourth is the first piece of the answer: the others wait
+    assert text_of(got) == "Call "
     await running(site)
     steps.release.set()
     for index, count in enumerate(cuts):
         if got[-1].kind != "final":
             driver = transport(site.ports[(index + 1) % 2])
-            got += await some_of(driver.resumed(conversation, after=got[-1].id, turn=1, tenant="open"), count)
+            got += await some_of(driver.resumed(conversation, after=got[-1].id, turn=1, tenant=tenant), count)
     if got[-1].kind != "final":
-        got += await all_of(transport(site.ports[0]).resumed(conversation, after=got[-1].id, turn=1, tenant="open"))
-    whole = await all_of(transport(site.ports[1]).resumed(conversation, turn=1, tenant="open"))
+        got += await all_of(transport(site.ports[0]).resumed(conversation, after=got[-1].id, turn=1, tenant=tenant))
+    whole = await all_of(transport(site.ports[1]).resumed(conversation, turn=1, tenant=tenant))
     assert raw(got) == raw(whole)
-    assert text_of(got) == LONG_ANSWER
+    assert text_of(got) == seen(LONG_ANSWER, tenant)
     attempts = [one.data["attempt"] for one in got if one.kind == "step" and one.data["step"] == "generate_answer"]
-    assert attempts[0] == 1
+    assert attempts == [1, 2]
+    assert sum(one.turn.conversation == conversation for one in steps.called("generate_answer")) == 2
 
 
 @on(EVENTS)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cuts=CUTS)
-async def test_a_connection_may_be_cut_anywhere(site: Site, transport: type[Driver], cuts: list[int]) -> None:
-    await check_cuts(site, transport, cuts)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=CUTS, tenant=TENANTS)
+@example(cuts=[1, 2, 0, 1], tenant="gated")
+async def test_a_connection_may_be_cut_anywhere(
+    site: Site, transport: type[Driver], cuts: list[int], tenant: str
+) -> None:
+    await check_cuts(site, transport, cuts, tenant)
 
 
 @pytest.mark.full
 @on(EVENTS)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cuts=CUTS)
-async def test_a_connection_may_be_cut_anywhere_often(site: Site, transport: type[Driver], cuts: list[int]) -> None:
-    await check_cuts(site, transport, cuts)
+@given(cuts=CUTS, tenant=TENANTS)
+async def test_a_connection_may_be_cut_anywhere_often(
+    site: Site, transport: type[Driver], cuts: list[int], tenant: str
+) -> None:
+    await check_cuts(site, transport, cuts, tenant)
 
 
 # nobody else's ---------------------------------------------------------------------------------------
@@ -326,7 +339,7 @@ async def test_who_leaves_before_anything_was_answered_frees_the_turn(
     task.cancel()
     await asyncio.wait({task})
     async with asyncio.timeout(site.front.settings.gateway.heartbeat_seconds / 2):
-        await cancelling(site, conversation)
+        await accepted_update(site.front.client, conversation, "cancel_turn")
     site.steps.release.set()
     assert (await first)["verdict"] == "pass"
     assert (await settled(site, conversation, "m-2")).verdict == "cancelled"
@@ -337,12 +350,14 @@ async def test_who_leaves_before_anything_was_answered_frees_the_turn(
 async def test_who_comes_back_in_time_finds_the_turn(site: Site, transport: type[Driver]) -> None:
     """On whatever gateway: it is not cancelled."""
     said = {"conversation": site.front.new(), "message_id": "m-1", "on_disconnect": "cancel", "tenant": "open"}
+    site.readers.wait_for()
     got = await some_of(transport(site.ports[0]).streamed("slow", **said), 4)
     await running(site)
     again = transport(site.ports[1]).resumed(said["conversation"], turn=1, tenant="open")
     async with aclosing(again):
         assert raw(await until(again, "token")) == raw(got)
-        await asyncio.sleep(2 * COME_BACK_SECONDS)  # of what does not happen there is no event
+        await site.readers.came(2)
+        await site.readers.missed()
         site.steps.release.set()
         assert (await until(again, "final"))[-1].data["verdict"] == "pass"
 
@@ -352,13 +367,15 @@ async def test_who_comes_back_in_time_finds_the_turn(site: Site, transport: type
 async def test_who_says_it_again_in_time_finds_the_turn(site: Site, transport: type[Driver], streams: bool) -> None:
     """On whatever gateway, whether or not they heard of the turn: it is not cancelled."""
     said = {"conversation": site.front.new(), "message_id": "m-1", "on_disconnect": "cancel"}
+    site.readers.wait_for()
     first = asyncio.ensure_future(all_of(transport(site.ports[0]).streamed("slow", **said)))
     await running(site)
     first.cancel()
     await asyncio.wait({first})
     driver = transport(site.ports[1])
     again = asyncio.ensure_future(all_of(driver.streamed("slow", **said)) if streams else driver.whole("slow", **said))
-    await asyncio.sleep(3 * COME_BACK_SECONDS)  # of what does not happen there is no event
+    await site.readers.came(2)
+    await site.readers.missed()
     site.steps.release.set()
     await again
     assert (await settled(site, said["conversation"], "m-1")).verdict == "pass"
