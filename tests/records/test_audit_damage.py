@@ -156,7 +156,7 @@ async def test_a_row_that_cannot_be_shown_is_one_clear_line(sealed: AuditLog, da
         await sealed.turns("conv-1", "lantern")
 
 
-def test_every_column_that_can_be_empty_is_known() -> None:
-    """A row of an older bundle is whole."""
+def test_a_row_of_an_older_bundle_is_whole() -> None:
+    """It says nothing of damage."""
     row = {**a_row().model_dump(), "id": 1, "position": 1, "previous_hash": "", "hash": ""}
     assert KeptRow.model_validate(row).damage == ""
