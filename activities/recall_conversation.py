@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from temporalio import activity
 
 from dialogue.messages import Feedback
@@ -12,7 +13,10 @@ from records.signing import Signer, receipt_of
 
 __all__ = ["RecallConversationStep"]
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger("activities")
+
 REMEMBERED = 50
+_OF_A_SUMMARY = frozenset({"input_text", "input_digest", "output_text"})
 
 
 class RecallConversationStep:
@@ -33,7 +37,7 @@ class RecallConversationStep:
         rows = await self._audit.turns(request.conversation, request.tenant, limit=REMEMBERED)
         if not rows and await self._audit.is_foreign(request.conversation, request.tenant):
             return Recalled(foreign=True)
-        turns = [_summary(row) for row in rows if not row.forgotten]
+        turns = [_summary(row) for row in rows if _is_told(row)]
         return Recalled(
             turns=tuple(newest_within(turns)),
             ids=tuple(CarriedId(message_id=t.message_id, text_digest=t.text_digest, turn=t.turn) for t in turns),
@@ -41,7 +45,7 @@ class RecallConversationStep:
         )
 
     def _reply(self, row: KeptRow) -> Reply:
-        signer = None if row.forgotten else self._signer
+        signer = None if row.forgotten or row.damaged else self._signer
         receipt = receipt_of(row, row.id, row.hash, signer) if signer else None
         return _reply(row).model_copy(update={"receipt": receipt})
 
@@ -55,6 +59,13 @@ class RecallConversationStep:
             score=feedback.score,
             comment=feedback.comment,
         )
+
+
+def _is_told(row: KeptRow) -> bool:
+    """Whether the conversation goes on from it: not from what is forgotten, nor from a text that is damaged."""
+    if row.damaged:
+        log.warning("audit row damaged", reason=row.damage)
+    return not row.forgotten and _OF_A_SUMMARY.isdisjoint(row.damaged)
 
 
 def _summary(row: AuditRow) -> TurnSummary:

@@ -71,8 +71,8 @@ async def verify(
 ) -> int:
     """Hold every row against the chain of hashes and the signed checkpoints.
 
-    Names each row that was changed, removed, put in or moved, and exits with 1 if there is one. Needs no key: the chain
-    runs over what is stored.
+    Names each row that was changed, removed, put in or moved, and exits with 1 if there is one. Rows that the retention
+    removed are not missed where that is signed. Needs no data key: the chain runs over what is stored.
     """
     from dataclasses import asdict
 
@@ -100,8 +100,10 @@ async def export(
     since: Annotated[str | None, Parameter(help="From this day or moment on (ISO 8601; without a zone: UTC).")] = None,
     until: Annotated[str | None, Parameter(help="Before this day or moment.")] = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Write rows to FILE in clear, CSV or Parquet by its name, and keep that it was done.
+
+    What is damaged is named and left empty, and the rest is written; it exits with 1 then.
 
     Parameters
     ----------
@@ -121,12 +123,46 @@ async def export(
         written = await exports.write(file, tenant, user=user, **moments)
     if written is None:
         print_json({"rows": 0}) if json else print_line("There are no such rows; nothing was written.")
-        return
-    done, count = written
+        return 0
+    done, count, damaged = written
     if json:
-        print_json({"rows": count, **asdict(done)})
+        print_json({"rows": count, "damaged": damaged, **asdict(done)})
     else:
+        for line in damaged:
+            print_line(f"{line}.", error=True)
         print_line(f"{file}: {count} rows, positions {done.first} to {done.last}, SHA-256 {done.digest}.")
+    return BROKEN if damaged else 0
+
+
+@app.command
+async def accept(
+    *,
+    tenant: Tenant = "default",
+    yes: Annotated[bool, Parameter(negative="", help="Do it; without it is only shown what would be.")] = False,
+    json: Json = False,
+) -> None:
+    """Sign where a tenant's rows begin, once you know why those before them are gone.
+
+    The retention signs what it removes, where that was whole. What an older Parley's removed is not signed, and nothing
+    but your word tells it from rows that somebody else took away.
+    """
+    from cli.connected import known_tenant
+    from cli.console import print_json, print_line
+    from records.audit_tails import sign_tail
+    from records.signing import Signer
+
+    async with _opened() as records:
+        known_tenant(records.settings, tenant)
+        signer = Signer.open(records.settings)
+        tail = await sign_tail(records.engine, signer, tenant, sign=yes)
+    if json:
+        print_json({"tenant": tenant, "removed": tail.position if tail else None, "signed": yes and tail is not None})
+    elif tail is None:
+        print_line(f"{tenant}: nothing is to be signed.")
+    else:
+        since = f"{tail.timestamp:%Y-%m-%d %H:%M}Z"
+        done = f"Signed with {signer.id}." if yes else "Nothing was signed: add --yes."
+        print_line(f"{tenant}: the rows up to position {tail.position} are gone, it says since {since}. {done}")
 
 
 @app.command

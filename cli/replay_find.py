@@ -64,6 +64,8 @@ async def find(
         head = [(at, row.verdict, row.user_id, f"parley replay show {row.conversation} --turn {row.turn}")]
         output().print(rows(("", "", "", ""), head))
         print_line(f"  {' '.join(row.input_text.split())[:90]}\n  {web}/{row.conversation}")
+        if row.damaged:
+            print_line(f"  {row.damage}")
     if not found:
         print_line("Nothing in the audit matches.")
 

@@ -171,5 +171,6 @@ def _audit(value: Any) -> list[RenderableType]:
         ("asked", row.input_text),
         ("answered", row.output_text),
         ("verdict", f"{row.verdict}{f' · {row.note}' if row.note else ''}"),
+        *([("damaged", f"{', '.join(row.damaged)}: not as written, and left empty")] if row.damaged else []),
     ]
     return [rows(("", ""), lines)]

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialogue.faults import RecordsConflict, RecordsUnavailable
-from records.audit_chain import BEGINNING, GENESIS, ChainCheck, Head, row_hash
-from records.audit_checkpoints import EVERY, CheckpointCheck, keep_checkpoint
+from records.audit_chain import GENESIS, Head, row_hash
+from records.audit_checkpoints import EVERY, keep_checkpoint
 from records.audit_rows import (
     AuditReceipt,
     AuditRow,
@@ -22,13 +22,14 @@ from records.audit_rows import (
     NamingAnswers,
     Problem,
 )
-from records.audit_seal import SEALED, TextSeal
+from records.audit_seal import SEALED, Opened, TextSeal
+from records.audit_verification import verify_chains
 from records.audit_words import AuditWords
 from records.data_keys import DataKeys
 from records.database import reading, writing
 from records.signing import Signer
 from records.statements import insert
-from records.tables import audit_checkpoints, audit_heads, audit_tails, feedback, interaction_logs
+from records.tables import audit_heads, feedback, interaction_logs
 
 __all__ = [
     "AuditLog",
@@ -51,7 +52,7 @@ class AuditLog:
     """Every method may raise RecordsUnavailable, and KeysUnavailable and KeyMissing where texts are sealed.
 
     ``keys`` seal the texts; ``words`` makes rows findable by what they say; ``signer`` signs checkpoints. Without them
-    that is not done; what is sealed reads as forgotten.
+    that is not done; what is sealed reads as forgotten. A text that was damaged reads as empty, and its row names it.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class AuditLog:
             async with reading(self._engine) as connection:
                 kept = await _kept(connection, row)
             if kept is not None:
-                return _same(columns, *await self._seal.opened_row(kept))
+                return _same(columns, await self._seal.opened_row(kept))
             sealed = await self._seal.first_row(columns)
         marks = await self._marks(row)
         try:
@@ -109,37 +110,15 @@ class AuditLog:
                     f"audit_heads: the chain of tenant {row.tenant} cannot go on from its head: {error.orig}. "
                     "Look with `AuditLog.verify`, and restore the tables."
                 ) from error
-        return _same(columns, *await self._seal.opened_row(kept))
+        return _same(columns, await self._seal.opened_row(kept))
 
     async def _marks(self, row: AuditRow) -> list[bytes]:
         return [] if self._words is None else await self._words.marks(row.tenant, [row.input_text, row.output_text])
 
     async def verify(self, tenant: str | None = None) -> list[Problem]:
         """Reads the chain of one tenant, or of all, and names every row that is not as it was written."""
-        rows = select(interaction_logs).order_by(logs.tenant, logs.position).execution_options(yield_per=500)
-        heads, tails, signed = select(audit_heads), select(audit_tails), select(audit_checkpoints)
-        if tenant is not None:
-            rows, heads = rows.where(logs.tenant == tenant), heads.where(audit_heads.c.tenant == tenant)
-            tails = tails.where(audit_tails.c.tenant == tenant)
-            signed = signed.where(audit_checkpoints.c.tenant == tenant)
-        checks: dict[str, tuple[ChainCheck, CheckpointCheck]] = {}
-
         async with reading(self._engine) as connection:
-            begins = {tail.tenant: Head(tail.position, tail.hash) for tail in await connection.execute(tails)}
-
-            def check_of(name: str, end: Head | None = None) -> tuple[ChainCheck, CheckpointCheck]:
-                begin = begins.get(name, BEGINNING)
-                new = ChainCheck(name, end, begin), CheckpointCheck(name, self._signer, begin.position)
-                return checks.setdefault(name, new)
-
-            for head in await connection.execute(heads):
-                check_of(head.tenant, Head(head.position, head.hash))
-            for kept in (await connection.execute(signed)).mappings():
-                check_of(kept["tenant"])[1].checkpoints[kept["position"]] = kept
-            async for row in (await connection.stream(rows)).mappings():
-                for check in check_of(row["tenant"]):
-                    check.take(row)
-        return [problem for name in sorted(checks) for check in checks[name] for problem in check.finish()]
+            return await verify_chains(connection, self._signer, tenant)
 
     async def rows(self, tenant: str, *, user: str | None = None, after: int = 0, limit: int = 500) -> list[KeptRow]:
         """A tenant's rows above the position ``after``, in the order of the chain."""
@@ -229,13 +208,14 @@ class AuditLog:
         query = select(feedback).where(feedback.c.conversation == conversation, feedback.c.tenant == tenant)
         async with reading(self._engine) as connection:
             found = (await connection.execute(query.order_by(feedback.c.turn, feedback.c.user_id))).mappings().all()
-        return [KeptFeedback.of_columns(await self._seal.opened_feedback(row)) for row in found]
+        opened = [await self._seal.opened_feedback(row) for row in found]
+        return [KeptFeedback.of_columns(each.columns, damaged=bool(each.damaged)) for each in opened]
 
     async def _rows(self, query: Select[Any]) -> list[KeptRow]:
         async with reading(self._engine) as connection:
             found = (await connection.execute(query)).mappings().all()
         opened = [await self._seal.opened_row(row) for row in found]
-        return [KeptRow.of_columns(row, forgotten=gone) for row, gone in opened]
+        return [KeptRow.of_columns(row, forgotten=gone, damaged=damaged) for row, gone, damaged in opened]
 
 
 async def _locked_head(connection: AsyncConnection, tenant: str) -> Head:
@@ -276,13 +256,14 @@ async def _next_id(connection: AsyncConnection) -> int:
     return drawn.scalar_one()
 
 
-def _same(columns: Mapping[str, Any], kept: Mapping[Any, Any], forgotten: bool) -> AuditReceipt:
+def _same(columns: Mapping[str, Any], kept: Opened) -> AuditReceipt:
     """The first receipt. Raises RecordsConflict, naming the columns that differ (never their values)."""
-    unknown = {*_OF_THE_ATTEMPT, *(SEALED if forgotten else ())}
-    differing = [name for name, value in columns.items() if name not in unknown and kept[name] != value]
+    unknown = {*_OF_THE_ATTEMPT, *(SEALED if kept.forgotten else ()), *kept.damaged}
+    stands = kept.columns
+    differing = [name for name, value in columns.items() if name not in unknown and stands[name] != value]
     if differing:
         raise RecordsConflict(
             f"turn {columns['turn']} of conversation {columns['conversation']} was recorded with another "
             f"{', '.join(differing)}. The first record stays; give the new message a turn of its own."
         )
-    return AuditReceipt(kept["id"], kept["hash"], created=False)
+    return AuditReceipt(stands["id"], stands["hash"], created=False)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,13 +24,13 @@ from records.audit import AuditLog, KeptRow
 from records.database import reading, writing
 from records.tables import audit_exports, audit_tails, interaction_logs
 
-__all__ = ["COLUMNS", "AuditExports", "Export"]
+__all__ = ["COLUMNS", "AuditExports", "Export", "Written"]
 
 COLUMNS = (
     "position", "id", "timestamp", "conversation", "turn", "message_id", "user_id", "ip_address", "input_text",
     "output_text", "reasoning", "language", "verdict", "intent", "confidence", "model", "model_digest", "snapshot",
-    "policy_digest", "record", "citations", "usage", "note", "run_id", "latency_ms", "forgotten", "previous_hash",
-    "hash",
+    "policy_digest", "record", "citations", "usage", "note", "run_id", "latency_ms", "forgotten", "damaged",
+    "previous_hash", "hash",
 )  # fmt: skip
 _JSON = ("citations", "usage")
 
@@ -50,6 +50,14 @@ class Export:
     timestamp: datetime
 
 
+class Written(NamedTuple):
+    """An export, how many rows it holds, and of each with damaged columns a line that names them."""
+
+    export: Export
+    rows: int
+    damaged: tuple[str, ...] = ()
+
+
 class AuditExports:
     """Every method may raise RecordsUnavailable, and KeysUnavailable and KeyMissing where texts are sealed."""
 
@@ -65,15 +73,17 @@ class AuditExports:
         user: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> tuple[Export, int] | None:
+    ) -> Written | None:
         """Writes ``path`` (``.csv`` or ``.parquet``), readable by its owner alone, and keeps that it was written.
 
-        Returns the export and how many rows it holds; None, and no file, where there are none. Raises InvalidRequest
-        for another suffix, a file that is there already, and where the extra ``parquet`` is not installed.
+        Returns None, and makes no file, where there are no such rows. Raises RecordsConflict for a row that cannot be
+        shown (:meth:`KeptRow.of_columns`), InvalidRequest for another suffix, a file that is there already, and where
+        the extra ``parquet`` is not installed.
         """
         writer = _writer(path)
         rows = self._rows(tenant, user, since, until)
         span: list[int] = []
+        damaged: list[str] = []
         count = 0
         written = _beside(path)
         try:
@@ -81,6 +91,7 @@ class AuditExports:
                 async for batch in rows:
                     sink.add([_shown(row) for row in batch])
                     span = [*span[:1], batch[0].position, batch[-1].position]
+                    damaged += [row.damage for row in batch if row.damaged]
                     count += len(batch)
             if not count:
                 return None
@@ -90,7 +101,7 @@ class AuditExports:
             _put(written, path)
         finally:
             _remove(written)
-        return export, count
+        return Written(export, count, tuple(damaged))
 
     async def keep(self, export: Export) -> None:
         """Also for what others take out of the audit: a bundle of an incident review."""
@@ -205,6 +216,7 @@ def _writer(path: Path) -> type[_Csv | _Parquet]:
 def _shown(row: KeptRow) -> dict[str, Any]:
     columns = row.model_dump(mode="json")
     columns |= {name: json.dumps(columns[name], ensure_ascii=False) for name in _JSON}
+    columns["damaged"] = " ".join(row.damaged)
     columns["timestamp"] = datetime.fromtimestamp(row.timestamp, UTC)
     return {name: columns[name] for name in COLUMNS}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from dialogue.base import Value
+from dialogue.faults import RecordsConflict
 from dialogue.steps import Citation, Usage, Verdict
 
 __all__ = [
@@ -61,7 +62,8 @@ class AuditRow(Value):
 
 class KeptRow(AuditRow):
     """A row as it stands in the audit. ``position`` counts 1, 2, 3 … within the tenant's chain. Of a user who was
-    ``forgotten`` the texts are empty; ``data_key`` is the key that they were sealed with."""
+    ``forgotten`` the texts are empty; ``data_key`` is the key that they were sealed with. ``damaged``: columns that are
+    not as they were written, and are empty here; the others are as they stand."""
 
     id: int
     position: int
@@ -69,11 +71,39 @@ class KeptRow(AuditRow):
     hash: str
     data_key: str | None = None
     forgotten: bool = False
+    damaged: tuple[str, ...] = ()
 
     @classmethod
-    def of_columns(cls, columns: Mapping[Any, Any], *, forgotten: bool = False) -> Self:
-        more = {"timestamp": columns["timestamp"].timestamp(), "forgotten": forgotten}
-        return cls.model_validate({**columns, **more})
+    def of_columns(cls, columns: Mapping[Any, Any], *, forgotten: bool = False, damaged: tuple[str, ...] = ()) -> Self:
+        """Raises RecordsConflict where what stands in a column that every row has is nothing of its kind."""
+        more = {"timestamp": columns["timestamp"].timestamp(), "forgotten": forgotten, "damaged": damaged}
+        try:
+            return cls.model_validate({**columns, **more})
+        except ValidationError as error:
+            broken = dict.fromkeys(str(each["loc"][0]) for each in error.errors())
+        if needed := [name for name in broken if name not in _EMPTY]:
+            raise RecordsConflict(
+                f"audit row {columns['id']}: {', '.join(needed)}: not as it was written, and the row cannot be shown. "
+                "`parley audit verify` names it; put back what stood there."
+            )
+        empty = {name: _EMPTY[name] for name in broken}
+        return cls.model_validate({**columns, **empty, **more, "damaged": (*damaged, *broken)})
+
+    @property
+    def damage(self) -> str:
+        """One line that names the row and its damaged columns; empty where there are none."""
+        if not self.damaged:
+            return ""
+        what = f"{', '.join(self.damaged)}: not as written, and left empty"
+        return f"damaged: turn {self.turn} of {self.conversation} (row {self.id} of tenant {self.tenant}): {what}"
+
+
+_EMPTY: Final = {
+    **{name: field.get_default() for name, field in AuditRow.model_fields.items() if not field.is_required()},
+    "input_text": "",
+    "output_text": "",
+}
+"""What stands for a column that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +151,8 @@ class NamingAnswers:
 
 @dataclass(frozen=True, slots=True)
 class KeptFeedback:
+    """``damaged``: the comment is not as it was written, and empty here."""
+
     conversation: str
     turn: int
     tenant: str
@@ -128,6 +160,7 @@ class KeptFeedback:
     score: int
     comment: str
     timestamp: float
+    damaged: bool = False
 
     def to_columns(self) -> dict[str, Any]:
         return {
@@ -141,9 +174,9 @@ class KeptFeedback:
         }
 
     @classmethod
-    def of_columns(cls, columns: Mapping[Any, Any]) -> Self:
+    def of_columns(cls, columns: Mapping[Any, Any], *, damaged: bool = False) -> Self:
         rest = {name: value for name, value in columns.items() if name not in ("user_id", "timestamp", "data_key")}
-        return cls(**rest, user=columns["user_id"], timestamp=columns["timestamp"].timestamp())
+        return cls(**rest, user=columns["user_id"], timestamp=columns["timestamp"].timestamp(), damaged=damaged)
 
 
 def _storable(value: Any) -> Any:

@@ -7,17 +7,18 @@ The hash chain runs over what is stored, so a row's place in it stays provable w
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dialogue.faults import KeyDestroyed
+from dialogue.faults import KeyDestroyed, SealBroken
 from records.data_keys import DataKeys
 from records.seal import DataKey, place, seal, unseal
 
-__all__ = ["SEALED", "TextSeal"]
+__all__ = ["SEALED", "Opened", "TextSeal"]
 
 SEALED: Final = ("ip_address", "input_text", "input_digest", "output_text", "reasoning", "citations", "note")
 """Of ``interaction_logs``. The digest of a question is a text too: a short question can be guessed from it."""
@@ -25,11 +26,19 @@ _COMMENT: Final = "comment"
 _GONE: Final[dict[str, Any]] = {"ip_address": None, "citations": []}
 
 
+class Opened(NamedTuple):
+    """A row's columns as they were written. Where its user was ``forgotten`` the texts are empty, and so are those that
+    ``damaged`` names: they are not as they were sealed."""
+
+    columns: dict[str, Any]
+    forgotten: bool = False
+    damaged: tuple[str, ...] = ()
+
+
 class TextSeal:
     """``keys`` None: everything is written in clear, and nothing that is sealed can be read.
 
-    Every method may raise KeysUnavailable, RecordsUnavailable, SealBroken, and KeyMissing where a tenant's key is not
-    here.
+    Every method may raise KeysUnavailable, RecordsUnavailable, and KeyMissing where a tenant's key is not here.
     """
 
     def __init__(self, keys: DataKeys | None = None) -> None:
@@ -60,15 +69,14 @@ class TextSeal:
         if self._keys is not None:
             await self._keys.hold(connection, sealed["data_key"])
 
-    async def opened_row(self, columns: Mapping[Any, Any]) -> tuple[dict[str, Any], bool]:
-        """The columns as they were written, and whether their texts are gone: then these are empty."""
+    async def opened_row(self, columns: Mapping[Any, Any]) -> Opened:
         return await self._opened(columns, SEALED, _row_place(columns))
 
     async def feedback(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         return await self._sealed(columns, (_COMMENT,), _feedback_place(columns))
 
-    async def opened_feedback(self, columns: Mapping[Any, Any]) -> dict[str, Any]:
-        return (await self._opened(columns, (_COMMENT,), _feedback_place(columns)))[0]
+    async def opened_feedback(self, columns: Mapping[Any, Any]) -> Opened:
+        return await self._opened(columns, (_COMMENT,), _feedback_place(columns))
 
     async def _sealed(
         self, columns: Mapping[str, Any], names: tuple[str, ...], where: tuple[str, ...]
@@ -77,21 +85,30 @@ class TextSeal:
             return {**columns, "data_key": None}
         return _under(await self._keys.of_user(columns["tenant"], columns["user_id"]), columns, names, where)
 
-    async def _opened(
-        self, columns: Mapping[Any, Any], names: tuple[str, ...], where: tuple[str, ...]
-    ) -> tuple[dict[str, Any], bool]:
+    async def _opened(self, columns: Mapping[Any, Any], names: tuple[str, ...], where: tuple[str, ...]) -> Opened:
         stored = dict(columns)
         id_ = stored.get("data_key")
         if id_ is None:
-            return stored, False
+            return Opened(stored)
         held = [name for name in names if stored[name]]
         try:
             key = None if self._keys is None else await self._keys.by_id(id_)
         except KeyDestroyed:
             key = None
+        except SealBroken:  # what is damaged is the key, and with it all texts
+            return Opened({**stored, **_empty(held)}, damaged=tuple(held))
         if key is None:
-            return {**stored, **{name: _GONE.get(name, "") for name in held}}, True
-        return {**stored, **{name: _opened(key, stored[name], place(*where, name)) for name in held}}, False
+            return Opened({**stored, **_empty(held)}, forgotten=True)
+        texts: dict[str, Any] = {}
+        for name in held:
+            with contextlib.suppress(SealBroken):
+                texts[name] = _opened(key, stored[name], place(*where, name))
+        damaged = tuple(name for name in held if name not in texts)
+        return Opened({**stored, **texts, **_empty(damaged)}, damaged=damaged)
+
+
+def _empty(names: Iterable[str]) -> dict[str, Any]:
+    return {name: _GONE.get(name, "") for name in names}
 
 
 def _under(key: DataKey, columns: Mapping[str, Any], names: tuple[str, ...], where: tuple[str, ...]) -> dict[str, Any]:
@@ -111,5 +128,10 @@ def _sealed(key: DataKey, value: Any, where: bytes) -> str:
     return base64.b64encode(seal(key, json.dumps(value).encode("ascii"), where)).decode("ascii")
 
 
-def _opened(key: DataKey, stored: str, where: bytes) -> Any:
-    return json.loads(unseal(key, base64.b64decode(stored), where))
+def _opened(key: DataKey, stored: Any, where: bytes) -> Any:
+    """Raises SealBroken."""
+    try:
+        sealed = base64.b64decode(stored, validate=True)
+    except (ValueError, TypeError):
+        raise SealBroken(f"key {key.id}: what should be a ciphertext is no Base64: it was changed or cut.") from None
+    return json.loads(unseal(key, sealed, where))

@@ -50,8 +50,10 @@ async def find_rows(
     engine: AsyncEngine, query: AuditQuery, *, words: AuditWords, keys: DataKeys | None = None, limit: int = 100
 ) -> list[KeptRow]:
     """The newest ``limit`` rows that match, newest first. ``keys`` open what is sealed; what cannot be opened holds no
-    word and cites no document. ``words``: the index that says which rows may hold a text, so that those alone are
-    opened, and the rows that were never put into it. Raises InvalidRequest, RecordsUnavailable and KeysUnavailable.
+    word and cites no document. A row whose texts or citations are damaged is given where nothing else speaks against
+    it: whether they match cannot be told any more, and the row names them. ``words``: the index that says which rows
+    may hold a text, so that those alone are opened, and the rows that were never put into it. Raises InvalidRequest,
+    RecordsConflict for a row that cannot be shown, RecordsUnavailable and KeysUnavailable.
     """
     statement, seal = _statement(query), TextSeal(keys)
     if query.text is None:
@@ -83,7 +85,9 @@ class Sought:
                 f"text: {text!r} holds no word. Give one of the question or of the answer.", field="text"
             )
 
-    def stands_in(self, row: KeptRow) -> bool:
+    def may_stand_in(self, row: KeptRow) -> bool:
+        if not {"input_text", "output_text"}.isdisjoint(row.damaged):
+            return True
         held = _folded(" ".join(f"{row.input_text}\n{row.output_text}".split()))
         if not all(part in held for part in self._literal):
             return False
@@ -101,7 +105,7 @@ async def _matching(
     found: list[KeptRow] = []
     async with contextlib.aclosing(_rows(engine, statement, seal)) as rows:
         async for row in rows:
-            if _cites(row, query.document) and (sought is None or sought.stands_in(row)):
+            if _may_cite(row, query.document) and (sought is None or sought.may_stand_in(row)):
                 found.append(row)
             if len(found) >= limit:
                 break
@@ -120,8 +124,10 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def _cites(row: KeptRow, document: str | None) -> bool:
-    return document is None or any(citation.document == document for citation in row.citations)
+def _may_cite(row: KeptRow, document: str | None) -> bool:
+    if document is None or "citations" in row.damaged:
+        return True
+    return any(citation.document == document for citation in row.citations)
 
 
 def _statement(query: AuditQuery) -> Select[tuple[object, ...]]:
@@ -153,5 +159,5 @@ async def _rows(engine: AsyncEngine, statement: Select[tuple[object, ...]], seal
     async with reading(engine) as connection:
         streamed = await connection.stream(statement.execution_options(yield_per=200))
         async for row in streamed.mappings():
-            opened, gone = await seal.opened_row(row)
-            yield KeptRow.of_columns(opened, forgotten=gone)
+            opened, gone, damaged = await seal.opened_row(row)
+            yield KeptRow.of_columns(opened, forgotten=gone, damaged=damaged)

@@ -12,10 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from dialogue.faults import RecordsUnavailable
 from dialogue.keeping import RemovedRecords
 from records.archive import RunArchive
+from records.audit_chain import Head
+from records.audit_tails import keep_tail, kept_tails
+from records.audit_verification import verify_chains
 from records.database import reading, writing
 from records.payload_store import OutsidePayloads
-from records.statements import insert
-from records.tables import audit_tails, audit_words, contents, feedback, interaction_logs
+from records.signing import Signer
+from records.tables import audit_words, contents, feedback, interaction_logs
 from records.token_log import TokenLog
 from settings.retention import RetentionSettings
 
@@ -27,7 +30,8 @@ logs = interaction_logs.c
 
 
 class Retention:
-    """``days`` says how long; null keeps for good."""
+    """``days`` says how long; null keeps for good. ``signer`` signs where the audit's rows begin since; without it that
+    is not done."""
 
     def __init__(
         self,
@@ -36,12 +40,15 @@ class Retention:
         token_log: TokenLog,
         days: RetentionSettings,
         payloads: OutsidePayloads | None = None,
+        *,
+        signer: Signer | None = None,
     ) -> None:
         self._engine = engine
         self._archive = archive
         self._token_log = token_log
         self._days = days
         self._payloads = payloads
+        self._signer = signer
 
     async def apply(self, now: datetime | None = None) -> RemovedRecords:
         """Removes what is older, and may be done again at any time. Raises RecordsUnavailable and
@@ -75,16 +82,22 @@ class Retention:
 
     async def _trim_audit(self, tenant: str, before: datetime) -> int:
         """Removes the beginning of the tenant's chain, up to the first row that is kept. What is left is verified from
-        the hash of the last row that went."""
-        async with writing(self._engine) as connection:
-            first_kept = select(func.min(logs.position)).where(logs.tenant == tenant, logs.timestamp >= before)
-            end = await connection.scalar(first_kept)
-            going = logs.tenant == tenant if end is None else (logs.tenant == tenant) & (logs.position < end)
-            last = select(logs.position, logs.hash).where(going).order_by(logs.position.desc()).limit(1)
-            tail = (await connection.execute(last)).one_or_none()
-            if tail is None:
+        the hash of the last row that went, which is signed where all that went was whole."""
+        async with reading(self._engine) as connection:
+            tail = (await kept_tails(connection, tenant)).get(tenant)
+            end = await _last_to_go(connection, tenant, before)
+            if end is None:
                 return 0
-            await _keep_tail(connection, tenant, tail.position, tail.hash)
+            problems = await verify_chains(connection, self._signer, tenant, until=end) if self._signer else []
+        for problem in problems[:1]:
+            log.warning("audit trimmed, not signed for", tenant=tenant, problems=len(problems), first=problem.message)
+        if tail is not None and tail.holds(self._signer) and end.position <= tail.position:
+            return 0  # what was put in there stays, and is named
+        signer = None if problems else self._signer
+        async with writing(self._engine) as connection:
+            if not await keep_tail(connection, tenant, end, signer, before=tail):
+                return 0  # another one removes just now
+            going = (logs.tenant == tenant) & (logs.position <= end.position)
             turns = select(logs.conversation).where(
                 going, logs.conversation == feedback.c.conversation, logs.turn == feedback.c.turn
             )
@@ -101,8 +114,11 @@ class Retention:
             return (await connection.execute(delete(contents).where(going))).rowcount
 
 
-async def _keep_tail(connection: AsyncConnection, tenant: str, position: int, hash_: str) -> None:
-    tail = {"tenant": tenant, "position": position, "hash": hash_, "timestamp": datetime.now(UTC)}
-    statement = insert(connection, audit_tails).values(tail)
-    new = {name: statement.excluded[name] for name in ("position", "hash", "timestamp")}
-    await connection.execute(statement.on_conflict_do_update(index_elements=[audit_tails.c.tenant], set_=new))
+async def _last_to_go(connection: AsyncConnection, tenant: str, before: datetime) -> Head | None:
+    """The one below the first that is kept."""
+    first_kept = select(func.min(logs.position)).where(logs.tenant == tenant, logs.timestamp >= before)
+    end = await connection.scalar(first_kept)
+    going = logs.tenant == tenant if end is None else (logs.tenant == tenant) & (logs.position < end)
+    last = select(logs.position, logs.hash).where(going).order_by(logs.position.desc()).limit(1)
+    found = (await connection.execute(last)).one_or_none()
+    return None if found is None else Head(*found)

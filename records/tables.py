@@ -62,6 +62,27 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Json(TypeDecorator[Any]):
+    """JSON. What was damaged and is none any more (SQLite holds any text) reads as something that was never written: it
+    must not keep the rows beside it from being read, nor a look for damage from ending."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        decode = super().result_processor(dialect, coltype)
+        if decode is None:
+            return None
+
+        def process(value: Any) -> Any:
+            try:
+                return decode(value)
+            except (ValueError, TypeError):
+                return ["no JSON", str(value)]
+
+        return process
+
+
 # SQLite numbers rows by itself only under a column called INTEGER.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
@@ -100,8 +121,8 @@ interaction_logs = Table(
     Column("snapshot", Text),
     Column("policy_digest", Text),
     Column("record", Text, comment="digest of what an exact rerun needs, in contents"),
-    Column("citations", JSON, nullable=False),
-    Column("usage", JSON, nullable=False),
+    Column("citations", Json, nullable=False),
+    Column("usage", Json, nullable=False),
     Column("note", Text, nullable=False),
     Column("run_id", Text, nullable=False, comment="Temporal's id of the workflow run"),
     Column("data_key", Text, comment="the key that its texts are sealed with; null: they stand in clear"),
@@ -127,6 +148,8 @@ audit_tails = Table(
     Column("position", BigInteger, nullable=False, comment="of the last row that was removed"),
     Column("hash", Text, nullable=False),
     Column("timestamp", UtcDateTime, nullable=False, comment="when it was removed"),
+    Column("key", Text, comment="the id of the key that signed; null: it is not signed"),
+    Column("signature", Text, comment="Ed25519, Base64"),
 )
 
 archived_runs = Table(

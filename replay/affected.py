@@ -69,14 +69,15 @@ async def affected(
     evidence: Evidence, suspect: Suspect, chain_of: ChainOf, *, since: float | None = None, until: float | None = None
 ) -> AsyncIterator[tuple[Affected, Turn | None]]:
     """Oldest first, each with its recorded turn where the history was read for it. One whose history cannot be read,
-    and that only it could have cleared, is given with its ``problem``. Raises RecordsUnavailable."""
+    and that only it could have cleared, is given with its ``problem``, and so is one whose citations are damaged.
+    Raises RecordsUnavailable."""
     query = AuditQuery(
         since=since, until=until, model=suspect.model, document=None if suspect.shown else suspect.document
     )
     rows = await find_rows(evidence.database, query, words=evidence.words, keys=evidence.keys, limit=_MOST_ROWS)
     if not suspect.in_histories:
         for row in reversed(rows):
-            yield _told(row, tuple(_cited(row, suspect))), None
+            yield _told(row, tuple(_cited(row, suspect)), problem=_open(row, suspect)), None
         return
     turns = _Turns(chain_of)
     for row in reversed(rows):
@@ -176,6 +177,11 @@ def _cited(row: KeptRow, suspect: Suspect) -> Iterator[str]:
         yield f"cites {suspect.document}"
     if suspect.model is not None:
         yield f"answered by {row.model}@{(row.model_digest or '')[:12]}"
+
+
+def _open(row: KeptRow, suspect: Suspect) -> str:
+    """Why it cannot be told whether the answer was touched; empty where it can."""
+    return row.damage if suspect.document is not None and "citations" in row.damaged else ""
 
 
 def _told(row: KeptRow, how: tuple[str, ...], problem: str = "") -> Affected:

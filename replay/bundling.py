@@ -96,6 +96,8 @@ class _Gathering:
         row = await self._evidence.row(turn)
         if row is None:
             self.absent.append(f"{AUDIT}: turn {turn.turn} has no row in the audit")
+        elif row.damaged:
+            self.absent.append(f"{AUDIT}: {row.damage}")
         return row
 
     async def contents(self, story: Story, chain: Chain, rows: list[KeptRow]) -> AsyncIterator[tuple[str, bytes]]:

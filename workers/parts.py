@@ -100,7 +100,7 @@ class Parts:
         drivers = external.drivers if external else ()
         payloads = next((driver for driver in drivers if isinstance(driver, OutsidePayloads)), None)
         days = self.settings.records.retention
-        return Retention(self.database, self.archive, self.token_log, days, payloads)
+        return Retention(self.database, self.archive, self.token_log, days, payloads, signer=self.signer)
 
     # models --------------------------------------------------------------------------------------
 

@@ -79,6 +79,40 @@ def test_verify_names_the_row_that_was_changed(parley: Parley, site: Path) -> No
     assert run(["audit", "verify", "--tenant", "lantern", "--json"]) == 1
 
 
+def test_where_rows_begin_is_signed_on_somebodys_word(parley: Parley, site: Path) -> None:
+    """What no retention signed for is named, until an operator says that it is known."""
+    assert parley("audit", "accept", "--tenant", "lantern", "--yes") == "lantern: nothing is to be signed.\n"
+    with sqlite3.connect(site / "var" / "records.db") as database:
+        database.execute(
+            "INSERT INTO audit_tails (tenant, position, hash, timestamp) "
+            "SELECT tenant, position, hash, '2026-11-29 12:00:00.000000' FROM interaction_logs WHERE position = 2"
+        )
+        database.execute("DELETE FROM interaction_logs WHERE position <= 2")
+    database.close()
+    assert "removed: tenant lantern: the rows up to position 2 were removed" in parley("audit", "verify", code=1)
+    shown = parley("audit", "accept", "--tenant", "lantern")
+    assert shown == (
+        "lantern: the rows up to position 2 are gone, it says since 2026-11-29 12:00Z. Nothing was signed: add --yes.\n"
+    )
+    parley("audit", "verify", code=1)
+    assert "Signed with" in parley("audit", "accept", "--tenant", "lantern", "--yes")
+    assert parley("audit", "verify") == "1 rows: whole.\n"
+
+
+def test_a_damaged_text_is_one_line_and_the_rest_is_shown(parley: Parley, site: Path) -> None:
+    """In an export, which ends with 1, and in what is found."""
+    with sqlite3.connect(site / "var" / "records.db") as database:
+        database.execute("UPDATE interaction_logs SET input_text = substr(input_text, 2) WHERE id = 2")
+    database.close()
+    line = "damaged: turn 2 of conv-1 (row 2 of tenant lantern): input_text: not as written, and left empty"
+    said = parley("audit", "export", str(site / "rows.csv"), "--tenant", "lantern", code=1)
+    assert line in said
+    assert "3 rows, positions 1 to 3" in said
+    assert (site / "rows.csv").read_text("utf-8-sig").count("parcel") == 2
+    assert f"  {line}\n" in parley("replay", "find", "--text", "parcel")
+    assert [row["damaged"] for row in parley.json("replay", "find")] == [[], ["input_text"], []]
+
+
 def test_forget_shows_first_and_then_does_it(parley: Parley, site: Path) -> None:
     """Nothing without --yes; then the text is gone, the chain whole, and the export of before is named."""
     file = site / "rows.csv"

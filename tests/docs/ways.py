@@ -45,6 +45,7 @@ WAYS = (
     Way(r"parley audit verify(?: --tenant \S+)?(?: --json)?", "here"),
     Way(r"parley audit export .+", "here"),
     Way(r"parley audit forget \S+ --tenant default(?: --yes)?", "here", codes=(2,)),  # nothing is encrypted there
+    Way(r"parley audit accept --tenant default(?: --yes)?", "here"),
     Way(r"parley audit receipt key", "here"),
     Way(r"parley audit receipt verify reply\.json .+", "here", codes=(1,)),  # there is no such file
     Way(r"parley doctor(?: --json)?", "here", codes=(0, 1)),  # 1: no server runs there

@@ -420,8 +420,8 @@ async def test_an_export_holds_the_rows_and_is_kept(
     exports, path = AuditExports(database, sealed), tmp_path / f"rows{suffix}"
     made = await exports.write(path, "lantern")
     assert made is not None
-    export, count = made
-    assert (count, export.first, export.last) == (2, 1, 2)
+    export = made.export
+    assert (made.rows, export.first, export.last) == (2, 1, 2)
     assert path.stat().st_mode & 0o777 == 0o600
     rows = read(path)
     assert [row["user_id"] for row in rows] == ["ann", "bob"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 import cli.replay_affected
 import replay.rerun
@@ -17,6 +18,7 @@ from cli.main import run
 from dialogue.faults import NoSuchHistory
 from knowledge_base.knowledge import KnowledgeBase
 from records.payloads import data_converter
+from records.tables import interaction_logs
 from replay.affected import Affected, ChainOf, Suspect, affected, ask_again, todays
 from replay.chain import Chain
 from replay.changes import Changes, rerun_plan
@@ -73,6 +75,17 @@ def test_the_audit_tells_documents_and_models(file: Path, capsys: pytest.Capture
     for wrong in ([], ["--document", "a", "--model", "b"], ["--model", "b", "--shown"]):
         assert run(["replay", "affected", *wrong]) == 2
         assert "give one of --document, --model and --rule" in capsys.readouterr().err
+
+
+async def test_an_answer_whose_citations_are_damaged_is_told_as_open(file: Path) -> None:
+    """It may cite the document: nothing in the audit can clear it."""
+    async with evidence(load(file)) as held, held.database.begin() as connection:
+        damage = update(interaction_logs).where(interaction_logs.c.conversation == "conv-blocked")
+        await connection.execute(damage.values(citations="x"))
+    found = {each.conversation: each for each in await _found(file, Suspect(document="en/returns.md"))}
+    assert found["conv-blocked"].how == ()
+    assert "citations: not as written" in found["conv-blocked"].problem
+    assert found["conv-normal"].problem == ""
 
 
 def test_the_commands_ask_any_database(

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import random
+import re
+import sqlite3
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +132,22 @@ async def _streams(path: Path) -> None:
             TurnKey(conversation="conv-normal", turn=turn, tenant="default").stream, "step", {"text": text}
         )
         await log.close()
+
+
+def test_a_damaged_row_is_named_and_shown_as_far_as_it_goes(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In what the bundle has not, and where the row is opened."""
+    with sqlite3.connect(site / "var" / "records.db") as database:
+        database.execute("UPDATE interaction_logs SET citations = '[' WHERE turn = 1")
+    database.close()
+    out = _export(site)
+    missing = capsys.readouterr().err
+    assert "not in it: audit.json: damaged: turn 1 of conv-normal (row 1 of tenant" in missing
+    assert "damaged: turn 2" not in missing
+    for which in (["--bundle", str(out)], ["--file", str(HISTORIES / "normal.json")]):
+        assert run(["replay", "show", *which, "--turn", "1", "--audit"]) == 0
+        shown = capsys.readouterr().out
+        assert MAIL in shown
+        assert re.search(r"damaged\s+citations: not as written", shown)
 
 
 def test_a_redacted_bundle_still_replays(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
