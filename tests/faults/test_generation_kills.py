@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from replay.evidence import evidence
 from replay.exact import history_exact
 from replay.histories import live
 from replay.story import tell, turn_of
+from replay.token_runs import verify_tokens
 from tests.faults.fault_site import FaultSite
 from tests.faults.generations import Cut, check_one_cut, cuts
 
@@ -35,6 +37,11 @@ async def test_a_cut_generation_ends_as_it_would_have(faults: FaultSite, cut: Cu
     assert (last.failure, last.worker) == ("", step.worker)
     assert step.queue_seconds is not None
     assert [(await history_exact(run)).state for run in chain.runs] == ["same"]
+    if cut.place != "prefill":  # made again in the parts that it was made in
+        async with evidence(faults.site.settings) as held:
+            (exact,) = await verify_tokens(held, [turn_of(tell(chain), 1)], lambda *_: None)
+        assert (exact.state, exact.unpromised) == ("same", ())
+        assert 0 < exact.resumed_at <= exact.tokens
 
 
 @pytest.mark.full

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import combinations, cycle
 
 import pytest
 
@@ -19,8 +19,10 @@ class _Verdicts:
 
     def __init__(self, *verdicts: str) -> None:
         self._verdicts = cycle(verdicts)
+        self.asked: list[Changes] = []
 
     async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
+        self.asked.append(changes)
         verdict = next(self._verdicts)
         failures = ("engine-lost: it is away",) if verdict == "failed" else ()
         return RerunTurn(
@@ -42,6 +44,19 @@ async def test_the_share_is_told_with_its_interval(turn: Turn) -> None:
     assert (found.state, found.hits, found.samples, found.verdicts) == ("same", 5, 10, {"pass": 5, "block": 5})
     assert (found.low, found.high) == wilson(5, 10)
     assert (await sampled(_Verdicts("block"), turn, 3)).state == "differs"
+
+
+async def test_each_sample_has_a_seed_of_its_own(turn: Turn) -> None:
+    """Neither the recorded one nor another sample's, and so far apart that no try of one is the first of another; all
+    else is as it was recorded."""
+    assert turn.plan is not None
+    reruns = _Verdicts("pass")
+    await sampled(reruns, turn, 5)
+    seeds = [turn.plan.generation.seed, *(changes.settings["generation.seed"] for changes in reruns.asked)]
+    assert len(set(seeds)) == 6
+    assert min(abs(a - b) for a, b in combinations(seeds, 2)) > 1000
+    assert [changes.model_copy(update={"settings": {}}) for changes in reruns.asked] == [Changes()] * 5
+    assert {tuple(changes.settings) for changes in reruns.asked} == {("generation.seed",)}
 
 
 async def test_a_rerun_that_failed_is_no_sample(turn: Turn) -> None:

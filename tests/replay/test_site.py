@@ -6,14 +6,20 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dialogue.faults import InvalidRequest, KnowledgeMissing
-from records.tables import contents, interaction_logs
+from records.signing import Signer
+from replay import token_runs
+from replay.bundle import pack, read_bundle
+from replay.bundling import gather
 from replay.changes import Changes
 from replay.diff import compare
 from replay.evidence import Evidence, evidence
@@ -22,9 +28,10 @@ from replay.rerun import Bench, bench
 from replay.samples import sampled
 from replay.shown import audit_of, prompt_of
 from replay.story import tell, turn_of
-from replay.token_runs import verify_tokens
 from replay.turns import Turn
 from replay.why import Fault, parts_of, why
+from tests.replay.left import Left, left_by, stream_of
+from tests.replay.watched import Watched
 from tests.support.site import Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("site"), pytest.mark.timeout(400)]
@@ -49,12 +56,9 @@ async def reruns(held: Evidence) -> AsyncIterator[Bench]:
         yield made
 
 
-async def _rows(held: Evidence) -> tuple[int, int]:
-    """But for the histories of runs that are over: the site's own schedule keeps them, whatever is run again."""
-    async with held.database.connect() as connection:
-        rows = await connection.scalar(select(func.count()).select_from(interaction_logs))
-        kept = await connection.scalar(select(func.count()).where(contents.c.kind != "history"))
-    return rows or 0, kept or 0
+@pytest.fixture(scope="module")
+async def left(demo_site: Site, held: Evidence, turn: Turn) -> Callable[[], Awaitable[Left]]:
+    return partial(left_by, held, demo_site.token_log, turn)
 
 
 async def test_the_exact_prompt_and_the_row_are_shown(held: Evidence, turn: Turn) -> None:
@@ -70,28 +74,80 @@ async def test_the_exact_prompt_and_the_row_are_shown(held: Evidence, turn: Turn
     assert (await audit_of(held, forged)).matches is False
 
 
-async def test_the_recorded_generation_gives_the_same_tokens(held: Evidence, turn: Turn) -> None:
-    """On an engine started as the site's worker starts it, with nothing that could not be promised."""
+async def test_the_recorded_generation_gives_the_same_tokens(
+    held: Evidence, turn: Turn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an engine started as the site's worker starts it, with nothing that could not be promised; that is told of
+    each try before the engine is asked for it."""
     told: list[tuple[str, ...]] = []
-    found = await verify_tokens(held, [turn], lambda _turn, _try, why: told.append(why))
+    order: list[str] = []
+    started = token_runs.site_engine
+
+    @asynccontextmanager
+    async def watched(evidence: Evidence, digest: str) -> AsyncIterator[Watched]:
+        async with started(evidence, digest) as engine:
+            yield Watched(engine, lambda request: order.append(f"asked {request.id}"))
+
+    def beforehand(turn_number: int, try_number: int, why: tuple[str, ...]) -> None:
+        told.append(why)
+        order.append(f"told replay/{turn_number}/{try_number}/")
+
+    monkeypatch.setattr(token_runs, "site_engine", watched)
+    found = await token_runs.verify_tokens(held, [turn], beforehand)
     assert {each.state for each in found} == {"same"}, found
     for step in turn.of("generate_answer"):  # as a rule one; a poor answer is tried again, with several candidates
         assert step.generated is not None
         made = sum(each.tokens for each in found if each.try_number == step.try_number)
         assert made == step.generated.usage.completion_tokens
     assert told == [()] * len(turn.of("generate_answer"))
+    assert len(order) >= 2 * len(told)
+    before = ""
+    for event in order:
+        does, name = event.split()
+        before = name if does == "told" else before
+        assert before, order
+        assert name.startswith(before), order
+
+
+async def test_a_bundle_holds_what_the_site_has_of_the_turn(
+    demo_site: Site, held: Evidence, turn: Turn, tmp_path: Path
+) -> None:
+    """Nothing is missing: the stream to its last event, the prompt and each try's record, in a file that is signed."""
+    chain = await live(demo_site.client, demo_site.conversation)
+    made = await gather(chain, held, version="1")
+    assert made.manifest.absent == ()
+    path = tmp_path / "incident.zip"
+    path.write_bytes(pack(made.manifest, made.files, Signer([Ed25519PrivateKey.generate()])))
+    bundle = read_bundle(path)
+    for each in tell(chain).turns:
+        kept = await stream_of(demo_site.token_log, each)
+        assert json.loads(bundle.text(f"stream/turn-{each.turn}.json")) == [asdict(event) for event in kept]
+        assert kept[-1].kind == "final"
+    assert bundle.text(f"prompts/turn-{turn.turn}.txt") == await prompt_of(held, turn)
+    drafts = [step.generated for step in turn.of("generate_answer")]
+    assert drafts
+    for draft in drafts:
+        assert draft is not None
+        assert bundle.text(f"contents/{draft.record}").encode() == await held.contents.get(draft.record)
+        assert "prompt_ids" in json.loads(bundle.text(f"contents/{draft.record}"))
 
 
 async def test_a_rerun_changes_what_depends_on_the_change_and_writes_nothing(
-    held: Evidence, turn: Turn, reruns: Bench
+    left: Callable[[], Awaitable[Left]], turn: Turn, reruns: Bench
 ) -> None:
-    """Another seed and temperature: generation and what follows; the steps before give what was recorded."""
-    before = await _rows(held)
+    """Another seed and temperature: generation and what follows; the steps before give what was recorded. Neither in
+    the records nor in the token log is a row more."""
+    before = await left()
+    assert before.counts["interaction_logs"] == len(before.hashes) > 0
+    assert before.counts["chunks"] > 0
+    assert before.stream
     same = await reruns.run(turn, Changes(settings={"generation.max_seconds": 500.0}))
-    assert same.again == ()
+    assert (same.again, same.failures) == ((), ())
     assert compare(turn, same.turn).same
+    assert await left() == before
     changes = Changes(settings={"generation.temperature": 1.5, "generation.seed": 4})
     other = await reruns.run(turn, changes)
+    assert other.failures == ()
     assert other.again[0] == "generate_answer"
     assert set(other.again) <= {"generate_answer", "quote_passages", "review_answer", "return_answer"}
     found = compare(turn, other.turn)
@@ -99,27 +155,35 @@ async def test_a_rerun_changes_what_depends_on_the_change_and_writes_nothing(
         (f.path, f.a, f.b) for step in found.steps if step.activity == "generate_answer" for f in step.fields
     }
     assert other.turn.turn == turn.turn
-    assert await _rows(held) == before
+    assert await left() == before
 
 
 @pytest.mark.full
-async def test_a_turn_that_is_run_again_whole_comes_out_the_same(turn: Turn, reruns: Bench) -> None:
-    """Each step by today's code, the model among them: what differs is where and when."""
+async def test_a_turn_that_is_run_again_whole_comes_out_the_same(
+    left: Callable[[], Awaitable[Left]], turn: Turn, reruns: Bench
+) -> None:
+    """Each step by today's code, the model among them: what differs is where and when, and nothing is written."""
+    before = await left()
     again = await reruns.run(turn, Changes(all_steps=True))
     assert list(again.again) == [step.activity for step in turn.steps]
+    assert again.failures == ()
+    assert await left() == before
     found = compare(turn, again.turn)
     assert found.same, found.first
 
 
 async def test_another_policy_judges_again_without_the_model(
-    held: Evidence, turn: Turn, reruns: Bench, tmp_path: Path
+    left: Callable[[], Awaitable[Left]], turn: Turn, reruns: Bench, tmp_path: Path
 ) -> None:
     """Where the message reads the same under it, only input and review run again, and the verdict is the new one's."""
     said = next(word for word in re.findall(r"[a-z]{4,}", turn.answer) if word not in turn.question.lower())
     (tmp_path / "words.txt").write_text(f"{said}\t3\ttest\n")
     policy = tmp_path / "strict.yaml"
     policy.write_text(json.dumps({"words": [str(tmp_path / "words.txt")]}))
+    before = await left()
     again = await reruns.run(turn, Changes(policy=str(policy)))
+    assert await left() == before
+    assert again.failures == ()
     assert "generate_answer" not in again.again
     assert {"receive_input", "review_answer"} <= set(again.again)
     assert again.turn.verdict == "block"
@@ -163,10 +227,10 @@ async def test_the_passages_behind_a_word_are_found(turn: Turn, reruns: Bench) -
     said = next(word for word in re.findall(r"[a-z]{4,}", turn.answer) if word not in turn.question.lower())
     found = await why(reruns, turn, Fault(word=said))
     assert (found.recorded.hits, found.recorded.samples) == (1, 1)
-    if found.least is not None:
-        assert found.without is not None
-        assert found.without.hits == 0
-        assert set(found.least) <= set(parts_of(turn))
+    assert found.least
+    assert found.without is not None
+    assert found.without.hits == 0
+    assert set(found.least) <= set(parts_of(turn))
 
 
 async def test_the_commands_find_and_show_on_a_site(demo_site: Site) -> None:

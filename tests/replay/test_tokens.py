@@ -7,16 +7,18 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from typing import cast
 
 import pytest
 
 from dialogue.faults import ContentMissing
 from model_runtime.engine_identity import with_digest
-from model_runtime.protocol import GenerationRequest, Sampling
+from model_runtime.protocol import Engine, GenerationRequest, Sampling
 from model_runtime.slot_engine import SlotEngine
 from replay.tokens import promise, token_exact
 from replay.try_record import TryRecord
 from tests.model_runtime.conftest import TinyR1, tiny_r1
+from tests.replay.watched import Watched
 
 __all__ = ["tiny_r1"]
 
@@ -47,6 +49,21 @@ async def _made(engine: SlotEngine, tiny: TinyR1, *, resumed_at: int = 0, most: 
             "resume_points": [0, resumed_at] if resumed_at else [0],
         }
     )
+
+
+async def test_a_resumed_try_is_made_in_the_same_parts(engine: SlotEngine, tiny_r1: TinyR1) -> None:
+    """From the prompt alone, and from where the second attempt took over with what the first had made; each with the
+    recorded seed and sampling."""
+    record = await _made(engine, tiny_r1, resumed_at=3)
+    (candidate,) = record.candidates
+    asked: list[GenerationRequest] = []
+    watched = cast("Engine", Watched(engine, asked.append))
+    (exact,) = await token_exact(watched, tiny_r1.tokenizer, record, turn=1, try_number=1)
+    assert (exact.state, exact.resumed_at) == ("same", 3)
+    assert [request.prefix_ids for request in asked] == [(), candidate.output_ids[:3]]
+    assert {request.prompt_ids for request in asked} == {record.prompt_ids}
+    assert {request.sampling for request in asked} == {candidate.how}
+    assert candidate.how.seed == 7
 
 
 @pytest.mark.parametrize("resumed_at", [0, 3])

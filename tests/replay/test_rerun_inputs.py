@@ -1,0 +1,187 @@
+"""What the model is given in a rerun, and which snapshot is searched: the recorded ones but for what was changed.
+
+The reruns are real ones at a site without a model: each ends where the model would be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from dialogue.faults import ModelMissing
+from dialogue.messages import TurnKey
+from dialogue.plan import ModelPlan
+from dialogue.steps import GenerateAnswer, RetrieveKnowledge
+from knowledge_base.knowledge import KnowledgeBase
+from replay.changes import Changes, rerun_plan
+from replay.evidence import Evidence, evidence
+from replay.rerun import Bench, bench
+from replay.rerun_parts import RerunParts, Step
+from replay.story import turn_of
+from replay.turns import Turn, TurnStep
+from settings.load import load
+from tests.knowledge_base.conftest import RETURNS_EN, HashEmbedder, write
+from tests.replay.made import story
+
+
+@dataclass
+class _Reruns:
+    bench: Bench
+    asked: list[GenerateAnswer] = field(default_factory=list[GenerateAnswer])
+    """What the model was asked."""
+    ran: list[str] = field(default_factory=list[str])
+    """The steps that were run again, in order."""
+
+    async def run(self, turn: Turn, changes: Changes) -> GenerateAnswer:
+        """What the model is asked first."""
+        self.asked.clear()
+        self.ran.clear()
+        with pytest.raises(ModelMissing, match="no prepared model and not dddddddddddd"):
+            await self.bench.run(turn, changes)
+        return self.asked[0]
+
+
+@pytest.fixture
+async def held(tmp_path: Path) -> AsyncIterator[Evidence]:
+    file = tmp_path / "temporal.yaml"
+    file.write_text("data: var\n")
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "records.db").touch()
+    async with evidence(load(file)) as found:
+        yield found
+
+
+@pytest.fixture
+async def reruns(
+    held: Evidence, temporal: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[_Reruns]:
+    async with bench(held, temporal.client) as made:
+        noting, parts = _Reruns(made), made.parts
+        generating, step = parts.generating, parts.step
+
+        async def asked(request: GenerateAnswer) -> Step:
+            noting.asked.append(request)
+            noting.ran.append("generate_answer")
+            return await generating(request)
+
+        async def ran(activity: str, *given: Any, **named: Any) -> Step:
+            noting.ran.append(activity)
+            return await step(activity, *given, **named)
+
+        monkeypatch.setattr(parts, "generating", asked)
+        monkeypatch.setattr(parts, "step", ran)
+        yield noting
+
+
+@pytest.fixture
+async def turn() -> Turn:
+    """The second of a conversation, as if it had been shown three passages."""
+    return _with_passages(turn_of(await story("normal"), 2), ("p1", "p2", "p3"))
+
+
+def _with_passages(turn: Turn, ids: tuple[str, ...]) -> Turn:
+    passages = [turn.passages[0].model_copy(update={"id": each}).model_dump(mode="json") for each in ids]
+
+    def edited(step: TurnStep) -> TurnStep:
+        update: dict[str, Any] = {}
+        if step.activity == "retrieve_knowledge":
+            update = {"result": {**step.result, "passages": passages}}
+        elif step.activity in ("generate_answer", "review_answer"):
+            update = {"input": {**step.input, "passages": passages}}
+        return step.model_copy(update=update)
+
+    return turn.model_copy(update={"steps": tuple(map(edited, turn.steps))})
+
+
+async def test_a_passage_that_is_taken_away_is_the_only_one_that_is_missing(reruns: _Reruns, turn: Turn) -> None:
+    """The model is asked with the others, in their order, and with all else that it was asked with; no step before it
+    is run again."""
+    recorded = turn.asked
+    assert recorded is not None
+    asked = await reruns.run(turn, Changes(without_passages=("p2",)))
+    assert [each.id for each in asked.passages] == ["p1", "p3"]
+    assert asked.history == recorded.history
+    same = {"turn", "passages", "record"}
+    assert asked.model_dump(exclude=same) == recorded.model_dump(exclude=same)
+    assert reruns.ran[0] == "generate_answer"
+
+
+async def test_a_message_that_is_taken_away_is_the_only_one_that_is_missing(reruns: _Reruns, turn: Turn) -> None:
+    """By its place in the history."""
+    recorded = turn.asked
+    assert recorded is not None
+    assert len(recorded.history) == 2
+    asked = await reruns.run(turn, Changes(without_history=(0,)))
+    assert asked.history == recorded.history[1:]
+    asked = await reruns.run(turn, Changes(without_history=(1,)))
+    assert asked.history == recorded.history[:1]
+    assert asked.passages == recorded.passages
+    assert reruns.ran[0] == "generate_answer"
+
+
+@pytest.fixture
+def two_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """The ids of the recorded one and of today's, which holds the same document with another answer."""
+    base = KnowledgeBase(tmp_path / "kb", HashEmbedder())
+    old = base.build([write(tmp_path / "old", returns__en=RETURNS_EN)]).snapshot.id
+    later = RETURNS_EN.replace("30 days", "90 days")
+    new = base.build([write(tmp_path / "new", returns__en=later)]).snapshot.id
+    assert base.current() is not None
+    assert base.current().id == new != old  # type: ignore[union-attr]
+    monkeypatch.setattr(RerunParts, "knowledge", lambda _parts: base)
+    return old, new
+
+
+async def test_the_recorded_snapshot_is_searched_and_not_the_current(
+    held: Evidence, two_snapshots: tuple[str, str]
+) -> None:
+    """Unless the change names another."""
+    old, new = two_snapshots
+    request = RetrieveKnowledge(
+        turn=TurnKey(conversation="conv-1", turn=1, tenant="default"), text="How long for shoes bought online?",
+        language="en",
+    )  # fmt: skip
+    async with AsyncExitStack() as stack:
+        parts = RerunParts(held, stack)
+        for changes, snapshot, said in (
+            (Changes(settings={"knowledge.threshold": 0.0}), old, "within 30 days"),
+            (Changes(snapshot=new, settings={"knowledge.threshold": 0.0}), new, "within 90 days"),
+        ):
+            search = await parts.step("retrieve_knowledge", changes, tenant="default", snapshot=old)
+            found = await search(request)
+            assert found.snapshot == snapshot
+            assert any(said in passage.text for passage in found.passages)
+
+
+async def test_a_rerun_names_the_snapshot_of_its_turn(
+    reruns: _Reruns, turn: Turn, two_snapshots: tuple[str, str]
+) -> None:
+    """The model is asked with what stands in that one."""
+    old, new = two_snapshots
+    turn = turn.model_copy(update={"snapshot": old})
+    everything = {"knowledge.passages": 9, "knowledge.threshold": 0.0}
+    for changes, said in (
+        (Changes(settings=everything), "within 30 days"),
+        (Changes(snapshot=new, settings=everything), "within 90 days"),
+    ):
+        asked = await reruns.run(turn, changes)
+        assert reruns.ran[:2] == ["retrieve_knowledge", "generate_answer"]
+        assert any(said in passage.text for passage in asked.passages)
+
+
+async def test_another_model_takes_the_place_of_the_recorded_one(turn: Turn) -> None:
+    """Named by alias, by name or by its digest; without that the recorded one stays."""
+    assert turn.plan is not None
+    other = ModelPlan(alias="large", name="r1", digest="e" * 64, task_queue="gpu", languages=("en",), context=512)
+    models = {"large": other, "small": turn.plan.model}
+    for named in ("large", "r1", f"r1@{'e' * 12}"):
+        plan = rerun_plan(turn.plan, Changes(model=named), models, "queue")
+        assert plan.model == other.model_copy(update={"task_queue": "queue"})
+    kept = rerun_plan(turn.plan, Changes(), models, "queue").model
+    assert kept == turn.plan.model.model_copy(update={"task_queue": "queue"})
