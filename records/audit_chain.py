@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from records.audit_rows import Problem
+from records.audit_stored import StoredRow
 
 __all__ = ["BEGINNING", "GENESIS", "ChainCheck", "Head", "row_hash"]
 
@@ -61,15 +62,18 @@ class ChainCheck:
     tail: Head = BEGINNING
     _problems: list[Problem] = field(default_factory=list)
     _expected: int = field(init=False)
-    _before: tuple[Mapping[Any, Any], ...] = ()
-    _unmatched: list[Mapping[Any, Any]] = field(default_factory=list)
+    _before: tuple[StoredRow, ...] = ()
+    _unmatched: list[StoredRow] = field(default_factory=list)
     _missing: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._expected = self.tail.position + 1
 
-    def take(self, row: Mapping[Any, Any]) -> None:
-        id_, position = row["id"], row["position"]
+    def take(self, row: StoredRow) -> None:
+        id_, position = row.columns["id"], row.position
+        if position is None:
+            self._add("changed", id_, None, f"row {id_} is not as it was written: its position is no number")
+            return
         if position <= self.tail.position:
             self._add("inserted", id_, position, f"row {id_} stands where rows were removed by retention")
             return
@@ -84,10 +88,10 @@ class ChainCheck:
         gap = position > self._expected
         if gap:
             self._removed(self._expected, position - 1)
-        if row_hash(row) != row["hash"]:
+        if not _matches(row):
             self._unmatched.append(row)
         elif not gap:
-            self._check_link(row["previous_hash"])
+            self._check_link(row.columns["previous_hash"])
         self._before = (*self._before[-1:], row)
         self._expected = position + 1
 
@@ -104,19 +108,20 @@ class ChainCheck:
 
     def _check_link(self, previous_hash: str) -> None:
         """The row before must have the hash that its follower, or the head, names."""
-        hashes = [self.tail.hash, *(row["hash"] for row in self._before)]
+        hashes = [self.tail.hash, *(row.columns["hash"] for row in self._before)]
         if previous_hash == hashes[-1]:
             return
         if not self._before:
             self._add("removed", None, 0, "the first row names a row before it, which is not there")
             return
         row = self._before[-1]
-        if row in self._unmatched:
+        if self._unmatched and self._unmatched[-1] is row:
             return
+        id_, position = row.columns["id"], row.position
         if previous_hash == hashes[-2]:
-            self._add("inserted", row["id"], row["position"], f"row {row['id']} was put in: no row after it names it")
+            self._add("inserted", id_, position, f"row {id_} was put in: no row after it names it")
         else:
-            self._add("changed", row["id"], row["position"], f"row {row['id']} was written with another hash")
+            self._add("changed", id_, position, f"row {id_} was written with another hash")
 
     def _removed(self, first: int, last: int) -> None:
         self._missing.extend(range(first, min(last, first + _TRIED_POSITIONS) + 1))
@@ -125,14 +130,25 @@ class ChainCheck:
 
     def _explain_unmatched(self) -> None:
         """A row that would match at another position was moved; any other was changed."""
-        positions = [*self._missing, *(row["position"] for row in self._unmatched)][:_TRIED_POSITIONS]
+        positions = [*self._missing, *(row.columns["position"] for row in self._unmatched)][:_TRIED_POSITIONS]
         for row in self._unmatched:
-            id_, position = row["id"], row["position"]
-            stood = [p for p in positions if row_hash({**row, "position": p}) == row["hash"]]
+            id_, position = row.columns["id"], row.position
+            stood = [tried for tried in positions if _matches(row, position=tried)]
             if stood:
                 self._add("reordered", id_, position, f"row {id_} stood at position {stood[0]}, not {position}")
-            else:
-                self._add("changed", id_, position, f"row {id_} is not as it was written: its hash does not match")
+                continue
+            why = f"nobody wrote what stands in {', '.join(row.foreign)}" if row.foreign else "its hash does not match"
+            self._add("changed", id_, position, f"row {id_} is not as it was written: {why}")
 
     def _add(self, kind: Any, id_: int | None, position: int | None, message: str) -> None:
         self._problems.append(Problem(self.tenant, kind, id_, position, f"tenant {self.tenant}: {message}."))
+
+
+def _matches(row: StoredRow, **moved: int) -> bool:
+    """Whether its hash is that of its columns; ``position``: if it stood there."""
+    if row.foreign:
+        return False
+    try:
+        return row_hash({**row.columns, **moved} if moved else row.columns) == row.columns["hash"]
+    except RecursionError:  # JSON that is nested deeper than any row's
+        return False

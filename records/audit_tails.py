@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from dialogue.faults import RecordsConflict
 from records.audit_chain import Head
 from records.audit_rows import Problem
+from records.audit_stored import stored_rows, undecoded
 from records.database import reading, writing
 from records.seal import place
 from records.signing import Signer, Verifier
@@ -62,11 +63,10 @@ class Tail:
 
 
 async def kept_tails(connection: AsyncConnection, tenant: str | None = None) -> dict[str, Tail]:
-    """By tenant: of this one, or of all."""
-    query = select(audit_tails)
-    if tenant is not None:
-        query = query.where(tails.tenant == tenant)
-    return {row["tenant"]: Tail(**row) for row in (await connection.execute(query)).mappings()}
+    """By tenant: of this one, or of all. One whose values are none is no tail."""
+    async with undecoded(connection):
+        found = [row async for row in stored_rows(connection, audit_tails, tenant)]
+    return {row.tenant: Tail(**row.columns) for row in found if not row.foreign}
 
 
 async def keep_tail(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from records.audit_chain import BEGINNING, ChainCheck, Head
 from records.audit_checkpoints import CheckpointCheck
 from records.audit_rows import Problem
+from records.audit_stored import StoredRow, stored_rows, undecoded
 from records.audit_tails import Tail, kept_tails
 from records.signing import Verifier
 from records.tables import audit_checkpoints, audit_heads, interaction_logs
 
 __all__ = ["verify_chains"]
-
-logs, heads, signed = interaction_logs.c, audit_heads.c, audit_checkpoints.c
 
 
 async def verify_chains(
@@ -26,30 +22,26 @@ async def verify_chains(
 ) -> list[Problem]:
     """The chain of one tenant, or of all. ``keys`` None: no signature is looked at. ``until``: only up to this row of
     the tenant's, which stands for the head."""
-    rows, ends, checkpoints = select(interaction_logs), select(audit_heads), select(audit_checkpoints)
-    if tenant is not None:
-        rows, ends = rows.where(logs.tenant == tenant), ends.where(heads.tenant == tenant)
-        checkpoints = checkpoints.where(signed.tenant == tenant)
-    if until is not None:
-        rows = rows.where(logs.position <= until.position)
-        checkpoints = checkpoints.where(signed.position <= until.position)
-    tails = await kept_tails(connection, tenant)
+    last = until.position if until else None
     checks: dict[str, _Check] = {}
+    async with undecoded(connection):
+        tails = await kept_tails(connection, tenant)
 
-    def check_of(name: str, end: Head | None = None) -> _Check:
-        if name not in checks:
-            checks[name] = _Check.of(name, end, tails.get(name), keys)
-        return checks[name]
+        def check_of(name: str, end: Head | None = None) -> _Check:
+            if name not in checks:
+                checks[name] = _Check.of(name, end, tails.get(name), keys)
+            return checks[name]
 
-    for head in await connection.execute(ends):
-        check_of(head.tenant, until or Head(head.position, head.hash))
-    for name in tails:  # also where nothing else is left
-        check_of(name)
-    for kept in (await connection.execute(checkpoints)).mappings():
-        check_of(kept["tenant"]).checkpoints.checkpoints[kept["position"]] = kept
-    rows = rows.order_by(logs.tenant, logs.position).execution_options(yield_per=500)
-    async for row in (await connection.stream(rows)).mappings():
-        check_of(row["tenant"]).take(row)
+        async for head in stored_rows(connection, audit_heads, tenant):
+            # one whose values are none is no head
+            stands = None if head.foreign else Head(head.columns["position"], head.columns["hash"])
+            check_of(head.tenant, until or stands)
+        for name in tails:  # also where nothing else is left
+            check_of(name)
+        async for kept in stored_rows(connection, audit_checkpoints, tenant, last=last):
+            check_of(kept.tenant).checkpoints.hold(kept)
+        async for row in stored_rows(connection, interaction_logs, tenant, last=last):
+            check_of(row.tenant).take(row)
     return [problem for name in sorted(checks) for problem in checks[name].finish()]
 
 
@@ -66,11 +58,10 @@ class _Check:
         """A tail that does not hold is not believed: the rows before it are missing."""
         believed = tail is not None and tail.holds(keys)
         begin = tail.end if tail is not None and believed else BEGINNING
-        return cls(
-            ChainCheck(tenant, end, begin), CheckpointCheck(tenant, keys, begin.position), None if believed else tail
-        )
+        checkpoints = CheckpointCheck(tenant, keys, begin.position, end.position if end else None)
+        return cls(ChainCheck(tenant, end, begin), checkpoints, None if believed else tail)
 
-    def take(self, row: Mapping[Any, Any]) -> None:
+    def take(self, row: StoredRow) -> None:
         self.chain.take(row)
         self.checkpoints.take(row)
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "Json",
     "UtcDateTime",
     "api_keys",
     "archived_runs",
@@ -64,7 +65,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 class Json(TypeDecorator[Any]):
     """JSON. What was damaged and is none any more (SQLite holds any text) reads as something that was never written: it
-    must not keep the rows beside it from being read, nor a look for damage from ending."""
+    must not keep the rows beside it from being read."""
 
     impl = JSON
     cache_ok = True

@@ -73,9 +73,14 @@ def test_verify_names_the_row_that_was_changed(parley: Parley, site: Path) -> No
     """Exit code 0 for a chain that is whole, 1 for one that is not."""
     assert parley("audit", "verify") == "3 rows: whole.\n"
     with sqlite3.connect(site / "var" / "records.db") as database:
+        database.execute("UPDATE interaction_logs SET usage = '{', note = CAST(X'ff' AS TEXT) WHERE id = 1")
         database.execute("UPDATE interaction_logs SET verdict = 'block' WHERE id = 2")
+        database.execute("UPDATE interaction_logs SET tenant = CAST(X'1b5b324a' AS TEXT) WHERE id = 3")
     database.close()
-    assert "changed: tenant lantern: row 2 is not as it was written" in parley("audit", "verify", code=1)
+    said = parley("audit", "verify", code=1)
+    assert "changed: tenant lantern: row 1 is not as it was written: nobody wrote what stands in usage, note." in said
+    assert "changed: tenant lantern: row 2 is not as it was written: its hash does not match" in said
+    assert "changed: tenant [2J: row 3 is not as it was written: its hash does not match" in said
     assert run(["audit", "verify", "--tenant", "lantern", "--json"]) == 1
 
 
