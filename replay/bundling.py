@@ -24,9 +24,9 @@ from records.audit_rows import KeptRow
 from records.open_token_log import open_token_log
 from records.token_log import StreamEvent
 from replay.bundle import AUDIT, Manifest, ManifestRun, history_name, prompt_name
+from replay.chain import Chain, RecordedRun
 from replay.events import payloads_of
 from replay.evidence import Evidence
-from replay.histories import Chain, RecordedRun
 from replay.people import people_of
 from replay.redaction import Redactor
 from replay.shown import prompt_of

@@ -16,8 +16,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from dialogue.faults import HistoryForeign, InvalidRequest, NoSuchTurn
 from dialogue.messages import Forked
+from replay.chain import Chain, RecordedRun
 from replay.events import kind
-from replay.histories import Chain, RecordedRun, live
+from replay.histories import live
 from replay.story import tell, turn_of
 from replay.turns import Story, Turn
 from workflows.names import CONVERSATION_WORKFLOW, FORKED

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from dialogue.messages import ANONYMOUS, TenantOnly
+from replay.chain import Chain, RecordedRun
 from replay.events import UNREADABLE, attributes, first_value, payloads_of, value_of
-from replay.histories import Chain, RecordedRun
 from replay.turns import Story
 
 __all__ = ["people_of"]

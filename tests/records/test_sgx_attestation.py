@@ -41,6 +41,7 @@ def test_zeros_behind_a_quote_are_padding() -> None:
         parse_quote(QUOTE + b"\0x")
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")  # a serial number below zero
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(QUOTE) - 1), st.integers(1, 255))
 def test_every_changed_byte_is_noticed(place: int, mask: int) -> None:
