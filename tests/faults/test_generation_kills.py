@@ -37,15 +37,16 @@ async def test_a_cut_generation_ends_as_it_would_have(faults: FaultSite, cut: Cu
     assert (last.failure, last.worker) == ("", step.worker)
     assert step.queue_seconds is not None
     assert [(await history_exact(run)).state for run in chain.runs] == ["same"]
-    if cut.place != "prefill":  # made again in the parts that it was made in
-        async with evidence(faults.site.settings) as held:
-            (exact,) = await verify_tokens(held, [turn_of(tell(chain), 1)], lambda *_: None)
-        assert (exact.state, exact.unpromised) == ("same", ())
-        assert 0 < exact.resumed_at <= exact.tokens
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("cut", cuts(TIMES), ids=str)
 async def test_another_worker_goes_on_from_the_prefix(fault_pairs: FaultSite, cut: Cut, tmp_path: Path) -> None:
-    """Where there are two of each."""
-    await check_one_cut(fault_pairs, cut, tmp_path)
+    """Where there are two of each; and a review makes the same tokens again, in the parts that they were made in."""
+    said = await check_one_cut(fault_pairs, cut, tmp_path)
+    if cut.place == "late":
+        turn = turn_of(tell(await live(fault_pairs.site.client, said.conversation)), 1)
+        async with evidence(fault_pairs.site.settings) as held:
+            (exact,) = await verify_tokens(held, [turn], lambda *_: None)
+        assert (exact.state, exact.unpromised) == ("same", ())
+        assert 0 < exact.resumed_at < exact.tokens
