@@ -19,14 +19,10 @@ from dialogue.faults import ContentMissing, Forbidden, InvalidRequest, KeyMissin
 from gateway.codec_placeholders import not_opened, shape_of
 from records.codec import WORKFLOW, is_sealed, key_id_of
 from records.key_owners import KeyOwner, KeyOwners
+from records.payload_store import is_reference
 from records.protection import Protection
 
-__all__ = ["CodecPayloads", "Shown", "is_reference"]
-
-_REFERENCES = (
-    {"encoding": b"json/external-storage-reference"},
-    {"encoding": b"json/protobuf", "messageType": b"temporal.api.sdk.v1.ExternalStorageReference"},
-)
+__all__ = ["CodecPayloads", "Shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +31,6 @@ class Shown:
 
     payloads: list[Payload]
     opened: list[tuple[str, str]]
-
-
-def is_reference(payload: Payload) -> bool:
-    """Whether it says where a payload is stored, as the SDK's external storage writes it."""
-    return any(all(payload.metadata.get(name) == value for name, value in each.items()) for each in _REFERENCES)
 
 
 class CodecPayloads:

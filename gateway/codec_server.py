@@ -26,7 +26,7 @@ from dialogue.messages import Identifier
 from gateway import problems
 from gateway.access import Access
 from gateway.caller import Caller
-from gateway.codec_payloads import CodecPayloads, is_reference
+from gateway.codec_payloads import CodecPayloads
 from gateway.codec_roles import Role, person, require_service
 from gateway.codec_sign_in import SignIn
 from gateway.headers import SecurityHeaders
@@ -34,6 +34,7 @@ from gateway.json_body import read_object
 from gateway.metrics import Metrics
 from gateway.observed import REQUEST_ID, Observed
 from records.payload_looks import PayloadLooks
+from records.payload_store import is_reference
 from settings.schema import Settings
 
 __all__ = ["CodecServer", "create_codec_app"]

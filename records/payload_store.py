@@ -32,10 +32,21 @@ from dialogue.faults import ContentMissing, RecordsUnavailable, SettingsFault
 from settings.layout import Layout
 from settings.schema import ExternalSettings, Settings
 
-__all__ = ["BucketPayloads", "LocalPayloads", "OutsidePayloads", "external_storage"]
+__all__ = ["BucketPayloads", "LocalPayloads", "OutsidePayloads", "external_storage", "is_reference"]
 
 OURS = "v0/"
 """What the SDK's names of objects begin with: nothing else in a bucket is removed."""
+
+
+_REFERENCES = (
+    {"encoding": b"json/external-storage-reference"},
+    {"encoding": b"json/protobuf", "messageType": b"temporal.api.sdk.v1.ExternalStorageReference"},
+)
+
+
+def is_reference(payload: Payload) -> bool:
+    """Whether it says where a payload is stored, as the SDK's external storage writes it."""
+    return any(all(payload.metadata.get(name) == value for name, value in each.items()) for each in _REFERENCES)
 
 
 def external_storage(settings: Settings) -> ExternalStorage | None:

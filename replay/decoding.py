@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from dialogue.faults import HistoryLocked, ParleyFault
+from records.payload_store import is_reference
 from replay.events import kind, payloads_of
 
 __all__ = ["decode_events"]
@@ -55,7 +56,7 @@ async def _decode(payloads: list[Payload], converter: DataConverter, *, direct: 
         if not payload.metadata and not payload.data:
             continue
         # What is in clear needs no key, also where the site takes no more of it.
-        if not direct and payload.metadata.get("encoding") not in _CLEAR:
+        if not direct and not _is_clear(payload):
             try:
                 (raw,) = await converter.decode([payload], [RawValue])
             except ParleyFault as fault:
@@ -66,8 +67,17 @@ async def _decode(payloads: list[Payload], converter: DataConverter, *, direct: 
                 continue
             payload.CopyFrom(raw.payload)
         encoding = payload.metadata.get("encoding", b"")
-        if encoding not in _CLEAR:
+        if is_reference(payload):
+            why = (
+                why or "it is stored outside the history. Name its store (encryption.external), or look from its site."
+            )
+        elif encoding not in _CLEAR:
             named = payload.metadata.get("encryption-key-id") or payload.metadata.get("key")
             key = f" with key {named.decode(errors='replace')}" if named else ""
             why = why or f"it is {encoding.decode(errors='replace') or 'without an encoding'}{key}. {_WAY_OUT}"
     return why
+
+
+def _is_clear(payload: Payload) -> bool:
+    """Whether it holds the value itself. What is stored outside is named in clear."""
+    return payload.metadata.get("encoding") in _CLEAR and not is_reference(payload)

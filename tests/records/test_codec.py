@@ -23,17 +23,18 @@ from temporalio.worker import Replayer
 from dialogue.faults import KeyDestroyed, KeyMissing, MessageIdReused, PlainRefused, SealBroken, UnknownConversation
 from dialogue.messages import DialogueStart, ResolveReview, Say
 from dialogue.turn import Reply
-from gateway.codec_payloads import is_reference
 from gateway.conversations import Conversations, new_conversation_id
 from records.codec import KEY_ID, WORKFLOW, EncryptionCodec, is_sealed, sealed_payloads
 from records.data_keys import DataKeys
 from records.database import migrate
 from records.key_owners import KeyOwner, KeyOwners
-from records.payload_store import LocalPayloads
+from records.payload_store import LocalPayloads, is_reference
 from records.plugin import parley_plugin
 from records.protection import Protection, open_protection
 from records.readable import check_readable
 from replay.events import payloads_of
+from replay.histories import live
+from replay.story import tell
 from settings.schema import EncryptionSettings, ExternalSettings, Settings
 from tests.support.record_histories import FOLDER
 from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
@@ -214,6 +215,21 @@ async def test_a_forgotten_users_history_opens_no_more_and_says_so(site: SealedS
     assert (await replayer(fresh).replay_workflow(kept, raise_on_replay_failure=False)).replay_failure is None
     with pytest.raises(KeyMissing, match=r"encryption\.provider"):
         await check_readable(gone, None)
+
+
+async def test_a_turn_that_is_stored_outside_is_told_whole(site: SealedSite) -> None:
+    """Its history names in clear where each long value is; who tells the turn reads the value."""
+    conversation, text = new_conversation_id(), f"{QUESTION} {'long ' * 1500}".strip()
+    reply = await site.say(conversation, text)
+    history = await site.history(conversation)
+    assert [payload for event in history.events for payload in payloads_of(event) if is_reference(payload)]
+    chain = await live(site.client, conversation)
+    story = tell(chain)
+    assert chain.problems + story.problems == ()
+    (turn,) = story.turns
+    assert (turn.said, turn.question, turn.answer) == (text, text, reply.answer)
+    bare = tell(await live(site.plain, conversation))
+    assert bare.turns[0].question == ""
 
 
 async def test_what_two_users_said_is_gone_with_either(site: SealedSite) -> None:
