@@ -103,21 +103,22 @@ async def opened(gateway: Gateway, count: int) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("most", [1_000, pytest.param(10_000, marks=pytest.mark.full)])
 async def test_connections_are_opened_and_left(gateway: Gateway, most: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """Meanwhile it answers at once, and each costs a few KiB; twice as many leave behind what once as many do."""
+    """Meanwhile it answers at once, and each costs a few KiB; more rounds leave behind what one does."""
     with many_files() as files:
         count = min(most, files - 1000)
         if count < most:
             with capsys.disabled():
                 print(f"{count} connections and not {most}: this machine lets a process have {files} files")  # noqa: T201
         before, own, after = gateway.bytes(), gateway.files(), list[int]()
-        for _ in range(2):
+        for _ in range(3):
             async with opened(gateway, count):
                 assert await gateway.answers() < 10
                 each = (gateway.bytes() - before) / count
                 assert each < 32 * 1024, f"{each:.0f} bytes for each of {count}"
             await gateway.left_by_all(own)
             after.append(gateway.bytes())
-    assert after[1] - after[0] < FLAT, [one // MEBIBYTE for one in (before, *after)]
+    # what a connection held would grow with each round; what the allocator keeps goes up and down
+    assert min(after[1:]) - after[0] < FLAT, [one // MEBIBYTE for one in (before, *after)]
 
 
 async def reset_streams(port: int, wanted: int) -> int:
@@ -164,4 +165,5 @@ async def test_streams_are_opened_and_reset(gateway: Gateway, wanted: int) -> No
         assert await gateway.answers() < 10
         await gateway.left_by_all(own)
         after.append(gateway.bytes())
-    assert after[1] - after[0] < FLAT, [one // MEBIBYTE for one in after]
+    # what a connection held would grow with each round; what the allocator keeps goes up and down
+    assert min(after[1:]) - after[0] < FLAT, [one // MEBIBYTE for one in after]
