@@ -16,8 +16,12 @@ from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from knowledge_base.terms import terms
 from records.audit import AuditLog
+from records.audit_words import AuditWords
+from records.data_keys import DataKeys
 from records.database import connect_database, migrate
+from records.tenant_keys import LocalKeys
 from records.token_log import TokenLog
 from tests.records.children import log_at
 from tests.records.postgres import binaries, postgres
@@ -62,6 +66,16 @@ async def database(url: str) -> AsyncIterator[AsyncEngine]:
     engine = connect_database(url)
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture
+def keys(database: AsyncEngine, tmp_path: Path) -> DataKeys:
+    return DataKeys(database, LocalKeys(tmp_path / "site.keys", make=True))
+
+
+@pytest.fixture
+def words(database: AsyncEngine, keys: DataKeys) -> AuditWords:
+    return AuditWords(database, terms, keys)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.faults import RecordsConflict
-from knowledge_base.terms import terms
 from records.audit import AuditLog
 from records.audit_exports import AuditExports
 from records.audit_rows import KeptRow
@@ -22,7 +21,6 @@ from records.audit_words import AuditWords
 from records.data_keys import DataKeys
 from records.database import reading, writing
 from records.tables import data_keys, feedback, interaction_logs
-from records.tenant_keys import LocalKeys
 from tests.records.rows import a_row
 
 logs = interaction_logs.c
@@ -32,16 +30,6 @@ DAMAGE: dict[str, Callable[[str], Any]] = {
     "changed": lambda stored: ("B" if stored[0] == "A" else "A") + stored[1:],
     "no Base64": lambda stored: f"?{stored}",
 }
-
-
-@pytest.fixture
-def keys(database: AsyncEngine, tmp_path: Path) -> DataKeys:
-    return DataKeys(database, LocalKeys(tmp_path / "site.keys", make=True))
-
-
-@pytest.fixture
-def words(database: AsyncEngine, keys: DataKeys) -> AuditWords:
-    return AuditWords(database, terms, keys)
 
 
 @pytest.fixture

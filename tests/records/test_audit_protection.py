@@ -40,16 +40,6 @@ TEXTS = ("parcel", "退货", "三十天", "They ask", "192.0.2.7", "d" * 64, "30
 
 
 @pytest.fixture
-def keys(database: AsyncEngine, tmp_path: Path) -> DataKeys:
-    return DataKeys(database, LocalKeys(tmp_path / "site.keys", make=True))
-
-
-@pytest.fixture
-def words(database: AsyncEngine, keys: DataKeys) -> AuditWords:
-    return AuditWords(database, terms, keys)
-
-
-@pytest.fixture
 def signer(tmp_path: Path) -> Signer:
     return Signer.open(Settings(data=tmp_path))
 

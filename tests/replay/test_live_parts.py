@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,8 +15,7 @@ from dialogue.faults import ContentMissing
 from dialogue.messages import DialogueStart
 from gateway.conversations import new_conversation_id
 from records.archive import ArchivedRun, RunArchive
-from records.content import ContentStore
-from records.database import connect_database, migrate, writing
+from records.database import writing
 from records.tables import contents
 from replay.chain import RecordedRun
 from replay.histories import live
@@ -25,16 +23,8 @@ from replay.scan import Scan, of_archive, of_query, scan
 from tests.replay.made import chain
 from tests.replay.test_live import Speaker
 from tests.replay.test_live import speaker as speaker
+from tests.support.archive import archive as archive
 from workflows.names import DIALOGUE_WORKFLOW
-
-
-@pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[RunArchive]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
-    await migrate(url)
-    engine = connect_database(url)
-    yield RunArchive(engine, ContentStore(engine))
-    await engine.dispose()
 
 
 async def test_an_archived_run_that_is_damaged_costs_no_other(speaker: Speaker, archive: RunArchive) -> None:

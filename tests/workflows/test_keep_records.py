@@ -18,14 +18,13 @@ from activities.keep_records import KeepRecordsStep
 from dialogue.faults import NoSuchHistory
 from dialogue.keeping import KeptRecords
 from records.archive import RunArchive
-from records.content import ContentStore
-from records.database import connect_database, migrate
 from records.plugin import parley_plugin
 from records.retention import Retention
 from records.token_log_sqlite import SqliteTokenLog
 from replay.histories import live
 from replay.scan import of_archive, scan
 from settings.schema import RetentionSettings
+from tests.support.archive import archive as archive
 from tests.workflows.conftest import Site
 from workers.schedule import ensure_schedule
 from workflows.conversation_workflow import ConversationWorkflow
@@ -34,15 +33,6 @@ from workflows.names import KEEP_RECORDS_SCHEDULE
 
 A_YEAR = 365 * 24 * 60
 """Minutes between the runs of the schedule, so that no run of its own comes between those of a test."""
-
-
-@pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[RunArchive]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'records.db'}"
-    await migrate(url)
-    engine = connect_database(url)
-    yield RunArchive(engine, ContentStore(engine))
-    await engine.dispose()
 
 
 @pytest.fixture
