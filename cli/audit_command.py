@@ -103,7 +103,8 @@ async def export(
 ) -> int:
     """Write rows to FILE in clear, CSV or Parquet by its name, and keep that it was done.
 
-    What is damaged is named and left empty, and the rest is written; it exits with 1 then.
+    What is damaged is named and left empty, a row that cannot be shown is named and left out, and the rest is written;
+    it exits with 1 then.
 
     Parameters
     ----------
@@ -126,10 +127,13 @@ async def export(
         return 0
     done, count, damaged = written
     if json:
-        print_json({"rows": count, "damaged": damaged, **asdict(done)})
+        print_json({"rows": count, "damaged": damaged, **(asdict(done) if done else {})})
+        return BROKEN if damaged else 0
+    for line in damaged:
+        print_line(line, error=True)
+    if done is None:
+        print_line("None of these rows can be shown; nothing was written.")
     else:
-        for line in damaged:
-            print_line(f"{line}.", error=True)
         print_line(f"{file}: {count} rows, positions {done.first} to {done.last}, SHA-256 {done.digest}.")
     return BROKEN if damaged else 0
 

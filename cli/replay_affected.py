@@ -40,8 +40,8 @@ async def affected(
     """List the answers that a faulty document, model or rule touched, by the people concerned."""
     from cli.console import print_json
     from cli.replay_find import moment
-    from cli.replay_source import DIFFERS, UNCHECKED, quiet_logs
-    from dialogue.faults import InvalidRequest
+    from cli.replay_source import DIFFERS, UNCHECKED, quiet_logs, tell_faults
+    from dialogue.faults import InvalidRequest, RecordsConflict
     from replay.affected import Suspect
     from replay.affected import affected as find_affected
     from replay.evidence import evidence
@@ -51,12 +51,13 @@ async def affected(
         raise InvalidRequest("suspect: give one of --document, --model and --rule; --shown goes with --document.")
     times = [moment(each, name).timestamp() if each else None for each, name in ((since, "since"), (until, "until"))]
     suspect = Suspect(document=document, model=model, rule=rule, shown=shown)
-    settings = load()
+    settings, unshown = load(), list[RecordsConflict]()
     quiet_logs()
     async with AsyncExitStack() as stack:
         held = await stack.enter_async_context(evidence(settings))
         chain_of = await _histories(settings, held, suspect, ask_again)
-        found = [each async for each in find_affected(held, suspect, chain_of, since=times[0], until=times[1])]
+        look = find_affected(held, suspect, chain_of, since=times[0], until=times[1], unshown=unshown.append)
+        found = [each async for each in look]
         if ask_again:
             told = await _asked_again(stack, held, found, chain_of)
         else:
@@ -65,9 +66,10 @@ async def affected(
         print_json(told)
     else:
         _report(told, asked=ask_again)
+    code = tell_faults(unshown)
     if any(each.same is False for each in told):
         return DIFFERS
-    return UNCHECKED if any(each.problem for each in told) else 0
+    return UNCHECKED if any(each.problem for each in told) else code
 
 
 async def _histories(settings: Settings, held: Evidence, suspect: Suspect, ask_again: bool) -> ChainOf:
@@ -142,7 +144,7 @@ def _one(each: Affected) -> None:
     from cli.console import output, print_line
     from cli.tables import rows
 
-    at = datetime.fromtimestamp(each.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    at = "?" if each.at is None else datetime.fromtimestamp(each.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     print_line(f"  {at}  {each.verdict}  parley replay show {each.conversation} --turn {each.turn}")
     lines = [("how", "; ".join(each.how)), ("question", each.question), ("answer", each.answer)]
     if each.same is False:

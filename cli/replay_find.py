@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from cli.options import Json
+
+if TYPE_CHECKING:
+    from records.audit_rows import KeptRow
 
 __all__ = ["find", "moment"]
 
@@ -32,10 +35,11 @@ async def find(
     ] = None,
     limit: Annotated[int, Parameter(help="At most so many, the newest.")] = 50,
     json: Json = False,
-) -> None:
+) -> int:
     """Find turns in the audit: from a complaint to the turn, with a link for each."""
-    from cli.console import output, print_json, print_line
-    from cli.tables import rows
+    from cli.console import print_json, print_line
+    from cli.replay_source import tell_faults
+    from dialogue.faults import RecordsConflict
     from records.audit_search import AuditQuery, find_rows
     from replay.evidence import evidence
     from settings.load import load
@@ -53,21 +57,33 @@ async def find(
         document=document,
         text=text,
     )
+    unshown: list[RecordsConflict] = []
     async with evidence(settings) as held:
-        found = await find_rows(held.database, query, keys=held.keys, words=held.words, limit=limit)
+        found = await find_rows(
+            held.database, query, keys=held.keys, words=held.words, limit=limit, unshown=unshown.append
+        )
     web = f"{settings.temporal.web_ui}/namespaces/{settings.temporal.namespace}/workflows"
     if json:
         print_json([{**row.model_dump(mode="json"), "trace_url": f"{web}/{row.conversation}"} for row in found])
-        return
-    for row in found:
-        at = datetime.fromtimestamp(row.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        head = [(at, row.verdict, row.user_id, f"parley replay show {row.conversation} --turn {row.turn}")]
-        output().print(rows(("", "", "", ""), head))
-        print_line(f"  {' '.join(row.input_text.split())[:90]}\n  {web}/{row.conversation}")
-        if row.damaged:
-            print_line(f"  {row.damage}")
-    if not found:
-        print_line("Nothing in the audit matches.")
+    else:
+        for row in found:
+            _one(row, web)
+        if not found:
+            print_line("Nothing in the audit matches.")
+    return tell_faults(unshown)
+
+
+def _one(row: KeptRow, web: str) -> None:
+    from cli.console import output, print_line
+    from cli.tables import rows
+
+    at = datetime.fromtimestamp(row.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    at = "?" if "timestamp" in row.damaged else at
+    head = [(at, row.verdict, row.user_id, f"parley replay show {row.conversation} --turn {row.turn}")]
+    output().print(rows(("", "", "", ""), head))
+    print_line(f"  {' '.join(row.input_text.split())[:90]}\n  {web}/{row.conversation}")
+    if row.damaged:
+        print_line(f"  {row.damage}")
 
 
 def moment(text: str, option: str) -> datetime:

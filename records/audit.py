@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from dialogue.faults import RecordsConflict, RecordsUnavailable
 from records.audit_chain import GENESIS, Head, row_hash
 from records.audit_checkpoints import EVERY, keep_checkpoint
+from records.audit_reading import Unshown, kept_rows
 from records.audit_rows import (
     AuditReceipt,
     AuditRow,
@@ -120,12 +121,13 @@ class AuditLog:
         async with reading(self._engine) as connection:
             return await verify_chains(connection, self._signer, tenant)
 
-    async def rows(self, tenant: str, *, user: str | None = None, after: int = 0, limit: int = 500) -> list[KeptRow]:
-        """A tenant's rows above the position ``after``, in the order of the chain."""
-        query = select(interaction_logs).where(logs.tenant == tenant, logs.position > after)
+    def rows(self, tenant: str, *, user: str | None = None, unshown: Unshown | None = None) -> AsyncGenerator[KeptRow]:
+        """A tenant's rows in the order of the chain. ``unshown`` is told of those that cannot be shown; without it they
+        end the look with RecordsConflict."""
+        query = select(interaction_logs).where(logs.tenant == tenant)
         if user is not None:
             query = query.where(logs.user_id == user)
-        return await self._rows(query.order_by(logs.position).limit(limit))
+        return kept_rows(self._engine, query.order_by(logs.position), self._seal, unshown)
 
     async def tenants(self) -> list[str]:
         """Those that have a chain."""
@@ -212,10 +214,7 @@ class AuditLog:
         return [KeptFeedback.of_columns(each.columns, damaged=bool(each.damaged)) for each in opened]
 
     async def _rows(self, query: Select[Any]) -> list[KeptRow]:
-        async with reading(self._engine) as connection:
-            found = (await connection.execute(query)).mappings().all()
-        opened = [await self._seal.opened_row(row) for row in found]
-        return [KeptRow.of_columns(row, forgotten=gone, damaged=damaged) for row, gone, damaged in opened]
+        return [row async for row in kept_rows(self._engine, query, self._seal)]
 
 
 async def _locked_head(connection: AsyncConnection, tenant: str) -> Head:

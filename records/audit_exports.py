@@ -5,6 +5,7 @@ An export is out of reach when a user is forgotten; who forgets one is told whic
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.faults import InvalidRequest, KeyMissing, RecordsUnavailable
 from records.audit import AuditLog, KeptRow
+from records.audit_reading import Unshown
 from records.database import reading, writing
 from records.tables import audit_exports, audit_tails, interaction_logs
 
@@ -33,6 +35,7 @@ COLUMNS = (
     "previous_hash", "hash",
 )  # fmt: skip
 _JSON = ("citations", "usage")
+_ROWS_AT_ONCE = 500
 
 logs, exports = interaction_logs.c, audit_exports.c
 
@@ -51,9 +54,10 @@ class Export:
 
 
 class Written(NamedTuple):
-    """An export, how many rows it holds, and of each with damaged columns a line that names them."""
+    """An export, how many rows it holds, and a line of each row that is damaged. ``export`` None: none of the rows
+    could be shown, and there is no file."""
 
-    export: Export
+    export: Export | None
     rows: int
     damaged: tuple[str, ...] = ()
 
@@ -76,14 +80,14 @@ class AuditExports:
     ) -> Written | None:
         """Writes ``path`` (``.csv`` or ``.parquet``), readable by its owner alone, and keeps that it was written.
 
-        Returns None, and makes no file, where there are no such rows. Raises RecordsConflict for a row that cannot be
-        shown (:meth:`KeptRow.of_columns`), InvalidRequest for another suffix, a file that is there already, and where
-        the extra ``parquet`` is not installed.
+        Returns None, and makes no file, where there are no such rows. A row that cannot be shown is left out and named.
+        Raises InvalidRequest for another suffix, a file that is there already, and where the extra ``parquet`` is not
+        installed.
         """
         writer = _writer(path)
-        rows = self._rows(tenant, user, since, until)
-        span: list[int] = []
         damaged: list[str] = []
+        rows = self._rows(tenant, user, since, until, lambda fault: damaged.append(fault.message))
+        span: list[int] = []
         count = 0
         written = _beside(path)
         try:
@@ -91,10 +95,10 @@ class AuditExports:
                 async for batch in rows:
                     sink.add([_shown(row) for row in batch])
                     span = [*span[:1], batch[0].position, batch[-1].position]
-                    damaged += [row.damage for row in batch if row.damaged]
+                    damaged += [f"{row.damage}." for row in batch if row.damaged]
                     count += len(batch)
             if not count:
-                return None
+                return Written(None, 0, tuple(damaged)) if damaged else None
             digest = _digest(written)
             export = Export(tenant, user, span[0], span[-1], _absolute(path), digest, datetime.now(UTC))
             await self.keep(export)  # before there is a file that nobody knows of
@@ -136,21 +140,27 @@ class AuditExports:
         ]
 
     async def _rows(
-        self, tenant: str, user: str | None, since: datetime | None, until: datetime | None
+        self, tenant: str, user: str | None, since: datetime | None, until: datetime | None, unshown: Unshown
     ) -> AsyncIterator[list[KeptRow]]:
+        """A row whose moment is damaged is among them: nobody can say that it is not of that time."""
         least = since.timestamp() if since else float("-inf")
         most = until.timestamp() if until else float("inf")
-        after = 0
-        while batch := await self._audit.rows(tenant, user=user, after=after):
-            after = batch[-1].position
-            wanted = [row for row in batch if least <= row.timestamp < most]
-            if not self._audit.opens_sealed and any(row.data_key for row in wanted):
-                raise KeyMissing(
-                    f"encryption.provider: is none, but rows of {tenant} are encrypted. Name the provider they were "
-                    "written with."
-                )
-            if wanted:
-                yield wanted
+        batch: list[KeptRow] = []
+        async with contextlib.aclosing(self._audit.rows(tenant, user=user, unshown=unshown)) as rows:
+            async for row in rows:
+                if not (least <= row.timestamp < most or "timestamp" in row.damaged):
+                    continue
+                if row.data_key and not self._audit.opens_sealed:
+                    raise KeyMissing(
+                        f"encryption.provider: is none, but rows of {tenant} are encrypted. Name the provider they "
+                        "were written with."
+                    )
+                batch.append(row)
+                if len(batch) == _ROWS_AT_ONCE:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
 
 
 class _Csv:
@@ -217,7 +227,7 @@ def _shown(row: KeptRow) -> dict[str, Any]:
     columns = row.model_dump(mode="json")
     columns |= {name: json.dumps(columns[name], ensure_ascii=False) for name in _JSON}
     columns["damaged"] = " ".join(row.damaged)
-    columns["timestamp"] = datetime.fromtimestamp(row.timestamp, UTC)
+    columns["timestamp"] = None if "timestamp" in row.damaged else datetime.fromtimestamp(row.timestamp, UTC)
     return {name: columns[name] for name in COLUMNS}
 
 

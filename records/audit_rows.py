@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
@@ -63,7 +63,7 @@ class AuditRow(Value):
 class KeptRow(AuditRow):
     """A row as it stands in the audit. ``position`` counts 1, 2, 3 … within the tenant's chain. Of a user who was
     ``forgotten`` the texts are empty; ``data_key`` is the key that they were sealed with. ``damaged``: columns that are
-    not as they were written, and are empty here; the others are as they stand."""
+    not as they were written, and are empty here (a ``timestamp`` is 0); the others are as they stand."""
 
     id: int
     position: int
@@ -80,14 +80,18 @@ class KeptRow(AuditRow):
         try:
             return cls.model_validate({**columns, **more})
         except ValidationError as error:
-            broken = dict.fromkeys(str(each["loc"][0]) for each in error.errors())
-        if needed := [name for name in broken if name not in _EMPTY]:
+            broken = tuple(dict.fromkeys(str(each["loc"][0]) for each in error.errors()))
+        return cls.model_validate({**cls.without(broken, columns), **more, "damaged": (*damaged, *broken)})
+
+    @staticmethod
+    def without(damaged: Collection[str], columns: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """The columns, those left empty that are ``damaged``. Raises RecordsConflict for one that every row has."""
+        if needed := [name for name in damaged if name not in _EMPTY]:
             raise RecordsConflict(
                 f"audit row {columns['id']}: {', '.join(needed)}: not as it was written, and the row cannot be shown. "
                 "`parley audit verify` names it; put back what stood there."
             )
-        empty = {name: _EMPTY[name] for name in broken}
-        return cls.model_validate({**columns, **empty, **more, "damaged": (*damaged, *broken)})
+        return {**columns, **{name: _EMPTY[name] for name in damaged}} if damaged else columns
 
     @property
     def damage(self) -> str:
@@ -102,6 +106,7 @@ _EMPTY: Final = {
     **{name: field.get_default() for name, field in AuditRow.model_fields.items() if not field.is_required()},
     "input_text": "",
     "output_text": "",
+    "timestamp": datetime.fromtimestamp(0, UTC),
 }
 """What stands for a column that cannot be read."""
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dialogue.faults import KeyDestroyed, SealBroken
+from dialogue.faults import KeyDestroyed, KeyMissing, SealBroken
 from records.data_keys import DataKeys
 from records.seal import DataKey, place, seal, unseal
 
@@ -96,6 +96,10 @@ class TextSeal:
         except KeyDestroyed:
             key = None
         except SealBroken:  # what is damaged is the key, and with it all texts
+            return Opened({**stored, **_empty(held)}, damaged=tuple(held))
+        except KeyMissing:
+            if self._keys is None or await self._keys.knows(id_):  # the tenant's key is not here: nothing is damaged
+                raise
             return Opened({**stored, **_empty(held)}, damaged=tuple(held))
         if key is None:
             return Opened({**stored, **_empty(held)}, forgotten=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import unicodedata
-from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.base import Value
 from dialogue.faults import InvalidRequest
+from records.audit_reading import Unshown, kept_rows
 from records.audit_rows import KeptRow
 from records.audit_seal import TextSeal
 from records.audit_words import AuditWords
@@ -47,23 +47,30 @@ class AuditQuery(Value):
 
 
 async def find_rows(
-    engine: AsyncEngine, query: AuditQuery, *, words: AuditWords, keys: DataKeys | None = None, limit: int = 100
+    engine: AsyncEngine,
+    query: AuditQuery,
+    *,
+    words: AuditWords,
+    keys: DataKeys | None = None,
+    limit: int = 100,
+    unshown: Unshown | None = None,
 ) -> list[KeptRow]:
     """The newest ``limit`` rows that match, newest first. ``keys`` open what is sealed; what cannot be opened holds no
     word and cites no document. A row whose texts or citations are damaged is given where nothing else speaks against
     it: whether they match cannot be told any more, and the row names them. ``words``: the index that says which rows
-    may hold a text, so that those alone are opened, and the rows that were never put into it. Raises InvalidRequest,
-    RecordsConflict for a row that cannot be shown, RecordsUnavailable and KeysUnavailable.
+    may hold a text, so that those alone are opened, and the rows that were never put into it. ``unshown`` is told of
+    rows that cannot be shown; without it they end the search. Raises InvalidRequest, RecordsConflict,
+    RecordsUnavailable and KeysUnavailable.
     """
-    statement, seal = _statement(query), TextSeal(keys)
+    statement, look = _statement(query), _Look(engine, TextSeal(keys), unshown)
     if query.text is None:
-        return await _matching(engine, statement, seal, query, None, limit)
+        return await look.matching(statement, query, None, limit)
     sought, found = Sought(query.text, words), list[KeptRow]()
     for tenant in await _tenants(engine, query):
         theirs = statement.where(logs.tenant == tenant)
         if sought.terms:
             theirs = theirs.where(logs.id.in_(await words.may_hold(tenant, sought.terms)))
-        found += await _matching(engine, theirs, seal, query, sought, limit)
+        found += await look.matching(theirs, query, sought, limit)
     return sorted(found, key=lambda row: (row.timestamp, row.id), reverse=True)[:limit]
 
 
@@ -94,22 +101,22 @@ class Sought:
         return self.terms <= self._words.terms(row.input_text, row.output_text)
 
 
-async def _matching(
-    engine: AsyncEngine,
-    statement: Select[tuple[object, ...]],
-    seal: TextSeal,
-    query: AuditQuery,
-    sought: Sought | None,
-    limit: int,
-) -> list[KeptRow]:
-    found: list[KeptRow] = []
-    async with contextlib.aclosing(_rows(engine, statement, seal)) as rows:
-        async for row in rows:
-            if _may_cite(row, query.document) and (sought is None or sought.may_stand_in(row)):
-                found.append(row)
-            if len(found) >= limit:
-                break
-    return found
+class _Look:
+    def __init__(self, engine: AsyncEngine, seal: TextSeal, unshown: Unshown | None) -> None:
+        self._from = engine, seal, unshown
+
+    async def matching(
+        self, statement: Select[tuple[object, ...]], query: AuditQuery, sought: Sought | None, limit: int
+    ) -> list[KeptRow]:
+        engine, seal, unshown = self._from
+        found: list[KeptRow] = []
+        async with contextlib.aclosing(kept_rows(engine, statement, seal, unshown)) as rows:
+            async for row in rows:
+                if _may_cite(row, query.document) and (sought is None or sought.may_stand_in(row)):
+                    found.append(row)
+                if len(found) >= limit:
+                    break
+        return found
 
 
 async def _tenants(engine: AsyncEngine, query: AuditQuery) -> list[str]:
@@ -153,11 +160,3 @@ def _statement(query: AuditQuery) -> Select[tuple[object, ...]]:
     if query.snapshot is not None:
         statement = statement.where(logs.snapshot.startswith(query.snapshot, autoescape=True))
     return statement
-
-
-async def _rows(engine: AsyncEngine, statement: Select[tuple[object, ...]], seal: TextSeal) -> AsyncGenerator[KeptRow]:
-    async with reading(engine) as connection:
-        streamed = await connection.stream(statement.execution_options(yield_per=200))
-        async for row in streamed.mappings():
-            opened, gone, damaged = await seal.opened_row(row)
-            yield KeptRow.of_columns(opened, forgotten=gone, damaged=damaged)

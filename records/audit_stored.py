@@ -1,4 +1,4 @@
-"""Rows as the database holds them, for the search for what was done to them.
+"""Rows as the database holds them: whoever asks for some is shown all that is whole, and what is not is found.
 
 Read as other queries read, one value that does not decode ends the whole query, and several stored values decode to
 one: a date and a time with anything between them, JSON with other spaces. Here each value comes as it is stored, and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,13 +17,13 @@ from functools import lru_cache
 from types import NoneType
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Dialect, Table, Text, cast, extract, select, type_coerce
+from sqlalchemy import Column, ColumnElement, Dialect, Select, Table, Text, cast, extract, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import NullType
 
 from records.tables import Json, UtcDateTime
 
-__all__ = ["StoredRow", "stored_rows", "undecoded"]
+__all__ = ["StoredRow", "selected_rows", "stored_rows", "undecoded"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS_AT_ONCE = 500
@@ -54,10 +54,20 @@ async def stored_rows(
 ) -> AsyncGenerator[StoredRow]:
     """The rows of a table that has ``tenant`` and ``position``, in the order of these. ``tenant`` None: of all;
     ``last``: up to this position. Within :func:`undecoded`."""
-    reader = _reader(table, connection.dialect)
-    query = reader.query if tenant is None else reader.query.where(table.c.tenant == tenant)
+    query = select(table).order_by(table.c.tenant, table.c.position)
+    if tenant is not None:
+        query = query.where(table.c.tenant == tenant)
     if last is not None:
         query = query.where(table.c.position <= last)
+    async with aclosing(selected_rows(connection, table, query)) as rows:
+        async for row in rows:
+            yield row
+
+
+async def selected_rows(connection: AsyncConnection, table: Table, query: Select[Any]) -> AsyncGenerator[StoredRow]:
+    """The rows that a query of the table selects, whole. Within :func:`undecoded`."""
+    reader = _reader(table, connection.dialect)
+    query = query.with_only_columns(*reader.undecoded).execution_options(yield_per=_ROWS_AT_ONCE)
     async for fetched in (await connection.stream(query)).partitions():  # one by one takes twice as long
         for values in fetched:
             yield reader.row(values)
@@ -90,8 +100,7 @@ class _Reader:
     def __init__(self, table: Table, dialect: Dialect) -> None:
         columns = list(table.columns)
         undecoded = _undecoded_postgresql if dialect.name == "postgresql" else _undecoded
-        ordered = select(*map(undecoded, columns)).order_by(table.c.tenant, table.c.position)
-        self.query = ordered.execution_options(yield_per=_ROWS_AT_ONCE)
+        self.undecoded = [undecoded(column) for column in columns]
         self._types = {c.name: str if _is_encoded(c) else c.type.python_type for c in columns}
         self._decoders = {c.name: _decoder(c, dialect) for c in columns if _is_encoded(c)}
         self._foreign: dict[tuple[type, ...], frozenset[str]] = {}  # by the types of a row's values: there are few

@@ -104,6 +104,11 @@ class DataKeys:
             self._opened.put(id_, key)
         return key
 
+    async def knows(self, id_: str) -> bool:
+        """Whether a key of this id was ever here, destroyed or not."""
+        async with reading(self._engine) as connection:
+            return (await connection.execute(select(keys.id).where(keys.id == id_))).first() is not None
+
     async def of_workflow(self, workflow_id: str) -> DataKey:
         """The key that new payloads of this workflow are sealed with. One that is not bound yet gets a key of its own,
         which becomes a user's with the first :meth:`bind`."""

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "NEVER",
     "Json",
     "UtcDateTime",
     "api_keys",
@@ -43,8 +44,13 @@ __all__ = [
 ]
 
 
+NEVER = datetime.min.replace(tzinfo=UTC)
+"""Stands for a moment that was damaged where it is kept."""
+
+
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC, to the microsecond. SQLite keeps no zone: it is put back on reading."""
+    """An aware datetime in UTC, to the microsecond. SQLite keeps no zone: it is put back on reading. It holds any text,
+    too: what was damaged and is no moment any more reads as ``NEVER``, and the rows beside it can still be read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -57,10 +63,20 @@ class UtcDateTime(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        # Around the dialect's own, which is where a text becomes a moment.
+        decode: Any = self.impl_instance.dialect_impl(dialect).result_processor(dialect, coltype)
+
+        def process(value: Any) -> datetime | None:
+            if value is None:
+                return None
+            try:
+                moment: datetime = decode(value) if decode else value
+            except (ValueError, TypeError):
+                return NEVER
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+        return process
 
 
 class Json(TypeDecorator[Any]):

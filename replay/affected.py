@@ -12,6 +12,7 @@ from dialogue.base import Value
 from dialogue.faults import HistoryFault, ParleyFault
 from dialogue.steps import ReceiveInput
 from knowledge_base.knowledge import KnowledgeBase
+from records.audit_reading import Unshown
 from records.audit_rows import KeptRow
 from records.audit_search import AuditQuery, find_rows
 from replay.chain import Chain
@@ -46,14 +47,14 @@ class Suspect(Value):
 
 
 class Affected(Value):
-    """One answer. ``how``: in what way it was touched. ``today`` is empty where it was not asked again; ``problem``
-    says why it could not be."""
+    """One answer. ``at``: seconds since the epoch, None where that is damaged; ``how``: in what way it was touched.
+    ``today`` is empty where it was not asked again; ``problem`` says why it could not be."""
 
     conversation: str
     turn: int
     tenant: str
     user: str
-    at: float
+    at: float | None
     verdict: str
     question: str
     answer: str
@@ -66,15 +67,24 @@ class Affected(Value):
 
 
 async def affected(
-    evidence: Evidence, suspect: Suspect, chain_of: ChainOf, *, since: float | None = None, until: float | None = None
+    evidence: Evidence,
+    suspect: Suspect,
+    chain_of: ChainOf,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    unshown: Unshown | None = None,
 ) -> AsyncIterator[tuple[Affected, Turn | None]]:
     """Oldest first, each with its recorded turn where the history was read for it. One whose history cannot be read,
     and that only it could have cleared, is given with its ``problem``, and so is one whose citations are damaged.
-    Raises RecordsUnavailable."""
+    ``unshown`` is told of audit rows that cannot be shown; without it they end the search with RecordsConflict. Raises
+    RecordsUnavailable."""
     query = AuditQuery(
         since=since, until=until, model=suspect.model, document=None if suspect.shown else suspect.document
     )
-    rows = await find_rows(evidence.database, query, words=evidence.words, keys=evidence.keys, limit=_MOST_ROWS)
+    rows = await find_rows(
+        evidence.database, query, words=evidence.words, keys=evidence.keys, limit=_MOST_ROWS, unshown=unshown
+    )
     if not suspect.in_histories:
         for row in reversed(rows):
             yield _told(row, tuple(_cited(row, suspect)), problem=_open(row, suspect)), None
@@ -190,7 +200,7 @@ def _told(row: KeptRow, how: tuple[str, ...], problem: str = "") -> Affected:
         turn=row.turn,
         tenant=row.tenant,
         user=row.user_id,
-        at=row.timestamp,
+        at=None if "timestamp" in row.damaged else row.timestamp,
         verdict=row.verdict,
         question=row.input_text,
         answer=row.output_text,

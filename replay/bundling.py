@@ -15,6 +15,7 @@ from dialogue.faults import (
     ContentMissing,
     KeyMissing,
     ParleyFault,
+    RecordsConflict,
     RecordsUnavailable,
     SealBroken,
     TokenLogUnavailable,
@@ -93,7 +94,11 @@ class _Gathering:
         self.absent: list[str] = []
 
     async def row(self, turn: Turn) -> KeptRow | None:
-        row = await self._evidence.row(turn)
+        try:
+            row = await self._evidence.row(turn)
+        except RecordsConflict as fault:
+            self.absent.append(f"{AUDIT}: {fault.message}")
+            return None
         if row is None:
             self.absent.append(f"{AUDIT}: turn {turn.turn} has no row in the audit")
         elif row.damaged:

@@ -60,8 +60,9 @@ class Parley:
         said = self._capsys.readouterr()
         return said.out + said.err
 
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "--json"))
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        assert run([*arguments, "--json"]) == code
+        return json.loads(self._capsys.readouterr().out)
 
 
 @pytest.fixture
@@ -116,6 +117,28 @@ def test_a_damaged_text_is_one_line_and_the_rest_is_shown(parley: Parley, site: 
     assert (site / "rows.csv").read_text("utf-8-sig").count("parcel") == 2
     assert f"  {line}\n" in parley("replay", "find", "--text", "parcel")
     assert [row["damaged"] for row in parley.json("replay", "find")] == [[], ["input_text"], []]
+
+
+def test_a_row_that_cannot_be_shown_is_one_line_and_the_others_are_shown(parley: Parley, site: Path) -> None:
+    """In an export, and in what is found or affected; a moment that is none is left empty."""
+    with sqlite3.connect(site / "var" / "records.db") as database:
+        database.execute("UPDATE interaction_logs SET timestamp = 'x' WHERE id = 1")
+        database.execute("UPDATE interaction_logs SET verdict = 'fine' WHERE id = 2")
+    database.close()
+    line = "audit row 2: verdict: not as it was written, and the row cannot be shown."
+    said = parley("audit", "export", str(site / "rows.csv"), "--tenant", "lantern", code=1)
+    assert line in said
+    assert "2 rows, positions 1 to 3" in said
+    found = parley("replay", "find", code=4)
+    assert found.count(line) == 1
+    assert found.count("parley replay show") == 2
+    assert "?  pass" in found
+    assert "timestamp: not as written" in found
+    assert {row["id"] for row in parley.json("replay", "find", code=4)} == {1, 3}
+    affected = parley("replay", "affected", "--model", "small", code=4)
+    assert affected.count(line) == 1
+    assert "?  pass  parley replay show conv-1 --turn 1" in affected
+    assert "2 answers to 2 people" in affected
 
 
 def test_forget_shows_first_and_then_does_it(parley: Parley, site: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import RecordsConflict
+from dialogue.faults import KeyMissing, RecordsConflict
 from records.audit import AuditLog
 from records.audit_exports import AuditExports
 from records.audit_rows import KeptRow
@@ -21,6 +22,7 @@ from records.audit_words import AuditWords
 from records.data_keys import DataKeys
 from records.database import reading, writing
 from records.tables import data_keys, feedback, interaction_logs
+from records.tenant_keys import LocalKeys
 from tests.records.rows import a_row
 
 logs = interaction_logs.c
@@ -47,6 +49,16 @@ async def put(database: AsyncEngine, **values: Any) -> None:
         await connection.execute(update(interaction_logs).where(logs.turn == 2).values(values))
 
 
+async def put_raw(database: AsyncEngine, what: str) -> None:
+    """The same by a statement, for what SQLAlchemy would not write."""
+    async with writing(database) as connection:
+        await connection.execute(text(f"UPDATE interaction_logs SET {what} WHERE turn = 2"))  # noqa: S608 ours
+
+
+async def all_rows(audit: AuditLog, *, user: str | None = None) -> list[KeptRow]:
+    return [row async for row in audit.rows("lantern", user=user)]
+
+
 async def stored(database: AsyncEngine, name: str) -> Any:
     async with reading(database) as connection:
         return (await connection.execute(select(logs[name]).where(logs.turn == 2))).scalar_one()
@@ -64,7 +76,7 @@ async def test_a_damaged_text_is_named_and_the_rest_is_shown(
         gone = None if name == "ip_address" else () if name == "citations" else ""
         wanted = whole.model_copy(update={name: gone, "damaged": (name,)})
         found = await find_rows(database, AuditQuery(tenant="lantern"), words=words, keys=keys)
-        for rows in (await sealed.turns("conv-1", "lantern"), await sealed.rows("lantern"), found[::-1]):
+        for rows in (await sealed.turns("conv-1", "lantern"), await all_rows(sealed), found[::-1]):
             assert [row.damaged for row in rows] == [(), (name,), ()]
             assert rows[1] == wanted
         assert wanted.damage == (
@@ -117,7 +129,7 @@ async def test_a_damaged_key_costs_its_users_texts_alone(
             .values(wrapped=wrapped[:-1] + bytes([wrapped[-1] ^ 1]))
         )
     fresh = AuditLog(database, DataKeys(database, keys._provider))
-    rows = await fresh.rows("lantern")
+    rows = await all_rows(fresh)
     assert [bool(row.input_text) for row in rows] == [True, False, True]
     assert [row.damaged for row in rows] == [(), SEALED, ()]
     assert [(given.comment, given.damaged) for given in await fresh.feedback("conv-1", "lantern")] == [("", True)]
@@ -128,20 +140,82 @@ async def test_what_is_no_json_any_more_ends_no_look(sealed: AuditLog, database:
     if database.dialect.name != "sqlite":
         pytest.skip("PostgreSQL takes no text that is no JSON")
     for statement in ("citations = substr(citations, 2)", "usage = '{'", "data_key = NULL, citations = '[1'"):
-        async with writing(database) as connection:
-            await connection.execute(text(f"UPDATE interaction_logs SET {statement} WHERE turn = 2"))  # noqa: S608 ours
+        await put_raw(database, statement)
         assert [(problem.kind, problem.position) for problem in await sealed.verify()] == [("changed", 2)]
-        (row,) = await sealed.rows("lantern", user="bob")
+        (row,) = await all_rows(sealed, user="bob")
         assert set(row.damaged) <= {"citations", "usage"}
         assert statement.rpartition(" = ")[0].rpartition(" ")[2] in row.damaged
         assert row.citations == ()
 
 
-async def test_a_row_that_cannot_be_shown_is_one_clear_line(sealed: AuditLog, database: AsyncEngine) -> None:
-    """A verdict that is none: nothing could stand in its place."""
-    await put(database, verdict="fine")
-    with pytest.raises(RecordsConflict, match=r"audit row \d: verdict: not as it was written.* `parley audit verify`"):
-        await sealed.turns("conv-1", "lantern")
+async def test_a_moment_that_is_none_any_more_ends_no_look(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, words: AuditWords, tmp_path: Path
+) -> None:
+    """SQLite holds any text in such a column, and any number."""
+    if database.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL takes no text that is no moment")
+    for number, damage in enumerate(("'2026-13-41 00:00:00'", "'x'", "7", "x'ff'", "substr(timestamp, 3)")):
+        await put_raw(database, f"timestamp = {damage}")
+        (row,) = await all_rows(sealed, user="bob")
+        assert (row.damaged, row.timestamp, row.input_text) == (("timestamp",), 0.0, a_row().input_text)
+        found = await find_rows(database, AuditQuery(tenant="lantern"), words=words, keys=keys)
+        assert {each.turn: each.damaged for each in found} == {1: (), 2: ("timestamp",), 3: ()}
+        # Nobody can say any more that it is not of that time.
+        out = tmp_path / f"{number}.csv"
+        written = await AuditExports(database, sealed).write(out, "lantern", since=datetime(2100, 1, 1, tzinfo=UTC))
+        assert written is not None
+        assert (written.rows, list(written.damaged)) == (1, [f"{row.damage}."])
+        with out.open(encoding="utf-8-sig", newline="") as file:
+            assert [(each["turn"], each["timestamp"]) for each in csv.DictReader(file)] == [("2", "")]
+        assert [(problem.kind, problem.id) for problem in await sealed.verify()] == [("changed", row.id)]
+
+
+CANNOT_BE_SHOWN = {
+    "verdict": "'fine'",
+    "message_id": "cast(x'ff' AS TEXT)",
+    "conversation": "cast(x'ff' AS TEXT)",
+    "turn": "'two'",
+}
+
+
+@pytest.mark.parametrize("name", CANNOT_BE_SHOWN)
+async def test_a_row_that_cannot_be_shown_is_named_and_the_others_are_shown(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, words: AuditWords, tmp_path: Path, name: str
+) -> None:
+    """Nothing could stand in the place of what is damaged in it."""
+    if name != "verdict" and database.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL takes no such value")
+    (id_,) = [row.id async for row in sealed.rows("lantern") if row.turn == 2]
+    await put_raw(database, f"{name} = {CANNOT_BE_SHOWN[name]}")
+    told: list[RecordsConflict] = []
+    assert [row.turn async for row in sealed.rows("lantern", unshown=told.append)] == [1, 3]
+    for asked in (AuditQuery(), AuditQuery(text="parcel")):
+        found = await find_rows(database, asked, words=words, keys=keys, unshown=told.append)
+        assert [row.turn for row in found] == [3, 1]
+    lines = [fault.message for fault in told]
+    ways_out = "`parley audit verify` names it; put back what stood there."
+    assert set(lines) == {f"audit row {id_}: {name}: not as it was written, and the row cannot be shown. {ways_out}"}
+    exports = AuditExports(database, sealed)
+    written = await exports.write(tmp_path / "rows.csv", "lantern")
+    assert written is not None
+    assert (written.rows, list(written.damaged)) == (2, lines[:1])
+    alone = await exports.write(tmp_path / "bob.csv", "lantern", user="bob")
+    assert alone is not None
+    assert (alone.export, alone.rows, list(alone.damaged)) == (None, 0, lines[:1])
+    assert not (tmp_path / "bob.csv").exists()
+    with pytest.raises(RecordsConflict, match=f"{name}: not as it was written"):
+        await all_rows(sealed)
+
+
+async def test_a_row_that_names_a_key_that_never_was_is_damaged(
+    sealed: AuditLog, database: AsyncEngine, tmp_path: Path
+) -> None:
+    """Where the key is known, and only the tenant's is not here, nothing is said to be damaged."""
+    await put(database, data_key="key-of-nobody")
+    assert [row.damaged for row in await all_rows(sealed)] == [(), SEALED, ()]
+    elsewhere = DataKeys(database, LocalKeys(tmp_path / "other.keys", make=True))
+    with pytest.raises(KeyMissing):
+        await all_rows(AuditLog(database, elsewhere))
 
 
 def test_a_row_of_an_older_bundle_is_whole() -> None:

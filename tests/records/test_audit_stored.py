@@ -17,17 +17,19 @@ import pytest
 from sqlalchemy import Column
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from dialogue.faults import RecordsConflict
 from records import audit as audit_module
 from records import audit_checkpoints
 from records.audit import AuditLog
 from records.audit_chain import GENESIS, Head, row_hash
 from records.audit_rows import Problem
+from records.audit_search import AuditQuery, find_rows
 from records.audit_tails import keep_tail
+from records.audit_words import AuditWords
 from records.data_keys import DataKeys
 from records.database import writing
 from records.signing import Signer
 from records.tables import Json, UtcDateTime, audit_heads, interaction_logs
-from records.tenant_keys import LocalKeys
 from settings.schema import Settings
 from tests.records.rows import a_row
 
@@ -43,11 +45,10 @@ def signer(tmp_path: Path) -> Signer:
 
 
 @pytest.fixture
-async def sealed(database: AsyncEngine, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
+async def sealed(database: AsyncEngine, keys: DataKeys, signer: Signer, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
     """Twenty rows, two of them signed."""
     for module in (audit_module, audit_checkpoints):
         monkeypatch.setattr(module, "EVERY", 8)
-    keys = DataKeys(database, LocalKeys(tmp_path / "site.keys", make=True))
     log = AuditLog(database, keys, signer=signer)
     for turn in range(1, ROWS + 1):
         await log.append(a_row(turn=turn))
@@ -188,8 +189,11 @@ def changes(column: Column[Any], on: str) -> list[str]:
     return [change.replace("{}", f'"{column.name}"', 1) for change in (*TAKEN[on][type_], *more)]
 
 
-async def test_any_other_value_in_any_column_is_named(sealed: AuditLog, database: AsyncEngine) -> None:
-    """Whatever the database takes there: of another type, without a meaning, or another notation of the same value."""
+async def test_any_other_value_in_any_column_is_named(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, words: AuditWords
+) -> None:
+    """Whatever the database takes there: of another type, without a meaning, or another notation of the same value. And
+    whoever looks for rows is shown all others, and that one, or told of it."""
     id_, on = 7, database.dialect.name
     back = (
         f"DELETE FROM interaction_logs WHERE id NOT BETWEEN 1 AND {ROWS} OR id = {id_}",
@@ -203,6 +207,11 @@ async def test_any_other_value_in_any_column_is_named(sealed: AuditLog, database
             found = named(await sealed.verify())
             if found != {id_ + 1000 if column.name == "id" else id_}:
                 missed.append((column.name, change[:40], found))
+            told: list[RecordsConflict] = []
+            shown = await find_rows(database, AuditQuery(), words=words, keys=keys, unshown=told.append)
+            others = {row.id for row in shown} - {id_, id_ + 1000}
+            if len(others) != ROWS - 1 or len(shown) + len(told) != ROWS:
+                missed.append((column.name, change[:40], "shown", others, told))
             await execute(database, *back)
     assert missed == []
     assert await sealed.verify() == []

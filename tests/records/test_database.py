@@ -17,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import records.database
 from dialogue.faults import RecordsUnavailable
+from records.api_keys import ApiKeys
 from records.archive import RunArchive
 from records.audit import AuditLog
 from records.content import ContentStore
 from records.database import connect_database, head_revision, migrate, migration_config, reading, writing
-from records.tables import contents, metadata
+from records.tables import NEVER, contents, metadata
 from tests.records.conftest import Child
 from tests.records.rows import a_row
 
@@ -116,6 +117,19 @@ async def test_moments_are_kept_in_utc(database: AsyncEngine) -> None:
             await connection.execute(contents.insert().values({**row, "timestamp": datetime(2026, 1, 1)}))  # noqa: DTZ001
 
 
+async def test_a_moment_that_was_damaged_does_not_end_the_query(database: AsyncEngine) -> None:
+    """SQLite holds any text there. An API key whose end is such a one is over."""
+    if database.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL takes no text that is no moment")
+    keys = ApiKeys(database)
+    secrets = {name: (await keys.create("lantern", name=name, days=1))[0] for name in ("whole", "damaged")}
+    async with writing(database) as connection:
+        await connection.exec_driver_sql("UPDATE api_keys SET expires = '2099-13-01' WHERE name = 'damaged'")
+    assert {key.name: key.expires == NEVER for key in await keys.known()} == {"whole": False, "damaged": True}
+    assert await keys.find(secrets["whole"]) is not None
+    assert await keys.find(secrets["damaged"]) is None
+
+
 async def test_a_reader_sees_one_moment(database: AsyncEngine) -> None:
     """What is committed while a reading transaction is open is not seen in it."""
     audit = AuditLog(database)
@@ -151,7 +165,7 @@ async def test_tables_of_an_older_version_are_named_with_the_way_out(database: A
         await RunArchive(database, ContentStore(database)).find("conv-1")
     await _step_back(database, "0002")
     with pytest.raises(RecordsUnavailable, match="Start the workers once: they migrate them") as caught:
-        await AuditLog(database).rows("lantern")
+        await AuditLog(database).turns("conv-1", "lantern")
     assert "\n" not in caught.value.message
 
 

@@ -110,6 +110,21 @@ def test_a_bundle_is_read_with_nothing_else(
     assert "holds conv-normal and not conv-other" in capsys.readouterr().err
 
 
+def test_a_row_that_cannot_be_shown_is_said_to_be_absent(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And `show --audit` shows the turn all the same."""
+    with sqlite3.connect(site / "var" / "records.db") as database:
+        database.execute("UPDATE interaction_logs SET verdict = 'fine' WHERE turn = 2")
+    database.close()
+    out = _export(site)
+    assert re.search(r"audit\.json: audit row \d: verdict: not as it was written", capsys.readouterr().err)
+    assert run(["replay", "show", "--bundle", str(out), "--turn", "1", "--audit"]) == 0
+    capsys.readouterr()
+    assert run(["replay", "show", "--file", str(HISTORIES / "normal.json"), "--turn", "2", "--audit"]) == 4
+    said, missing = capsys.readouterr()
+    assert "verdict: not as it was written" in missing
+    assert "verdict pass" in said
+
+
 def test_a_stream_that_does_not_open_is_said_to_be_absent(
     site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
