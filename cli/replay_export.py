@@ -60,7 +60,8 @@ async def export(
     if json:
         print_json({"file": str(out), "digest": digest, "bytes": len(body), "manifest": found.manifest})
     else:
-        for absent in (*found.manifest.absent, *found.manifest.left_out):
+        untold = found.manifest.absent[len(chain.missing) :]  # the missing runs stand first, and were told
+        for absent in (*untold, *found.manifest.left_out):
             print_line(f"not in it: {absent}", error=True)
         told = f"{found.manifest.turns} turns, {len(found.files)} files, {len(body)} bytes"
         print_line(f"{out}: {told}{', redacted' if redact else ''}, SHA-256 {digest}.")
