@@ -120,8 +120,9 @@ def links(page: Path) -> list[str]:
 
 def counterpart(page: Path) -> Path | None:
     """The English page of a Chinese one; ``None`` for an English page."""
-    if page.parent.name == "zh-CN":
-        return page.parent.parent / page.name
+    chinese = ROOT / "docs" / "zh-CN"
+    if page.is_relative_to(chinese):
+        return chinese.parent / page.relative_to(chinese)
     if page.name.endswith(".zh-CN.md"):
         return page.with_name(page.name.replace(".zh-CN.md", ".md"))
     return None
