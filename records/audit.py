@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from dialogue.faults import RecordsConflict, RecordsUnavailable
 from records.audit_chain import GENESIS, Head, row_hash
 from records.audit_checkpoints import EVERY, keep_checkpoint
-from records.audit_reading import Unshown, kept_rows
+from records.audit_reading import Unshown, few_rows, kept_rows
 from records.audit_rows import (
     AuditReceipt,
     AuditRow,
@@ -214,7 +214,7 @@ class AuditLog:
         return [KeptFeedback.of_columns(each.columns, damaged=bool(each.damaged)) for each in opened]
 
     async def _rows(self, query: Select[Any]) -> list[KeptRow]:
-        return [row async for row in kept_rows(self._engine, query, self._seal)]
+        return await few_rows(self._engine, query, self._seal)
 
 
 async def _locked_head(connection: AsyncConnection, tenant: str) -> Head:

@@ -16,7 +16,7 @@ from records.audit_stored import StoredRow, selected_rows, undecoded
 from records.database import reading
 from records.tables import interaction_logs
 
-__all__ = ["Unshown", "kept_rows"]
+__all__ = ["Unshown", "few_rows", "kept_rows"]
 
 Unshown = Callable[[RecordsConflict], None]
 """Is told of each row that cannot be shown; the others come all the same."""
@@ -25,8 +25,12 @@ Unshown = Callable[[RecordsConflict], None]
 async def kept_rows(
     engine: AsyncEngine, query: Select[Any], seal: TextSeal, unshown: Unshown | None = None
 ) -> AsyncGenerator[KeptRow]:
-    """What a query of ``interaction_logs`` selects, as it stood in one moment. Raises what :class:`TextSeal` raises,
-    RecordsUnavailable, and RecordsConflict for a row that cannot be shown where ``unshown`` is not there to be told."""
+    """What a query of ``interaction_logs`` selects, as it stood in one moment, one by one. It keeps a connection while
+    keys are read over another, so it is for a command, and not for many at once.
+
+    Raises what :class:`TextSeal` raises, RecordsUnavailable, and RecordsConflict for a row that cannot be shown where
+    ``unshown`` is not there to be told.
+    """
     async with (
         reading(engine) as connection,
         undecoded(connection),
@@ -41,6 +45,14 @@ async def kept_rows(
                 unshown(fault)
                 continue
             yield row
+
+
+async def few_rows(engine: AsyncEngine, query: Select[Any], seal: TextSeal) -> list[KeptRow]:
+    """The same of a query that selects few: all at once, and opened when the connection is given back. A row that
+    cannot be shown ends it."""
+    async with reading(engine) as connection, undecoded(connection):
+        found = [stored async for stored in selected_rows(connection, interaction_logs, query)]
+    return [await _opened(stored, seal) for stored in found]
 
 
 async def _opened(stored: StoredRow, seal: TextSeal) -> KeptRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -63,6 +64,14 @@ def finding(database: AsyncEngine, keys: DataKeys, words: AuditWords) -> Finding
         return [row.id for row in await find_rows(database, query, keys=keys, words=words)]
 
     return find
+
+
+async def test_many_read_at_once_with_keys_that_nobody_has_read_yet(database: AsyncEngine, keys: DataKeys) -> None:
+    """None of them keeps a connection while it waits for another: there are fewer than they are."""
+    await AuditLog(database, keys).append(a_row())
+    audit = AuditLog(database, DataKeys(database, keys._provider))
+    read = await asyncio.gather(*(audit.turns("conv-1", "lantern") for _ in range(40)))
+    assert [[row.input_text for row in rows] for rows in read] == [[a_row().input_text]] * 40
 
 
 async def test_no_text_stands_in_the_tables(sealed: AuditLog, database: AsyncEngine) -> None:
