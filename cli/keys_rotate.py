@@ -183,9 +183,14 @@ def _unopened(keys: tuple[UnopenedKey, ...]) -> Iterator[str]:
         groups.setdefault((key.tenant, key.why), []).append(key)
     for (tenant, why), group in groups.items():
         whose = f"of tenant {tenant}" if tenant else "of no tenant yet"
-        ids = ", ".join(_some([f"{key.id} of {', '.join(key.users) or 'nobody'}" for key in group]))
+        ids = ", ".join(_some([f"{key.id} of {_owners(key)}" for key in group]))
         verb = "does" if len(group) == 1 else "do"
         yield f"{counted(len(group), 'data key')} {whose} {verb} not open ({ids}): {why}"
+
+
+def _owners(key: UnopenedKey) -> str:
+    """The key of a tenant's word index is no user's (records/audit_words.py)."""
+    return ", ".join(user or "the tenant itself" for user in key.users) or "nobody"
 
 
 def _some(names: list[str] | tuple[str, ...]) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from cli.main import run
 from dialogue.faults import KeyMissing
-from records.data_keys import DataKeys
+from records.data_keys import NOBODY, DataKeys
 from records.database import connect_database, migrate
 from records.private_file import replace_private
 from records.tenant_keys import KeyProvider, LocalKeys, Wrapped
@@ -170,6 +170,15 @@ def test_a_damaged_data_key_is_named_and_the_others_go_on(rotate: Rotate, site: 
     assert "no other is needed" not in said
     assert run(["audit", "forget", "ann", "--tenant", "acme", "--yes"]) == 0
     assert "1 data key of sqlite" in rotate("--rewrap-only")
+
+
+def test_a_damaged_data_key_of_the_tenants_own_is_named_so(rotate: Rotate, site: Path) -> None:
+    """That of its word index, which goes with no user."""
+    speak(site, LocalKeys(key_file(site)), [("acme", NOBODY)])
+    with sqlite3.connect(site / "var" / "records.db") as database:
+        database.execute("UPDATE data_keys SET wrapped = X'01' WHERE user_id = ''")
+    database.close()
+    assert " of the tenant itself): key " in rotate("--rewrap-only", code=1)
 
 
 def test_a_tenants_key_that_is_not_changed_is_told(rotate: Rotate, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
