@@ -10,8 +10,11 @@ from cyclopts import Parameter
 from cli.options import Json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from records.key_rotation import UnopenedKey
     from settings.schema import Settings
 
 __all__ = ["rotate"]
@@ -23,13 +26,22 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """``were_behind`` and ``behind``: data keys that were, and are, under another key than ``newest``."""
+    """``new_key``: one was made for every tenant whose key wraps; ``not_made``: why one was not. ``were_behind`` and
+    ``behind``: data keys that were, and are, under another key than ``newest``, the latter without ``unopened`` ones.
+    """
 
+    database: str
     new_key: bool
+    not_made: str | None
     newest: tuple[str, ...]
     rewrapped: int
     were_behind: int
     behind: int
+    unopened: tuple[UnopenedKey, ...]
+
+    @property
+    def old_is_needed(self) -> bool:
+        return bool(self.behind or self.unopened or self.not_made)
 
 
 async def rotate(
@@ -41,9 +53,10 @@ async def rotate(
 ) -> int:
     """Make a new key that wraps data keys (encryption.provider), and wrap every data key anew under it.
 
-    Everything may run meanwhile, and the old key still unwraps. A minute later run it again with --rewrap-only: when it
-    says that no data key was under another key, the old one can be taken away. Broken off, it can be run again so too.
-    Exit code 1: some are still under another key.
+    Run it where the key is set and records.database is the site's. Everything may run meanwhile, and the old key still
+    unwraps. A minute later run it again with --rewrap-only: when it says that no data key was under another key, the
+    old one can be taken away. Broken off, it can be run again so too. Exit code 1: some are still under another key, or
+    do not open and are named, or that database holds none.
     """
     from cli.console import print_json
     from dialogue.faults import SettingsFault
@@ -58,7 +71,7 @@ async def rotate(
             field="encryption.provider",
         )
     url = Layout.of(settings).database_url(settings.records.database)
-    Layout.of(settings).data.mkdir(parents=True, exist_ok=True)
+    await _require_data_keys(url)
     await migrate(url)
     engine = connect_database(url)
     try:
@@ -69,54 +82,116 @@ async def rotate(
         print_json(done)
     else:
         _tell(settings.encryption.provider, done, rewrap_only=rewrap_only)
-    return 1 if done.behind else 0
+    return 1 if done.old_is_needed else 0
+
+
+async def _require_data_keys(url: str) -> None:
+    """Before anything is made: of another database than the site's nothing could be said of its data keys."""
+    from sqlalchemy import make_url
+
+    from dialogue.faults import KeyMissing
+    from records.key_rotation import holds_data_keys
+
+    if not await holds_data_keys(url):
+        raise KeyMissing(
+            f"records.database: {make_url(url).render_as_string(hide_password=True)} holds no data key, so nothing was "
+            "done. Run this where the site's records are, or name their database there.",
+            field="records.database",
+        )
 
 
 async def _rotate(settings: Settings, engine: AsyncEngine, *, rewrap_only: bool) -> _Done:
-    from records.data_keys import DataKeys
-    from records.key_standing import key_standing
+    from dialogue.faults import KeyMissing
+    from records.key_rotation import KeyRotation, Rewrapped
     from records.tenant_keys import open_key_provider
 
     provider = open_key_provider(settings)
     assert provider is not None  # noqa: S101 the caller looked
-    keys = DataKeys(engine, provider)
-    old = found = after = await key_standing(engine, provider)
-    made = not rewrap_only and await keys.rotate()
-    if made:
-        found = await key_standing(engine, provider)
-    done = 0
+    rotation = KeyRotation(engine, provider)
+    old = found = after = await rotation.standing()
+    made, not_made, done = False, None, Rewrapped(0, ())
+    if not rewrap_only:
+        try:
+            made = await rotation.rotate()
+        except KeyMissing as fault:
+            not_made = fault.message
+        found = await rotation.standing()
     for _ in range(_PASSES):
-        async for count in keys.rewrap():
-            done = count
-        after = await key_standing(engine, provider)
+        done = await rotation.rewrap()
+        after = await rotation.standing(done.unopened)
         if not after.behind:
             break
+    newest = {*after.newest.values()}
     # Google's new version wraps only some time after it became the primary one. Amazon's key keeps its name.
-    lags = made and settings.encryption.provider != "aws" and bool({*old.newest} & {*after.newest})
-    return _Done(made, after.newest, done, found.behind, done if lags else after.behind)
+    lags = made and settings.encryption.provider != "aws" and not newest.isdisjoint(old.newest.values())
+    return _Done(
+        database=engine.url.render_as_string(hide_password=True),
+        new_key=made,
+        not_made=not_made,
+        newest=tuple(sorted(newest)),
+        rewrapped=done.done,
+        were_behind=found.behind,
+        behind=done.done if lags else after.behind,
+        unopened=done.unopened,
+    )
 
 
 def _tell(provider: str, done: _Done, *, rewrap_only: bool) -> None:
     from cli.console import counted, print_line
 
-    if not done.new_key and not rewrap_only:
+    if done.not_made:
+        print_line(f"{done.not_made} Mend that, then run this again.", error=True)
+    elif not done.new_key and not rewrap_only:
         print_line(
             f"The keys of {provider} are made where they are set: put a new one there for every process, behind the "
             "others first, then in front, and run this with --rewrap-only.",
             error=True,
         )
-    under = ", ".join(done.newest[:_SHOWN]) + (" …" if len(done.newest) > _SHOWN else "")
+    for line in _unopened(done.unopened):
+        print_line(line, error=True)
+    under = f" ({', '.join(_some(done.newest))})" if done.newest else ""
+    keys = f"{counted(done.rewrapped, 'data key')} of {done.database}"
     if done.behind:
         print_line(
-            f"Keep the old key: {done.behind} of {counted(done.rewrapped, 'data key')} are not under the newest "
-            f"({under}). Run `parley keys rotate --rewrap-only` in a while.",
+            f"Keep the old key: {done.behind} of {keys} are not under the newest{under}. "
+            "Run `parley keys rotate --rewrap-only` in a while.",
             error=True,
         )
-    elif done.were_behind or done.new_key:
-        print_line(f"{counted(done.rewrapped, 'data key')} wrapped under the newest key ({under}).")
+    elif done.were_behind or done.new_key or done.old_is_needed:
+        print_line(f"{keys} wrapped under the newest key{under}.")
+    else:
+        print_line(f"{keys}, all under the newest key{under}: no other is needed.")
+    if done.unopened:
+        print_line(
+            "Keep every old key: put back their tenants' keys or, out of a copy of the database, their rows, or give "
+            "their texts up (`parley audit forget USER --tenant TENANT`). Then run `parley keys rotate --rewrap-only`.",
+            error=True,
+        )
+    elif not done.old_is_needed and (done.were_behind or done.new_key):
         print_line(
             "Keep the old one until `parley keys rotate --rewrap-only`, a minute from now, finds none under it.",
             error=True,
         )
-    else:
-        print_line(f"{counted(done.rewrapped, 'data key')}, all under the newest key ({under}): no other is needed.")
+
+
+def _unopened(keys: tuple[UnopenedKey, ...]) -> Iterator[str]:
+    """A line for each reason and tenant."""
+    from cli.console import counted
+
+    groups: dict[tuple[str, str], list[UnopenedKey]] = {}
+    for key in keys:
+        groups.setdefault((key.tenant, key.why), []).append(key)
+    for (tenant, why), group in groups.items():
+        whose = f"of tenant {tenant}" if tenant else "of no tenant yet"
+        ids = ", ".join(_some([f"{key.id} of {_owners(key)}" for key in group]))
+        verb = "does" if len(group) == 1 else "do"
+        yield f"{counted(len(group), 'data key')} {whose} {verb} not open ({ids}): {why}"
+
+
+def _owners(key: UnopenedKey) -> str:
+    """The key of a tenant's word index is no user's (records/audit_words.py)."""
+    return ", ".join(user or "the tenant itself" for user in key.users) or "nobody"
+
+
+def _some(names: list[str] | tuple[str, ...]) -> list[str]:
+    return [*names[:_SHOWN], *["…"] * (len(names) > _SHOWN)]

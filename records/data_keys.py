@@ -13,7 +13,6 @@ Tables: ``data_keys``, ``key_users``, ``workflow_keys``. A destroyed key keeps i
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -30,8 +29,6 @@ from records.tables import data_keys, interaction_logs, key_users, workflow_keys
 from records.tenant_keys import KeyProvider, Wrapped
 
 __all__ = ["NOBODY", "DataKeys", "Destroyed"]
-
-_AT_ONCE = 200
 
 keys, users, workflows = data_keys.c, key_users.c, workflow_keys.c
 
@@ -170,7 +167,7 @@ class DataKeys:
         self._of_workflow.put(workflow_id, id_)
         return True
 
-    # forgetting, rotation -------------------------------------------------------------------------
+    # forgetting -----------------------------------------------------------------------------------
 
     async def workflows_of(self, tenant: str, user: str) -> tuple[str, ...]:
         """The workflows whose payloads forgetting that user makes unreadable."""
@@ -192,38 +189,6 @@ class DataKeys:
             self._opened.drop(id_)
         self._of_workflow.clear()
         return Destroyed(len(ids), bound)
-
-    async def tenants(self) -> tuple[str, ...]:
-        """Those that have a data key."""
-        async with reading(self._engine) as connection:
-            query = select(keys.tenant).where(keys.wrapped.is_not(None)).distinct().order_by(keys.tenant)
-            return tuple((await connection.execute(query)).scalars())
-
-    async def rewrap(self) -> AsyncIterator[int]:
-        """Wraps every data key anew, under its tenant's newest key; yields how many it did so far. Whoever uses them
-        meanwhile notices nothing; broken off, it can be run again."""
-        last, done = "", 0
-        while True:
-            query = select(keys.id, keys.tenant, keys.wrapped, keys.wrapped_by).where(
-                keys.id > last, keys.wrapped.is_not(None)
-            )
-            async with reading(self._engine) as connection:
-                rows = (await connection.execute(query.order_by(keys.id).limit(_AT_ONCE))).all()
-            if not rows:
-                return
-            for row in rows:
-                key = await self._provider.unwrap(row.tenant, Wrapped(row.wrapped_by, row.wrapped))
-                new = await self._provider.wrap(row.tenant, key)
-                async with writing(self._engine) as connection:  # one forgotten meanwhile stays so
-                    same = (keys.id == row.id, keys.wrapped == row.wrapped)
-                    values = {"wrapped": new.blob, "wrapped_by": new.by}
-                    await connection.execute(data_keys.update().where(*same).values(values))
-            last, done = rows[-1].id, done + len(rows)
-            yield done
-
-    async def rotate(self) -> bool:
-        """A new key for each tenant; :meth:`rewrap` brings the data keys under it. False: the provider makes none."""
-        return await self._provider.rotate(await self.tenants())
 
     async def _leave_the_log(self) -> None:
         """SQLite's write-ahead log holds the page as it was; others that read meanwhile may hold it up until later."""

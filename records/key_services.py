@@ -62,6 +62,22 @@ class _Service(KeyProvider):
                 raise KeyMissing(f"encryption.key: {what}. Is the key there, and may we use it?") from error
             raise KeysUnavailable(f"encryption.provider: the key service fails: {what}.") from error
 
+    async def rotate(self, tenants: tuple[str, ...]) -> bool:
+        missing: dict[str, str] = {}
+        for name in sorted({self.name(tenant) for tenant in tenants}):
+            try:
+                await self._rotate(name)
+            except KeyMissing as fault:
+                missing[name] = fault.message.removeprefix("encryption.key: ")
+        if missing:
+            told = "; ".join(f"{name}: {why}" for name, why in missing.items())
+            raise KeyMissing(f"encryption.key: no new version was made of {told}", field="encryption.key")
+        return True
+
+    async def _rotate(self, name: str) -> None:
+        """Makes a version of that key, which wraps from then on. Raises KeyMissing and KeysUnavailable."""
+        raise NotImplementedError
+
     def is_missing(self, error: Exception) -> bool:
         """Whether asking again would not help."""
         raise NotImplementedError
@@ -96,18 +112,16 @@ class VaultKeys(_Service):
         return Wrapped(f"{self.name(tenant)}:{written.split(':')[1]}", written.encode())
 
     async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
-        name = wrapped.by.rpartition(":")[0]
+        name, ciphertext = wrapped.by.rpartition(":")[0], wrapped.blob.decode(errors="replace")
         found: Any = await self._ask(
             lambda: self._transit.decrypt_data(
-                name, wrapped.blob.decode(), associated_data=_text(tenant.encode()), mount_point=self._mount
+                name, ciphertext, associated_data=_text(tenant.encode()), mount_point=self._mount
             )
         )
         return base64.b64decode(found["data"]["plaintext"])
 
-    async def rotate(self, tenants: tuple[str, ...]) -> bool:
-        for name in sorted({self.name(tenant) for tenant in tenants}):
-            await self._ask(lambda name=name: self._transit.rotate_key(name, mount_point=self._mount))
-        return True
+    async def _rotate(self, name: str) -> None:
+        await self._ask(lambda: self._transit.rotate_key(name, mount_point=self._mount))
 
     def is_missing(self, error: Exception) -> bool:
         from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized
@@ -147,12 +161,10 @@ class AmazonKeys(_Service):
         )
         return found["Plaintext"]
 
-    async def rotate(self, tenants: tuple[str, ...]) -> bool:
-        for name in sorted({self.name(tenant) for tenant in tenants}):
-            found: Any = await self._ask(lambda name=name: self._kms.describe_key(KeyId=name))
-            id_ = found["KeyMetadata"]["KeyId"]  # an alias is not taken here
-            await self._ask(lambda id_=id_: self._kms.rotate_key_on_demand(KeyId=id_))
-        return True
+    async def _rotate(self, name: str) -> None:
+        found: Any = await self._ask(lambda: self._kms.describe_key(KeyId=name))
+        id_ = found["KeyMetadata"]["KeyId"]  # an alias is not taken here
+        await self._ask(lambda: self._kms.rotate_key_on_demand(KeyId=id_))
 
     def is_missing(self, error: Exception) -> bool:
         from botocore.exceptions import ClientError
@@ -202,13 +214,10 @@ class GoogleKeys(_Service):
         }
         return (await self._call("decrypt", request)).plaintext
 
-    async def rotate(self, tenants: tuple[str, ...]) -> bool:
-        for name in sorted({self.name(tenant) for tenant in tenants}):
-            made = await self._call("create_crypto_key_version", {"parent": name, "crypto_key_version": {}})
-            version = made.name.rpartition("/")[2]
-            request = {"name": name, "crypto_key_version_id": version}
-            await self._call("update_crypto_key_primary_version", request)
-        return True
+    async def _rotate(self, name: str) -> None:
+        made = await self._call("create_crypto_key_version", {"parent": name, "crypto_key_version": {}})
+        request = {"name": name, "crypto_key_version_id": made.name.rpartition("/")[2]}
+        await self._call("update_crypto_key_primary_version", request)
 
     async def _call(self, method: str, request: dict[str, Any]) -> Any:
         return await self._ask(lambda: getattr(self._kms, method)(request=request, **self._within))

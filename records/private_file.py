@@ -31,7 +31,12 @@ def write_private_once(path: Path, text: str) -> None:
 
 def replace_private(path: Path, text: str | bytes) -> None:
     """Readers see the old content or the new one. Raises OSError."""
-    _written(path, text).replace(path)
+    written = _written(path, text)
+    try:
+        written.replace(path)
+    except OSError:
+        written.unlink()
+        raise
 
 
 def _create(path: Path, text: str) -> None:

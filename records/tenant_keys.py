@@ -6,6 +6,7 @@ while everything runs. :func:`open_key_provider` opens the one that the settings
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -56,7 +57,8 @@ class KeyProvider(Protocol):
         ...
 
     async def rotate(self, tenants: tuple[str, ...]) -> bool:
-        """Makes a new key for each tenant, with which :meth:`wrap` goes on. False: whoever runs the site does that."""
+        """Makes a new key for each tenant, with which :meth:`wrap` goes on. False: whoever runs the site does that.
+        Raises KeyMissing for a tenant's that is gone, when all others have theirs."""
         ...
 
 
@@ -170,9 +172,25 @@ class LocalKeys(SiteKeys, KeyProvider):
         self._seen = seen
 
     async def rotate(self, tenants: tuple[str, ...]) -> bool:
-        self._read_again()
-        replace_private(self._path, _line(new_key()) + "".join(map(_line, self._keys.values())))
+        """Of several processes that do so at once, none takes another's new key away."""
+        await asyncio.to_thread(self._put_in_front, new_key())
         return True
+
+    def _put_in_front(self, key: bytes) -> None:
+        from filelock import FileLock
+
+        try:
+            with FileLock(f"{self._path}.lock", mode=0o600):
+                self._seen = None  # of a file on another machine the moment may be an old one
+                self._read_again()
+                replace_private(self._path, _line(key) + "".join(map(_line, self._keys.values())))
+        except OSError as error:
+            raise SettingsFault(
+                f"encryption.key_file: {self._path} cannot be replaced ({error.strerror or error}). Put the new key "
+                "into it where it is made: behind the others first, for every process, then in front, and run "
+                "`parley keys rotate --rewrap-only`.",
+                field=self._setting,
+            ) from None
 
 
 class EnvironmentKeys(SiteKeys, KeyProvider):

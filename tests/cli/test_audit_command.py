@@ -1,4 +1,4 @@
-"""``parley audit`` and ``parley keys rotate`` on a site that encrypts, without any server."""
+"""``parley audit`` on a site that encrypts, without any server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from cli.main import run
 from dialogue.messages import TextFile, message_digest, text_digest
 from dialogue.receipt import Receipt, passages_digest
 from records.audit import AuditLog
-from records.data_keys import DataKeys
 from records.database import connect_database, migrate
-from records.private_file import replace_private
 from records.protection import open_protection
 from records.signing import Signer
-from records.tenant_keys import KeyProvider, LocalKeys
 from settings.load import load
 from tests.records.rows import a_row
 
@@ -169,58 +166,12 @@ def test_export_takes_a_user_and_a_time(parley: Parley, site: Path) -> None:
     assert "file: rows.doc must end with" in parley("audit", "export", str(site / "rows.doc"), code=2)
 
 
-def test_rotate_leaves_everything_readable(parley: Parley, site: Path) -> None:
-    """The new key stands first; once nothing was found under the old one, that may go."""
-    keys = site / "var" / "keys" / "site.keys"
-    done = parley.json("keys", "rotate")
-    assert (done["new_key"], done["rewrapped"], done["were_behind"], done["behind"]) == (True, 2, 2, 0)
-    told = parley("keys", "rotate", "--rewrap-only")
-    assert told == f"2 data keys, all under the newest key ({done['newest'][0]}): no other is needed.\n"
-    lines = keys.read_text().splitlines()
-    assert len(lines) == 2
-    keys.write_text(lines[0] + "\n")
-    again = parley.json("keys", "rotate", "--rewrap-only")
-    assert again == {**done, "new_key": False, "were_behind": 0}
-    parley("audit", "export", str(site / "rows.csv"), "--tenant", "lantern")
-    assert (site / "rows.csv").read_text("utf-8-sig").count("parcel") == 3
-
-
-def test_a_data_key_that_came_late_under_the_old_key_is_told(parley: Parley, site: Path, tmp_path: Path) -> None:
-    """Before that is taken away: of a machine on which the new key stands behind the old one still."""
-    assert "Keep the old one until `parley keys rotate --rewrap-only`" in parley("keys", "rotate")
-    new, old = (site / "var" / "keys" / "site.keys").read_text().splitlines()
-    replace_private(tmp_path / "late.keys", f"{old}\n{new}\n")
-    asyncio.run(speak("eve", LocalKeys(tmp_path / "late.keys")))
-    done = parley.json("keys", "rotate", "--rewrap-only")
-    assert (done["new_key"], done["rewrapped"], done["were_behind"], done["behind"]) == (False, 3, 1, 0)
-
-
-async def speak(user: str, provider: KeyProvider) -> None:
-    settings = load()
-    engine = connect_database(f"sqlite+aiosqlite:///{settings.root / 'var' / 'records.db'}")
-    await DataKeys(engine, provider).of_user("lantern", user)
-    await engine.dispose()
-
-
-def test_a_key_that_does_not_wrap_yet_is_told(parley: Parley, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Google's new version does not for a while: the old one has to stay, and the exit code is 1."""
-
-    class Late(LocalKeys):
-        async def rotate(self, tenants: tuple[str, ...]) -> bool:
-            return True
-
-    late = Late(site / "var" / "keys" / "site.keys")
-    monkeypatch.setattr("records.tenant_keys.open_key_provider", lambda _: late)
-    assert "Keep the old key: 2 of 2 data keys are not under the newest" in parley("keys", "rotate", code=1)
-
-
 def test_without_a_provider_it_is_said_that_nothing_can_be_forgotten(
     parley: Parley, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rather than pretending."""
     monkeypatch.setenv("PARLEY_ENCRYPTION__PROVIDER", "none")
     assert "encryption.provider: is none" in parley("audit", "forget", "ann", "--tenant", "lantern", "--yes", code=2)
-    assert "encryption.provider: is none" in parley("keys", "rotate", code=2)
     assert parley("audit", "verify") == "3 rows: whole.\n"
 
 

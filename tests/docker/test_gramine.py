@@ -198,6 +198,7 @@ def test_the_settings_are_right_and_hold_no_secret(folder: Path) -> None:
     assert enclave.access.mode == "tokens"
     assert enclave.gateway.tls is not None
     assert keys.encryption.provider == "local"
+    assert keys.records.database == enclave.records.database  # `parley keys rotate` finds the data keys there
     assert keys.key_service.platforms
     assert sorted(keys.key_service.enclaves) == ["codec", "gateway"]
     assert {each.product for each in keys.key_service.enclaves.values()} == {1, 2}

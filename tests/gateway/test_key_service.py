@@ -34,7 +34,7 @@ from records.database import connect_database, migrate
 from records.enclave import Enclave
 from records.key_exchange import SUITE, KeyAnswer
 from records.key_release import CHALLENGE_SECONDS, KeyRelease
-from records.key_standing import key_standing
+from records.key_rotation import KeyRotation
 from records.private_file import replace_private
 from records.sgx_attestation import fingerprint
 from records.tenant_keys import LocalKeys, Wrapped, open_key_provider
@@ -339,10 +339,11 @@ async def test_whoever_comes_right_after_a_rotation_is_read_without_the_old_key(
     """The enclave knew the tenant's keys of before: the data key that it makes is under the new one all the same."""
     outside, inside = data_keys
     await inside.of_user("acme", "ann")
-    await outside.rotate()
-    assert [done async for done in outside.rewrap()] == [1]
+    rotation = KeyRotation(outside._engine, site.site_keys)
+    await rotation.rotate()
+    assert (await rotation.rewrap()).done == 1
     his = await inside.of_user("acme", "bob")
-    assert (await key_standing(outside._engine, site.site_keys)).behind == 0
+    assert (await rotation.standing()).behind == 0
     file = Layout.of(site.settings).site_keys
     replace_private(file, file.read_text().splitlines()[0] + "\n")
     assert await DataKeys(outside._engine, site.site_keys).by_id(his.id) == his

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -51,11 +52,11 @@ class Transit(BaseHTTPRequestHandler):
             text = AESGCM(versions[-1]).encrypt(nonce, base64.b64decode(body["plaintext"]), bound)
             sealed = base64.b64encode(nonce + text).decode()
             return self._answer(200, {"data": {"ciphertext": f"vault:v{len(versions)}:{sealed}"}})
-        _, version, sealed = body["ciphertext"].split(":")
-        raw = base64.b64decode(sealed)
         try:
+            _, version, sealed = body["ciphertext"].split(":")
+            raw = base64.b64decode(sealed)
             text = AESGCM(versions[int(version[1:]) - 1]).decrypt(raw[:12], raw[12:], bound)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             return self._answer(400, {"errors": ["cipher: message authentication failed"]})
         return self._answer(200, {"data": {"plaintext": base64.b64encode(text).decode()}})
 
@@ -134,6 +135,27 @@ async def test_old_keys_read_after_a_rotation(given: EncryptionSettings) -> None
     assert await service.unwrap("acme", old) == await service.unwrap("acme", new) == KEY
 
 
+async def test_a_key_that_is_not_there_holds_up_no_other(given: EncryptionSettings) -> None:
+    """The others are changed, and that one is told by its name."""
+    service = open_key_service(given)
+    before = [await versions(given, tenant) for tenant in ("acme", "other")]
+    with pytest.raises(KeyMissing, match=r"^encryption\.key: no new version was made of \S*parley-nobody: "):
+        await service.rotate(("acme", "nobody", "other"))
+    assert [await versions(given, tenant) for tenant in ("acme", "other")] == [number + 1 for number in before]
+
+
+async def versions(given: EncryptionSettings, tenant: str) -> int:
+    """How many of that tenant's key there are, by what the service says."""
+    if given.provider == "aws":  # whose key keeps its name
+        import boto3
+
+        kms = boto3.client("kms")
+        key = kms.describe_key(KeyId=f"alias/parley-{tenant}")["KeyMetadata"]["KeyId"]
+        return len(kms.list_key_rotations(KeyId=key)["Rotations"])
+    by = (await open_key_service(given).wrap(tenant, KEY)).by
+    return int(re.split(r"[/v]", by)[-1])
+
+
 async def test_a_key_that_is_not_there_is_missed(given: EncryptionSettings) -> None:
     """By name, and not tried again and again."""
     service = open_key_service(given)
@@ -147,6 +169,14 @@ async def test_vaults_ciphertext_tells_its_version(vault: EncryptionSettings) ->
     assert (await service.wrap("acme", KEY)).by == "parley-acme:v1"
     await service.rotate(("acme",))
     assert (await service.wrap("acme", KEY)).by == "parley-acme:v2"
+
+
+async def test_a_damaged_ciphertext_of_vaults_is_told_by_vault(vault: EncryptionSettings) -> None:
+    """Also where it is no text any more."""
+    service = open_key_service(vault)
+    wrapped = await service.wrap("acme", KEY)
+    with pytest.raises(KeyMissing, match=r"^encryption\.key: "):
+        await service.unwrap("acme", Wrapped(wrapped.by, wrapped.blob[:-1] + b"\xff"))
 
 
 async def test_googles_new_version_becomes_the_one_that_wraps(gcp: EncryptionSettings) -> None:

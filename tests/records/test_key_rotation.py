@@ -1,0 +1,197 @@
+"""Tenants' keys that change while everything runs, one by one, and past what does not open."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from dialogue.faults import KeyMissing, SettingsFault
+from records import private_file, tenant_keys
+from records.data_keys import DataKeys
+from records.database import connect_database, migrate, reading, writing
+from records.key_rotation import KeyRotation, holds_data_keys
+from records.tables import data_keys
+from records.tenant_keys import LocalKeys, Wrapped
+
+
+class TenantKeys(LocalKeys):
+    """As a key service with a key for each tenant: those of ``gone`` are disabled."""
+
+    gone: tuple[str, ...] = ()
+
+    async def wrap(self, tenant: str, key: bytes) -> Wrapped:
+        self._look(tenant)
+        return await super().wrap(tenant, key)
+
+    async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
+        self._look(tenant)
+        return await super().unwrap(tenant, wrapped)
+
+    async def rotate(self, tenants: tuple[str, ...]) -> bool:
+        for tenant in tenants:
+            self._look(tenant)
+        return await super().rotate(tenants)
+
+    def _look(self, tenant: str) -> None:
+        if tenant in self.gone:
+            raise KeyMissing(f"encryption.key: {tenant} is disabled.")
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> TenantKeys:
+    return TenantKeys(tmp_path / "keys" / "site.keys", make=True)
+
+
+@pytest.fixture
+def keys(database: AsyncEngine, provider: TenantKeys) -> DataKeys:
+    return DataKeys(database, provider)
+
+
+@pytest.fixture
+def rotation(database: AsyncEngine, provider: TenantKeys) -> KeyRotation:
+    return KeyRotation(database, provider)
+
+
+async def test_tenants_keys_change_while_everything_runs(
+    keys: DataKeys, provider: TenantKeys, rotation: KeyRotation
+) -> None:
+    """Another process, which opened the file before, reads what is wrapped under the new key and wraps under it."""
+    other_provider = LocalKeys(provider._path)
+    other = DataKeys(keys._engine, other_provider)
+    mine, old = await keys.of_user("acme", "u-1"), next(iter(provider._keys))
+    assert await rotation.rotate()
+    new = await other.of_user("acme", "u-2")
+    assert (await rotation.rewrap()).done == 2
+    fresh = DataKeys(keys._engine, LocalKeys(provider._path))
+    assert await fresh.by_id(mine.id) == mine
+    assert await fresh.by_id(new.id) == new
+    async with reading(keys._engine) as connection:
+        by = set((await connection.execute(select(data_keys.c.wrapped_by))).scalars())
+    assert by == {next(iter(other_provider._keys))} != {old}
+    # nothing needs the old key any more
+    lines = provider._path.read_text().splitlines()
+    provider._path.write_text(lines[0] + "\n")
+    assert await DataKeys(keys._engine, LocalKeys(provider._path)).by_id(mine.id) == mine
+
+
+async def test_a_database_is_asked_for_data_keys_before_anything_is_made_in_it(url: str, tmp_path: Path) -> None:
+    """It may be another one than the site's."""
+    engine = connect_database(url)
+    assert not await holds_data_keys(url)
+    async with reading(engine) as connection:
+        assert await connection.run_sync(lambda made: inspect(made).get_table_names()) == []
+    await migrate(url)
+    assert not await holds_data_keys(url)
+    await DataKeys(engine, LocalKeys(tmp_path / "site.keys", make=True)).of_user("acme", "ann")
+    assert await holds_data_keys(url)
+    await engine.dispose()
+
+
+async def test_a_tenant_whose_key_is_gone_holds_up_no_other(
+    keys: DataKeys, provider: TenantKeys, rotation: KeyRotation
+) -> None:
+    """The others get a new key and their data keys are wrapped under it; this one's are told, and whose they are."""
+    for tenant in ("acme", "gone"):
+        for user in ("ann", "bob"):
+            await keys.of_user(tenant, user)
+    (old,) = provider._keys
+    provider.gone = ("gone",)
+    assert await rotation.rotate()
+    done = await rotation.rewrap()
+    new = next(iter(provider._keys))
+    assert done.done == 2
+    assert {(each.tenant, each.users, each.by, each.why) for each in done.unopened} == {
+        ("gone", (user,), old, "encryption.key: gone is disabled.") for user in ("ann", "bob")
+    }
+    standing = await rotation.standing()
+    assert (standing.newest, standing.behind) == ({"acme": new}, 2)
+    assert (await rotation.standing(done.unopened)).behind == 0
+    provider.gone = ()
+    assert (await rotation.rewrap()).unopened == ()
+    assert (await rotation.standing()).behind == 0
+
+
+async def test_where_no_tenants_key_wraps_none_is_made(
+    keys: DataKeys, provider: TenantKeys, rotation: KeyRotation
+) -> None:
+    """And it is said why."""
+    await keys.of_user("gone", "ann")
+    provider.gone = ("gone",)
+    with pytest.raises(KeyMissing, match="gone is disabled"):
+        await rotation.rotate()
+
+
+async def test_a_damaged_row_holds_up_none_behind_it(keys: DataKeys, rotation: KeyRotation) -> None:
+    """It is the first, and told each time; the others are wrapped anew. With its user forgotten nothing is left."""
+    users = {(await keys.of_user("acme", user)).id: user for user in ("ann", "bob", "carl")}
+    first = min(users)
+    async with writing(keys._engine) as connection:
+        await connection.execute(data_keys.update().where(data_keys.c.id == first).values(wrapped=b"\x01" + b"x" * 60))
+    assert await rotation.rotate()
+    for _ in range(2):
+        done = await rotation.rewrap()
+        assert done.done == 2
+        assert [(each.id, each.users) for each in done.unopened] == [(first, (users[first],))]
+        assert "does not open" in done.unopened[0].why
+        assert (await rotation.standing()).behind == 1
+        assert (await rotation.standing(done.unopened)).behind == 0
+    assert (await keys.destroy("acme", users[first])).keys == 1
+    assert (await rotation.rewrap()).unopened == ()
+    assert (await rotation.standing()).behind == 0
+
+
+async def test_of_two_that_rotate_at_once_neither_takes_the_others_key_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes while the other has read the file and not yet replaced it waits for it."""
+    path = tmp_path / "site.keys"
+    first, second = LocalKeys(path, make=True), LocalKeys(path)
+    wrapped: list[Wrapped] = []
+
+    async def comes_between() -> None:
+        await second.rotate(())
+        wrapped.append(await second.wrap("acme", b"k" * 32))
+
+    between = threading.Thread(target=lambda: asyncio.run(comes_between()))
+
+    def replace(path: Path, text: str | bytes) -> None:
+        monkeypatch.setattr(tenant_keys, "replace_private", private_file.replace_private)
+        between.start()
+        between.join(0.3)  # it is through by then, or it waits for us
+        private_file.replace_private(path, text)
+
+    monkeypatch.setattr(tenant_keys, "replace_private", replace)
+    await first.rotate(())
+    await asyncio.to_thread(between.join)
+    assert len(path.read_text().splitlines()) == 3
+    assert await LocalKeys(path).unwrap("acme", wrapped[0]) == b"k" * 32
+
+
+@pytest.mark.parametrize(("code", "why"), [(errno.EROFS, "Read-only file system"), (errno.EBUSY, "resource busy")])
+async def test_a_file_that_cannot_be_replaced_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, why: str
+) -> None:
+    """As a secret that is mounted: with the way on, the file as it was, and no copy of its keys beside it."""
+
+    def fails(_: Path, __: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    keys = LocalKeys(tmp_path / "site.keys", make=True)
+    kept = keys._path.read_text()
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(SettingsFault, match=rf"encryption\.key_file: .* cannot be replaced \(.*{why}\)") as caught:
+        await keys.rotate(())
+    assert "--rewrap-only" in caught.value.message
+    assert keys._path.read_text() == kept
+    assert names(tmp_path) <= {"site.keys", "site.keys.lock"}
+
+
+def names(folder: Path) -> set[str]:
+    return {each.name for each in folder.iterdir()}
