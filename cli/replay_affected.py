@@ -40,11 +40,12 @@ async def affected(
     """List the answers that a faulty document, model or rule touched, by the people concerned."""
     from cli.console import print_json
     from cli.replay_find import moment
-    from cli.replay_source import DIFFERS, UNCHECKED, quiet_logs, tell_faults
+    from cli.replay_source import DIFFERS, UNCHECKED, tell_faults
     from dialogue.faults import InvalidRequest, RecordsConflict
     from replay.affected import Suspect
     from replay.affected import affected as find_affected
     from replay.evidence import evidence
+    from replay.replayer import quiet_logs
     from settings.load import load
 
     if sum(each is not None for each in (document, model, rule)) != 1 or (shown and document is None):

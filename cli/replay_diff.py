@@ -62,9 +62,9 @@ async def diff(
 async def _run_again(settings: Settings, turn: Turn) -> Turn:
     """What a step could not do is told."""
     from cli.console import print_line
-    from cli.replay_source import quiet_logs
     from replay.changes import Changes
     from replay.evidence import evidence
+    from replay.replayer import quiet_logs
     from replay.rerun import bench
 
     quiet_logs()

@@ -53,12 +53,14 @@ async def scan(
     from records.connection import connect
     from records.protected import protection_of
     from replay.histories import history_files
+    from replay.replayer import quiet_logs
     from replay.scan import junit as junit_of
     from replay.scan import of_files
     from replay.scan import scan as scan_all
     from replay.site import site_converter
     from settings.load import load
 
+    quiet_logs()
     settings = load()
     if bool(files) == bool(query or since or until):
         raise InvalidRequest("files: give files or folders, or one of --query, --since and --until.")

@@ -28,7 +28,6 @@ __all__ = [
     "archive_of",
     "bundle_of",
     "chain_of",
-    "quiet_logs",
     "recorded_turn",
     "tell_faults",
     "tell_problems",
@@ -191,10 +190,3 @@ async def recorded_turn(
     story = tell(chain)
     code = tell_problems(chain, story)
     return turn_of(story, turn), code
-
-
-def quiet_logs() -> None:
-    """What fails in a rerun is told in one line by the command itself; the SDK would add its stack."""
-    import logging
-
-    logging.getLogger("temporalio").setLevel(logging.CRITICAL)

@@ -51,9 +51,11 @@ async def verify(
     from cli.replay_source import bundle_of, chain_of, tell_faults
     from dialogue.faults import InvalidRequest
     from replay.exact import history_exact
+    from replay.replayer import quiet_logs
     from replay.story import tell, turn_of
     from settings.load import load
 
+    quiet_logs()
     if bundle is None:
         chain = await chain_of(load(), conversation, run, file)
     else:
@@ -95,13 +97,11 @@ async def _again(
     settings: Settings, stack: AsyncExitStack, turns: tuple[Turn, ...], *, tokens: bool, samples: int, quiet: bool
 ) -> tuple[list[TokenExact], list[Statistical]]:
     from cli.console import print_line
-    from cli.replay_source import quiet_logs
     from replay.evidence import evidence
     from replay.rerun import bench
     from replay.samples import sampled
     from replay.token_runs import verify_tokens
 
-    quiet_logs()
     held = await stack.enter_async_context(evidence(settings))
     generated: list[TokenExact] = []
     statistical: list[Statistical] = []

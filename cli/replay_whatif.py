@@ -36,11 +36,12 @@ async def whatif(
     """
     from cli.console import output, print_json, print_line
     from cli.replay_diff_view import diff_view
-    from cli.replay_source import DIFFERS, quiet_logs, recorded_turn
+    from cli.replay_source import DIFFERS, recorded_turn
     from dialogue.faults import InvalidRequest
     from replay.changes import Changes, given_settings
     from replay.diff import compare
     from replay.evidence import evidence
+    from replay.replayer import quiet_logs
     from replay.rerun import bench
     from settings.load import load
 

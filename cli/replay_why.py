@@ -39,9 +39,10 @@ async def why(
     """
     from cli.console import print_json
     from cli.progress import share_bar
-    from cli.replay_source import UNCHECKED, quiet_logs, recorded_turn
+    from cli.replay_source import UNCHECKED, recorded_turn
     from dialogue.faults import InvalidRequest
     from replay.evidence import evidence
+    from replay.replayer import quiet_logs
     from replay.rerun import bench
     from replay.why import Fault
     from replay.why import why as find_why

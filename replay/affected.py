@@ -76,7 +76,8 @@ async def affected(
     unshown: Unshown | None = None,
 ) -> AsyncIterator[tuple[Affected, Turn | None]]:
     """Oldest first, each with its recorded turn where the history was read for it. One whose history cannot be read,
-    and that only it could have cleared, is given with its ``problem``, and so is one whose citations are damaged.
+    or only in part, and that only it could have cleared, is given with its ``problem``, and so is one whose citations
+    are damaged.
     ``unshown`` is told of audit rows that cannot be shown; without it they end the search with RecordsConflict. Raises
     RecordsUnavailable."""
     query = AuditQuery(
@@ -170,8 +171,8 @@ class _Turns:
         self._chain, self._turns = Chain("", ()), dict[int, Turn]()
 
     async def of(self, row: KeptRow) -> tuple[Turn, str]:
-        """The turn, and what is wrong with its run. Raises what the chain raises, and HistoryFault where it lacks the
-        turn."""
+        """The turn, and what is wrong with its run or its values. Raises what the chain raises, and HistoryFault where
+        it lacks the turn."""
         if row.conversation != self._chain.workflow_id:
             self._chain = await self._chain_of(row.conversation)
             self._turns = {turn.turn: turn for turn in tell(self._chain).turns}
@@ -179,7 +180,8 @@ class _Turns:
             why = "".join(f" {fault.message}" for fault in self._chain.missing[:1])
             raise HistoryFault(f"turn: the history of {row.conversation} has no turn {row.turn}.{why}", field="turn")
         turn = self._turns[row.turn]
-        return turn, next((fault.message for fault in self._chain.runs[turn.run - 1].problems), "")
+        run = self._chain.runs[turn.run - 1]
+        return turn, next(iter([*(fault.message for fault in run.problems), *turn.problems]), "")
 
 
 def _cited(row: KeptRow, suspect: Suspect) -> Iterator[str]:

@@ -21,11 +21,14 @@ from replay.commands import Divergence
 from replay.events import attributes, kind
 from replay.other_code import replayed_with
 from replay.replayer import replayed
+from replay.run_reader import RunReader
+from replay.values import BadValue
 
 __all__ = ["HistoryExact", "State", "history_exact"]
 
 State = Literal["same", "differs", "unchecked"]
 _EVENT = re.compile(r"HistoryEvent\(id: (\d+), (\w+)\)")
+_BROKE_DOWN = re.compile(r'Workflow activation completion failed: .*?message: "((?:[^"\\]|\\.)*)"')
 
 
 class HistoryExact(Value):
@@ -53,7 +56,8 @@ async def history_exact(
     told: Callable[[float], None] | None = None,
 ) -> HistoryExact:
     """Today's code, or that of the checkout ``code``. Never raises for what is wrong with the history: that is its
-    result. Decoding comes first, because a missing key would look like another behaviour of the workflow.
+    result. Decoding comes first, because a missing key would look like another behaviour of the workflow; so would a
+    value that today's types do not take, which is ``unchecked`` for that reason.
 
     ``arguments``: whether another content of a command is a difference. To a worker it is none: it goes on. ``told`` is
     called with the share that is done, 0 to 1, from another thread.
@@ -83,6 +87,8 @@ async def history_exact(
     divergence = min(found, key=lambda each: each.event or 0, default=None)
     if failure and (divergence is None or _event_of(failure) is not None):
         divergence = _first(divergence, _in_words(failure, run))
+    if divergence is not None and (code is None or divergence.event is None) and (bad := _bad_value(run, divergence)):
+        return HistoryExact(**of_the_run, state="unchecked", newer=tuple(unknown), why=bad.fault.message)
     state: State = "differs" if failure or divergence else "same"
     return HistoryExact(
         **of_the_run, state=state, same_commands=not failure, divergence=divergence, newer=tuple(unknown), why=failure
@@ -94,6 +100,15 @@ def _turns(run: RecordedRun) -> int:
         kind(event) == "ACTIVITY_TASK_SCHEDULED" and attributes(event).activity_type.name == "return_answer"
         for event in run.events
     )
+
+
+def _bad_value(run: RecordedRun, divergence: Divergence) -> BadValue | None:
+    """The first recorded value that today's types do not take, where it comes before the divergence: a workflow that
+    is given it breaks down, or goes another way for that reason."""
+    reader = RunReader(run, 1, ended="")
+    reader.read()
+    first = min(reader.values.bad, key=lambda bad: bad.event, default=None)
+    return first if first is None or divergence.event is None or first.event < divergence.event else None
 
 
 def _event_of(failure: str) -> int | None:
@@ -124,5 +139,7 @@ def _in_words(failure: str, run: RecordedRun) -> Divergence:
 
 def _plain(failure: str) -> str:
     """The Replayer's own words, without its code and its debug output."""
+    if (broke := _BROKE_DOWN.search(failure)) is not None:
+        return f"a breakdown ({broke[1][:200]})"
     text = re.sub(r"^\S*:?\s*\[TMPRL\d+\] Nondeterminism error:\s*", "", failure)
     return text if len(text) <= 200 else f"{text[:199]}…"

@@ -4,6 +4,7 @@ beside the packages of another version (:mod:`replay.other_code`)."""
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 
 from temporalio.api.history.v1 import HistoryEvent
@@ -19,7 +20,7 @@ from replay.watching import watching_plugin
 from workflows.conversation_workflow import ConversationWorkflow
 from workflows.dialogue_workflow import DialogueWorkflow
 
-__all__ = ["quiet_runtime", "replayed"]
+__all__ = ["quiet_logs", "quiet_runtime", "replayed"]
 
 
 async def replayed(
@@ -33,6 +34,11 @@ async def replayed(
     history = WorkflowHistory(workflow_id, events)
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     return " ".join(str(result.replay_failure or "").split()), check
+
+
+def quiet_logs() -> None:
+    """What fails in a replay or a rerun is told in one line; the SDK's workers would add its stack."""
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL)
 
 
 @functools.cache

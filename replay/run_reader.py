@@ -28,6 +28,7 @@ from dialogue.steps import (
 )
 from dialogue.turn import Reply
 from replay.activities import ActivityReader
+from replay.cancels import Cancel
 from replay.chain import RecordedRun
 from replay.events import attributes, first_value, is_consistent, kind, seconds, value_of
 from replay.outcome import findings_of, outcome_of, told_by_reply
@@ -83,6 +84,7 @@ class RunReader:
         self._messages: dict[str, _Message] = {}
         self._turns: dict[int, _Open] = {}
         self._updates: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._cancels: dict[int, Cancel] = {}
         self._timers: dict[int, int] = {}
         self._accepted_before = 0
         self.values = Values(run.source)
@@ -154,7 +156,7 @@ class RunReader:
                 self._resolve(number, value, event)
         elif request.input.name == CANCEL_TURN:
             self.values.read(given, CancelTurn, event.event_id, CANCEL_TURN)
-            self._cancel(value, event)
+            self._cancels[event.event_id] = Cancel(event.event_id, value, max(self._turns, default=None))
 
     def _resolve(self, number: int, value: dict[str, Any], event: HistoryEvent) -> None:
         turn = self._turn(number)
@@ -165,20 +167,14 @@ class RunReader:
         decided |= {"decided": seconds(event.event_time), "answer": None if answer is None else str(answer)}
         turn.human = asked.model_copy(update=decided)
 
-    def _cancel(self, value: dict[str, Any], event: HistoryEvent) -> None:
-        why = str(value.get("reason") or "cancelled by the caller")
-        numbers = [whole_number(value["turn"])] if value.get("turn") else list(self._turns)[-1:]
-        for number in numbers:
-            if number is not None:
-                self._turn(number).cancelled = why
-                self._turn(number).events.append(event.event_id)
-
     def _workflow_execution_update_completed(self, event: HistoryEvent, inside: Any) -> None:
         name, value = self._updates.get(inside.accepted_event_id, ("", {}))
         if name == SAY and inside.outcome.HasField("failure"):
             message = self._messages.get(str(value.get("message_id") or inside.meta.update_id))
             if message is not None:
                 message.refused = True
+        if (cancel := self._cancels.get(inside.accepted_event_id)) is not None:
+            cancel.complete(inside.outcome)
         self._reply(first_value(inside.outcome.success), event)
 
     def _workflow_execution_completed(self, event: HistoryEvent, inside: Any) -> None:
@@ -220,6 +216,7 @@ class RunReader:
 
     def _made(self) -> list[Turn]:
         self._match_messages()
+        self._match_cancels()
         return [self._make(self._turns[number]) for number in sorted(self._turns)]
 
     def _match_messages(self) -> None:
@@ -241,6 +238,17 @@ class RunReader:
             if name not in answered_before:
                 number += 1
                 self._turn(number).message = message
+
+    def _match_cancels(self) -> None:
+        """Of two that were accepted the first one's reason counts, as it does to the workflow."""
+        saying = {turn.message.id: turn.number for turn in self._turns.values() if turn.message is not None}
+        for cancel in self._cancels.values():
+            turn = self._turns.get(cancel.turn(saying) or 0)
+            if turn is None:
+                continue
+            turn.events.append(cancel.event)
+            if not cancel.refused:
+                turn.cancelled = turn.cancelled or cancel.why
 
     def _is_repetition(self, accepted: int) -> bool:
         """Whether the update was answered with a turn that is older than this run's."""
@@ -264,6 +272,9 @@ class RunReader:
         for step in steps:
             if (of := _RESULTS.get(step.activity)) is not None:
                 self.values.read(step.result, of, step.event, f"the result of {step.activity}")
+                if step.state == "completed" and step.result is None:
+                    self.values.refuse(step.event, f"the result of {step.activity}", "it is empty")
+        events = sorted({*turn.events, *([message.event] if message else [])})
         first = next((step.result for step in steps if step.activity == "receive_input" and step.result), None)
         received = cast("dict[str, Any]", first) if isinstance(first, dict) else {}
         at = message.at if message else steps[0].scheduled if steps else self._run.started_at
@@ -284,7 +295,8 @@ class RunReader:
             "human": turn.human,
             "cancelled": turn.cancelled,
             "feedback": turn.feedback,
-            "events": sorted({*turn.events, *([message.event] if message else [])}),
+            "events": events,
+            "problems": [bad.fault.message for bad in self.values.bad if bad.event in events],
             "state": self._state(turn, steps, returned is not None),
             "plan": parsed(received.get("plan"), TurnPlan),
             **outcome_of(given, returned),

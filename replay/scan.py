@@ -25,6 +25,7 @@ from records.archive import ArchivedRun, RunArchive
 from replay.chain import RecordedRun
 from replay.exact import HistoryExact, history_exact
 from replay.histories import from_file, listed, live
+from replay.replayer import quiet_logs
 from replay.scan_state import ScanState
 
 __all__ = ["Found", "Scan", "junit", "of_archive", "of_files", "of_query", "scan"]
@@ -113,7 +114,8 @@ async def scan(
         pool = None
         if jobs > 1 and len(left) > 1:
             # Threads of Temporal's core do not live on in a fork.
-            pool = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")))
+            spawn = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=spawn, initializer=quiet_logs))
         at_once = asyncio.Semaphore(2 * max(1, jobs))
 
         async def one(each: Found) -> None:

@@ -22,16 +22,17 @@ _ENDS = {
 
 def tell(chain: Chain) -> Story:
     """Every turn of the chain, in order. A turn that a reset run had again is told as the newest run has it; one whose
-    message was only repeated later, as it was answered first."""
+    message was only repeated later, as it was answered first. What was thought of it stands in whichever run it was
+    said."""
     turns: dict[int, Turn] = {}
     problems: list[ParleyFault] = [*chain.problems]
     tenant = ""
     for number, run in enumerate(chain.runs, 1):
         reader = RunReader(run, number, ended=_end_of(run))
         for turn in reader.read():
-            if turn.steps or turn.turn not in turns:
-                turns[turn.turn] = turn
-        problems += reader.values.problems
+            told = turns.get(turn.turn)
+            turns[turn.turn] = turn if told is None else _joined(told, turn)
+        problems += [bad.fault for bad in reader.values.bad]
         tenant = tenant or reader.tenant
     return Story(
         conversation=chain.workflow_id,
@@ -51,6 +52,11 @@ def turn_of(story: Story, number: int | None) -> Turn:
             return turn
     held = ", ".join(str(turn.turn) for turn in story.turns) or "none"
     raise NoSuchTurn(f"turn: {story.conversation} has no turn {number or 1} here; it has {held}.", field="turn")
+
+
+def _joined(older: Turn, newer: Turn) -> Turn:
+    given = sorted(dict.fromkeys((*older.feedback, *newer.feedback)), key=lambda each: each.at)
+    return (newer if newer.steps else older).model_copy(update={"feedback": tuple(given)})
 
 
 def _end_of(run: RecordedRun) -> str:

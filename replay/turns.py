@@ -123,7 +123,8 @@ class Feedback(Value):
 
 class Turn(Value):
     """A turn of a conversation, or the one of a dialogue. ``said`` is the message as it came, ``question`` as the
-    policy let it through. ``events`` are its events' ids within ``run`` (1 for the chain's first)."""
+    policy let it through. ``events`` are its events' ids within ``run`` (1 for the chain's first). ``problems``: which
+    of its values cannot be read, and are not among the others for that."""
 
     conversation: str
     turn: int
@@ -160,6 +161,7 @@ class Turn(Value):
     audit_id: int | None = None
     audit_hash: str = ""
     events: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def of(self, activity: str) -> tuple[TurnStep, ...]:
         """Its activities of that name, in order."""

@@ -3,24 +3,31 @@ and costs no other."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from dialogue.faults import HistoryBroken
 from replay.events import UNREADABLE
 
-__all__ = ["Values", "whole_number"]
+__all__ = ["BadValue", "Values", "whole_number"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class BadValue(NamedTuple):
+    """``event``: where it stands; of a step's result, where the step was scheduled."""
+
+    event: int
+    fault: HistoryBroken
+
+
 class Values:
-    """Of one run. ``problems``: the values that could not be read, each with its event."""
+    """Of one run. ``bad``: the values that could not be read, as they were come to."""
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self.problems: list[HistoryBroken] = []
+        self.bad: list[BadValue] = []
 
     def read(self, value: Any, kind: type[Model], event: int, what: str) -> Model | None:
         """``None`` where it cannot be read. ``what`` names it: ``the result of review_answer``."""
@@ -34,12 +41,11 @@ class Values:
             return None
 
     def refuse(self, event: int, what: str, why: str) -> None:
-        self.problems.append(
-            HistoryBroken(
-                f"{self._source}: event {event}: {what} cannot be read ({why}): it was edited, or another version "
-                "wrote it. The rest is shown; take the history from the server again."
-            )
+        fault = HistoryBroken(
+            f"{self._source}: event {event}: {what} cannot be read ({why}): it was edited, or another version wrote "
+            "it. Take the history from the server again, or look with the version that wrote it."
         )
+        self.bad.append(BadValue(event, fault))
 
 
 def whole_number(value: Any) -> int | None:

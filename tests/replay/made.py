@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from temporalio.api.history.v1 import HistoryEvent
+
 from records.payloads import data_converter
 from replay.chain import Chain
 from replay.histories import from_files
@@ -61,3 +63,11 @@ async def chain(*names: str) -> Chain:
 
 async def story(*names: str) -> Story:
     return tell(await chain(*names))
+
+
+def renumbered(event: HistoryEvent, event_id: int) -> HistoryEvent:
+    """A copy of it that stands at that place."""
+    other = HistoryEvent()
+    other.CopyFrom(event)
+    other.event_id = event_id
+    return other

@@ -140,6 +140,54 @@ async def test_what_cannot_be_read_clears_nobody(file: Path) -> None:
     assert all("cannot be decoded" in each.problem for each in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "suspect", "change", "said"),
+    [
+        (
+            "normal",
+            Suspect(document="en/returns.md", shown=True),
+            edited_result("retrieve_knowledge", lambda v: v["passages"][0].pop("text")),
+            "event 19: the result of retrieve_knowledge cannot be read (passages.0.text: Field required)",
+        ),
+        (
+            "blocked",
+            Suspect(rule="a rule"),
+            edited_result("review_answer", lambda v: v.update(verdict="of another version")),
+            "the result of review_answer cannot be read (verdict: ",
+        ),
+        (
+            "blocked",
+            Suspect(rule="a rule"),
+            edited_result("receive_input", lambda v: v.update(findings=[{"rule": "a rule"}])),
+            "the result of receive_input cannot be read (findings.0.",
+        ),
+        (
+            "blocked",
+            Suspect(rule="a rule"),
+            lambda events: completion_of("review_answer", events)["result"]["payloads"].clear(),
+            "the result of review_answer cannot be read (it is empty)",
+        ),
+    ],
+)
+async def test_an_edited_step_clears_nobody(file: Path, name: str, suspect: Suspect, change: Any, said: str) -> None:
+    """The answer whose step would tell is listed with the value that cannot be read; no other is open."""
+    async with evidence(load(file)) as held, held.database.begin() as connection:
+        await connection.execute(update(interaction_logs).values(citations="[]"))
+    path = spoiled(file.parent, name, change)
+
+    async def chain_of(conversation: str) -> Chain:
+        if conversation != f"conv-{name}":
+            return await chain(conversation.removeprefix("conv-"))
+        (found,) = await from_files([path], data_converter)
+        return found
+
+    async with evidence(load(file)) as held:
+        found = [each async for each, _ in affected(held, suspect, chain_of)]
+    ((conversation, turn, problem),) = ((each.conversation, each.turn, each.problem) for each in found if not each.how)
+    assert (conversation, turn) == (f"conv-{name}", 1)
+    assert said in problem
+
+
 class _Reruns:
     """Gives another answer."""
 

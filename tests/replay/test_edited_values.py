@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,11 @@ CASES = [
 ]  # fmt: skip
 
 
+def _of_a_site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "temporal.yaml").write_text("data: var\n")
+    monkeypatch.setenv("PARLEY_CONFIG", str(folder / "temporal.yaml"))
+
+
 @pytest.mark.parametrize(("name", "change", "said"), CASES)
 def test_an_edited_value_is_one_line_and_the_turn_is_shown(
     tmp_path: Path,
@@ -70,8 +76,7 @@ def test_an_edited_value_is_one_line_and_the_turn_is_shown(
     said: str,
 ) -> None:
     """The line names the file, the event and the field; exit code 4, no traceback."""
-    (tmp_path / "temporal.yaml").write_text("data: var\n")
-    monkeypatch.setenv("PARLEY_CONFIG", str(tmp_path / "temporal.yaml"))
+    _of_a_site(tmp_path, monkeypatch)
     path = spoiled(tmp_path, name, change)
     started = document(name)["events"][0][STARTED]
     alone = ["--run", started["originalExecutionRunId"]]  # of a chain no other run is missed
@@ -84,6 +89,55 @@ def test_an_edited_value_is_one_line_and_the_turn_is_shown(
     assert "receive_input 1.1" in out
     assert run(["replay", "show", "--file", str(path), *alone, *turn, "--json"]) == 4
     assert json.loads(capsys.readouterr().out)["turn"]["steps"]
+
+
+@pytest.mark.parametrize(("name", "change", "said"), CASES)
+def test_verify_names_the_event_of_an_edited_value(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    change: Any,
+    said: str,
+) -> None:
+    """It cannot be checked, and no stack trace says so; an argument is held against today's and differs."""
+    _of_a_site(tmp_path, monkeypatch)
+    path = spoiled(tmp_path, name, change)
+    alone = ["--run", document(name)["events"][0][STARTED]["originalExecutionRunId"]]
+    with caplog.at_level(logging.WARNING, "temporalio"):
+        code = run(["replay", "verify", "--file", str(path), *alone, "--json"])
+    assert [record for record in caplog.records if record.name.startswith("temporalio")] == []
+    out, err = capsys.readouterr()
+    (exact,) = json.loads(out)["history_exact"]
+    if name == "feedback":
+        assert (code, exact["divergence"]["event"], exact["divergence"]["field"]) == (3, 49, "score")
+    else:
+        assert (code, exact["state"], exact["divergence"]) == (4, "unchecked", None)
+        assert exact["why"].startswith(f"{path}: event ")
+        assert said in exact["why"]
+    assert err == ""
+
+
+def test_scan_names_the_event_of_each_edited_value(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As verify does, and no stack trace stands between."""
+    _of_a_site(tmp_path, monkeypatch)
+    for number, (name, change, _) in enumerate(CASES):
+        (tmp_path / str(number)).mkdir()
+        spoiled(tmp_path / str(number), name, change)
+    folders = [str(tmp_path / str(number)) for number in range(len(CASES))]
+    with caplog.at_level(logging.WARNING, "temporalio"):
+        assert run(["replay", "scan", *folders, "--jobs", "1", "--json"]) == 3
+    assert [record for record in caplog.records if record.name.startswith("temporalio")] == []
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert len(results) == len(CASES)
+    for exact, (name, _, said) in zip(results, CASES, strict=True):
+        assert exact["divergence"]["event"] == 49 if name == "feedback" else said in exact["why"]
 
 
 async def test_no_value_that_a_server_recorded_is_refused() -> None:

@@ -12,7 +12,7 @@ from dialogue.faults import InvalidRequest
 from records.payloads import data_converter
 from replay.exact import HistoryExact
 from replay.scan import junit, of_files, scan
-from tests.replay.made import recorded, spoiled
+from tests.replay.made import edited_result, recorded, spoiled
 
 
 async def test_a_scan_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -50,17 +50,21 @@ async def test_a_file_that_changed_is_done_again(tmp_path: Path) -> None:
     assert (again.known, again.counts["differs"]) == (0, 1)
 
 
-async def test_processes_give_the_same_results(tmp_path: Path) -> None:
-    """A broken file and one that is none are results, and stop no other."""
+async def test_processes_give_the_same_results(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A broken file, an edited value and a file that is none are results, and stop no other; none prints a stack."""
     nonsense = tmp_path / "nonsense.json"
     nonsense.write_text("{}")
     paths = [*recorded("normal", "refused"), spoiled(tmp_path, "blocked", lambda events: events.pop(8)), nonsense]
+    paths.append(spoiled(tmp_path, "cancelled", edited_result("receive_input", lambda v: v.update(tokens="many"))))
     alone = await scan(of_files(paths), data_converter)
+    capfd.readouterr()
     together = await scan(of_files(paths), data_converter, jobs=2)
+    assert "Traceback" not in capfd.readouterr().err
     assert together.results == alone.results
-    assert alone.counts == {"same": 2, "differs": 1, "unchecked": 1}
+    assert alone.counts == {"same": 2, "differs": 1, "unchecked": 2}
+    assert "event 7: the result of receive_input cannot be read (tokens: " in alone.results[-1].why
     suite = ElementTree.fromstring(junit(alone))  # noqa: S314 (our own)
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "1")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("5", "1", "2")
     (failure,) = suite.iter("failure")
     assert "event 9 is missing" in (failure.get("message") or "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from replay.histories import from_file, from_files, history_files
 from replay.story import tell, turn_of
 from replay.turns import Turn
 from replay.wording import describe
-from tests.replay.made import HISTORIES, chain, completion_of, edited_result, spoiled, story
+from tests.replay.made import HISTORIES, chain, completion_of, edited_result, renumbered, spoiled, story
 
 
 async def test_a_turn_is_told_with_every_step() -> None:
@@ -157,6 +158,25 @@ async def test_feedback_belongs_to_its_turn() -> None:
     """Whoever gave it."""
     (given,) = turn_of(await story("feedback"), 1).feedback
     assert (given.score, given.comment) == (1, "good")
+
+
+async def test_feedback_of_a_later_run_belongs_to_its_turn_too() -> None:
+    """The conversation went on as new before somebody rated its first turn, or was set back after that; what two runs
+    have is told once."""
+    first, second = (await chain("continued-as-new.1", "continued-as-new.2")).runs
+    (rated,) = (await chain("feedback")).runs
+    given = next(
+        each
+        for each in rated.events
+        if each.activity_task_scheduled_event_attributes.activity_type.name == "keep_feedback"
+    )
+    *events, last = second.events
+    second = replace(second, events=(*events, renumbered(given, last.event_id), renumbered(last, last.event_id + 1)))
+    set_back = replace(rated, events=rated.events[: given.event_id - 1])
+    for runs, told_by in (((first, second), 1), ((first, second, second), 1), ((rated, set_back), 2)):
+        turn = turn_of(tell(Chain(first.workflow_id, runs)), 1)
+        assert (turn.run, len(turn.steps), turn.answer != "") == (told_by, 6, True)
+        assert [(each.score, each.comment) for each in turn.feedback] == [(1, "good")]
 
 
 async def test_a_history_that_goes_on_tells_what_runs() -> None:
