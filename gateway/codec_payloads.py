@@ -67,18 +67,20 @@ class CodecPayloads:
             opened.append((_workflow_of(found), key_id))
         return Shown(shown, opened)
 
-    async def decode(self, payloads: Sequence[Payload], tenant: str, user: str) -> list[Payload]:
-        """For a program that speaks for that user: theirs, or also theirs. Raises Forbidden for another's, KeyMissing,
-        SealBroken, PlainRefused and ContentMissing."""
+    async def decode(self, payloads: Sequence[Payload], tenant: str, user: str) -> Shown:
+        """For a program that speaks for that user: theirs, or also theirs; all of them. Raises Forbidden for another's,
+        KeyMissing, SealBroken, PlainRefused and ContentMissing."""
         fetched = [await self._stored_payload(payload) for payload in payloads]
         owners = await self._owners_of(fetched)
+        opened: list[tuple[str, str]] = []
         for found in filter(is_sealed, fetched):
             key_id = _key_id(found)
+            opened.append((_workflow_of(found), key_id))
             owner = owners.get(key_id)
             _refuse_foreign(key_id, owner, tenant)
             if owner is not None and owner.users and user not in owner.users:
                 raise Forbidden(f"payload: key {key_id} is not {user}'s. Ask under /TENANT/USER/ of whoever it is.")
-        return await self._protection.codec.decode(fetched)
+        return Shown(await self._protection.codec.decode(fetched), opened)
 
     async def encode(
         self, payloads: Sequence[Payload], tenant: str, user: str, *, store: bool = False

@@ -26,7 +26,7 @@ from dialogue.messages import Identifier
 from gateway import problems
 from gateway.access import Access
 from gateway.caller import Caller
-from gateway.codec_payloads import CodecPayloads
+from gateway.codec_payloads import CodecPayloads, Shown
 from gateway.codec_roles import Role, person, require_service
 from gateway.codec_sign_in import SignIn
 from gateway.headers import SecurityHeaders
@@ -120,11 +120,12 @@ class CodecServer:
         return _answer(await self._payloads.encode(given, caller.for_tenant(None), caller.user, store=True))
 
     async def decode_for_user(self, request: Request) -> Response:
-        tenant, user = await self._whose(request)
-        return _answer(await self._payloads.decode(await self._given(request), tenant, user))
+        caller, tenant, user = await self._whose(request)
+        shown = await self._payloads.decode(await self._given(request), tenant, user)
+        return await self._shown(caller, tenant, shown)
 
     async def encode_for_user(self, request: Request) -> Response:
-        tenant, user = await self._whose(request)
+        _, tenant, user = await self._whose(request)
         return _answer(await self._payloads.encode(await self._given(request), tenant, user))
 
     async def _show(
@@ -140,7 +141,11 @@ class CodecServer:
             )
         shown = await self._payloads.show(given, tenant, texts=role.reads_texts, keep_references=keep_references)
         request.state.log.update(role=str(role), payloads=len(given), opened=len(shown.opened))
-        if role is Role.AUDITOR:
+        return await self._shown(caller, tenant, shown)
+
+    async def _shown(self, caller: Caller, tenant: str, shown: Shown) -> Response:
+        """An auditor's looks are logged first, as whatever else their key asks."""
+        if Role.AUDITOR in caller.scopes:
             await self._looks.add(caller.name, caller.how, tenant, shown.opened)
         return _answer(shown.payloads)
 
@@ -149,7 +154,7 @@ class CodecServer:
         request.state.log.update(caller=caller.name, namespace=request.headers.get("X-Namespace", "")[:200])
         return caller
 
-    async def _whose(self, request: Request) -> tuple[str, str]:
+    async def _whose(self, request: Request) -> tuple[Caller, str, str]:
         caller = await self._caller(request)
         require_service(caller)
         tenant = caller.for_tenant(request.path_params["tenant"])
@@ -158,7 +163,7 @@ class CodecServer:
             _identifier.validate_python(user)
         except ValidationError:
             raise InvalidRequest(f"user: {user[:60]!r} is no user's name.", field="user") from None
-        return tenant, caller.for_user(user)
+        return caller, tenant, caller.for_user(user)
 
     async def _given(self, request: Request) -> list[Payload]:
         """Raises HTTPException 413 and 415, BodyTooSlow, MalformedBody, InvalidRequest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from sqlalchemy import Select, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dialogue.faults import RecordsConflict, RecordsUnavailable
+from dialogue.faults import KeyDestroyed, RecordsConflict, RecordsUnavailable
 from records.audit_chain import GENESIS, Head, row_hash
 from records.audit_checkpoints import EVERY, keep_checkpoint
 from records.audit_reading import Unshown, few_rows, kept_rows
@@ -82,6 +83,10 @@ class AuditLog:
         are kept of the first and not compared.
         """
         columns = row.to_columns()
+        sealed = self._seal.remembered_row(columns)
+        if sealed is not None:
+            with suppress(KeyDestroyed):  # its user was forgotten elsewhere since, and may be back
+                return await self._write(row, columns, sealed)
         sealed = await self._seal.row(columns)
         if sealed is None:  # their first row, or one attempted again since they were forgotten: that makes no key
             async with reading(self._engine) as connection:
@@ -89,6 +94,9 @@ class AuditLog:
             if kept is not None:
                 return _same(columns, await self._seal.opened_row(kept))
             sealed = await self._seal.first_row(columns)
+        return await self._write(row, columns, sealed)
+
+    async def _write(self, row: AuditRow, columns: Mapping[str, Any], sealed: Mapping[str, Any]) -> AuditReceipt:
         marks = await self._marks(row)
         try:
             async with writing(self._engine) as connection:
@@ -231,7 +239,7 @@ async def _kept(connection: AsyncConnection, row: AuditRow) -> Mapping[Any, Any]
     return (await connection.execute(query)).mappings().one_or_none()
 
 
-async def _append(connection: AsyncConnection, columns: dict[str, Any], head: Head) -> tuple[AuditReceipt, int]:
+async def _append(connection: AsyncConnection, columns: Mapping[str, Any], head: Head) -> tuple[AuditReceipt, int]:
     id_, position = await _next_id(connection), head.position + 1
     columns = {**columns, "id": id_, "position": position, "previous_hash": head.hash}
     hash_ = row_hash(columns)

@@ -48,6 +48,12 @@ class TextSeal:
     def has_keys(self) -> bool:
         return self._keys is not None
 
+    def remembered_row(self, columns: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The same without asking whose key is whose: None where it is not remembered. It may be destroyed since, which
+        :meth:`hold` refuses."""
+        key = None if self._keys is None else self._keys.remembered(columns["tenant"], columns["user_id"])
+        return None if key is None else _under(key, columns, SEALED, _row_place(columns))
+
     async def row(self, columns: Mapping[str, Any]) -> dict[str, Any] | None:
         """The columns as they are stored; None where their user has no key. Not to be called within a transaction."""
         if self._keys is None:

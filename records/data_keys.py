@@ -5,7 +5,8 @@ speaks in it, it goes on under a key of its own that is all of theirs; another t
 destroys every key that is theirs: what was sealed under it, here, in histories and in backups of them, opens nowhere
 any more. What a stranger started over an SDK gets a key that is nobody's until the first step tells who it was.
 
-What a key is, is remembered for a while; which one is whose now is asked each time something new is begun under it.
+What a key is, is remembered for a while; which one is whose now is asked each time something new is begun under it, or
+held against the database within the transaction that writes it.
 
 Tables: ``data_keys``, ``key_users``, ``workflow_keys``. A destroyed key keeps its row, without the key.
 """
@@ -13,6 +14,7 @@ Tables: ``data_keys``, ``key_users``, ``workflow_keys``. A destroyed key keeps i
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,8 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialogue.faults import KeyDestroyed, KeyMissing, unknown_conversation
 from records.database import reading, writing
-from records.key_wrapping import NOBODY, KeyWrapping
-from records.seal import DataKey, new_key
+from records.key_wrapping import NOBODY, KeyNeeded, KeyWrapping, Ready
+from records.seal import DataKey
 from records.short_memory import ShortMemory
 from records.statements import insert
 from records.tables import data_keys, interaction_logs, key_users, workflow_keys
@@ -50,8 +52,9 @@ class DataKeys:
     def __init__(self, engine: AsyncEngine, provider: KeyProvider, *, remember_seconds: float = 60) -> None:
         self._engine = engine
         self._provider = provider
-        self._wrapping = KeyWrapping(provider)
+        self._wrapping = KeyWrapping(engine, provider)
         self._opened = ShortMemory[str, DataKey](remember_seconds)
+        self._of_user = ShortMemory[tuple[str, str], str](remember_seconds)
         self._of_workflow = ShortMemory[str, str](remember_seconds)
 
     # whose key ------------------------------------------------------------------------------------
@@ -67,10 +70,19 @@ class DataKeys:
         """The same where there is one: a look makes none. None for a user who was forgotten, or never spoke."""
         async with reading(self._engine) as connection:
             id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
+        if id_ is None:
+            return None
+        self._of_user.put((tenant, user), id_)
         try:
-            return None if id_ is None else await self.by_id(id_)
+            return await self.by_id(id_)
         except KeyDestroyed:
             return None
+
+    def remembered(self, tenant: str, user: str) -> DataKey | None:
+        """The key that was theirs when it was last asked for, without asking. It may be destroyed since, and until then
+        it stays theirs: only for what is written where :meth:`hold` says that it is not."""
+        id_ = self._of_user.get((tenant, user))
+        return None if id_ is None else self._opened.get(id_)
 
     async def hold(self, connection: AsyncConnection, id_: str) -> None:
         """Within the transaction that writes what is sealed under that key: until it ends nobody destroys it. Raises
@@ -130,8 +142,9 @@ class DataKeys:
         if bound is not None:
             id_ = bound.id
         else:
-            async with writing(self._engine) as connection:
-                id_ = await self._bind(connection, workflow_id, tenant, user, takes_over)
+            id_ = await self._written(
+                lambda connection, ready: self._bind(connection, ready, workflow_id, tenant, user, takes_over)
+            )
         known = self._of_workflow.get(workflow_id)
         if known != id_:
             self._of_workflow.put(workflow_id, id_)
@@ -187,6 +200,7 @@ class DataKeys:
         await self._leave_the_log()
         for id_ in ids:
             self._opened.drop(id_)
+        self._of_user.drop((tenant, user))
         self._of_workflow.clear()
         return Destroyed(len(ids), bound)
 
@@ -201,25 +215,48 @@ class DataKeys:
         async with reading(self._engine) as connection:
             id_ = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
         if id_ is None:
-            async with writing(self._engine) as connection:
-                id_ = await self._user_key(connection, tenant, user)
+            id_ = await self._written(lambda connection, ready: self._user_key(connection, ready, tenant, user))
+        self._of_user.put((tenant, user), id_)
         return id_
+
+    async def _workflow_key(self, workflow_id: str) -> str:
+        query = select(workflows.key_id).where(workflows.workflow_id == workflow_id)
+        async with reading(self._engine) as connection:
+            found = (await connection.execute(query)).scalar_one_or_none()
+        return found or await self._written(lambda connection, ready: self._nobodys(connection, ready, workflow_id))
+
+    async def _written(self, act: Callable[[AsyncConnection, Ready | None], Awaitable[str]]) -> str:
+        """What ``act`` gives within a transaction. One that needs a key begins anew with it: whoever else writes does
+        not wait for the key service meanwhile, and whatever changed meanwhile is seen."""
+        ready: Ready | None = None
+        while True:
+            try:
+                async with writing(self._engine) as connection:
+                    return await act(connection, ready)
+            except KeyNeeded as needed:
+                need = needed
+            ready = await self._wrapping.ready(need.tenant, need.of)
 
     # within a transaction -------------------------------------------------------------------------
 
-    async def _user_key(self, connection: AsyncConnection, tenant: str, user: str) -> str:
-        query = _current_of(tenant, user)
-        found = (await connection.execute(query)).scalar_one_or_none()
-        if found is not None:
-            return found
-        id_ = await self._new(connection, tenant, [user], current_of=user)
-        return id_ or (await connection.execute(query)).scalar_one()  # another process was first
+    async def _user_key(self, connection: AsyncConnection, ready: Ready | None, tenant: str, user: str) -> str:
+        while True:  # PostgreSQL: who made it first may be forgotten before it is read
+            found = (await connection.execute(_current_of(tenant, user))).scalar_one_or_none()
+            id_ = found or await self._new(connection, ready, tenant, [(tenant, user)], current_of=user)
+            if id_ is not None:
+                return id_
 
     async def _new(
-        self, connection: AsyncConnection, tenant: str, its: list[str], *, current_of: str | None = None
+        self,
+        connection: AsyncConnection,
+        ready: Ready | None,
+        tenant: str,
+        its: list[tuple[str, str]],
+        *,
+        current_of: str | None = None,
     ) -> str | None:
-        """Its id; None where that user has one meanwhile."""
-        wrapped = await self._wrapping.wrap(connection, tenant, new_key())
+        """Its id; None where that user has one meanwhile. Raises KeyNeeded."""
+        wrapped = (await self._ready(connection, ready, tenant)).wrapped
         row = {
             "id": secrets.token_hex(8),
             "tenant": tenant,
@@ -231,28 +268,34 @@ class DataKeys:
         made = await connection.execute(insert(connection, data_keys).values(row).on_conflict_do_nothing())
         if not made.rowcount:
             return None
-        for user in its:
-            await self._give(connection, row["id"], tenant, user)
+        for each in its:
+            await self._give(connection, row["id"], *each)
         return row["id"]
+
+    async def _ready(
+        self, connection: AsyncConnection, ready: Ready | None, tenant: str, of: Wrapped | None = None
+    ) -> Ready:
+        """The key that was made ready, where it is the one that is needed now. Raises KeyNeeded."""
+        if ready is None or ready.of != of or not await self._wrapping.stands(connection, ready):
+            raise KeyNeeded(tenant, of)
+        return ready
 
     async def _give(self, connection: AsyncConnection, id_: str, tenant: str, user: str) -> None:
         row = {"key_id": id_, "tenant": tenant, "user_id": user}
         await connection.execute(insert(connection, key_users).values(row).on_conflict_do_nothing())
 
-    async def _workflow_key(self, workflow_id: str) -> str:
+    async def _nobodys(self, connection: AsyncConnection, ready: Ready | None, workflow_id: str) -> str:
         query = select(workflows.key_id).where(workflows.workflow_id == workflow_id)
-        async with reading(self._engine) as connection:
-            found = (await connection.execute(query)).scalar_one_or_none()
+        found = (await connection.execute(query)).scalar_one_or_none()
         if found is not None:
             return found
-        async with writing(self._engine) as connection:
-            id_ = await self._new(connection, NOBODY, [])
-            row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
-            made = await connection.execute(insert(connection, workflow_keys).values(row).on_conflict_do_nothing())
-            if made.rowcount:
-                return id_ or ""
-            await connection.execute(delete(data_keys).where(keys.id == id_))
-            return (await connection.execute(query)).scalar_one()
+        id_ = await self._new(connection, ready, NOBODY, []) or ""
+        row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
+        made = await connection.execute(insert(connection, workflow_keys).values(row).on_conflict_do_nothing())
+        if made.rowcount:
+            return id_
+        await connection.execute(delete(data_keys).where(keys.id == id_))
+        return (await connection.execute(query)).scalar_one()
 
     async def _begin(self, connection: AsyncConnection, workflow_id: str, id_: str) -> bool:
         """Whether the workflow had no key and is under that one now."""
@@ -264,15 +307,22 @@ class DataKeys:
         return bool(made.rowcount)
 
     async def _bind(
-        self, connection: AsyncConnection, workflow_id: str, tenant: str, user: str, takes_over: bool
+        self,
+        connection: AsyncConnection,
+        ready: Ready | None,
+        workflow_id: str,
+        tenant: str,
+        user: str,
+        takes_over: bool,
     ) -> str:
         query = select(workflows.key_id).where(workflows.workflow_id == workflow_id).with_for_update()
         while (bound_to := (await connection.execute(query)).scalar_one_or_none()) is None:
             if await _is_foreign(connection, workflow_id, tenant):
                 raise unknown_conversation(workflow_id)
-            id_ = await self._user_key(connection, tenant, user)
-            if await self._begin(connection, workflow_id, id_):  # else another process was first
+            id_ = await self._user_key(connection, ready, tenant, user)
+            if await self._begin(connection, workflow_id, id_):
                 return id_
+            ready = None  # another process was first; and the key is the user's own now
         # A statement of its own: within one, PostgreSQL locks workflow and key in any order, and so for ever.
         key = select(keys.id, keys.tenant, keys.wrapped, keys.wrapped_by).where(keys.id == bound_to)
         bound = (await connection.execute(key.with_for_update())).one()
@@ -281,24 +331,24 @@ class DataKeys:
         if {bound.tenant, *(each for each, _ in its)} - {NOBODY, tenant}:
             raise unknown_conversation(workflow_id)
         if bound.wrapped is None:  # of a user who was forgotten
-            id_ = await self._user_key(connection, tenant, user)
+            id_ = await self._user_key(connection, ready, tenant, user)
         elif (tenant, user) in its:
             return bound.id
         elif its:  # another user's: from now on it is both of theirs
-            id_ = await self._new(connection, tenant, []) or ""
-            for each in [*its, (tenant, user)]:
-                await self._give(connection, id_, *each)
+            id_ = await self._new(connection, ready, tenant, [*its, (tenant, user)]) or ""
         else:
             if takes_over:
-                await self._take_over(connection, bound.id, Wrapped(bound.wrapped_by, bound.wrapped), tenant, user)
+                nobodys = Wrapped(bound.wrapped_by, bound.wrapped)
+                await self._take_over(connection, ready, bound.id, nobodys, tenant, user)
             return bound.id
         await connection.execute(workflow_keys.update().where(workflows.workflow_id == workflow_id).values(key_id=id_))
         return id_
 
-    async def _take_over(self, connection: AsyncConnection, id_: str, wrapped: Wrapped, tenant: str, user: str) -> None:
-        """What was nobody's is this user's now."""
-        key = await self._wrapping.unwrap(NOBODY, wrapped)
-        new = await self._wrapping.wrap(connection, tenant, key)
+    async def _take_over(
+        self, connection: AsyncConnection, ready: Ready | None, id_: str, nobodys: Wrapped, tenant: str, user: str
+    ) -> None:
+        """What was nobody's is this user's now. Raises KeyNeeded."""
+        new = (await self._ready(connection, ready, tenant, nobodys)).wrapped
         values = {"tenant": tenant, "wrapped": new.blob, "wrapped_by": new.by}
         await connection.execute(data_keys.update().where(keys.id == id_).values(values))
         await self._give(connection, id_, tenant, user)

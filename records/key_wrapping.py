@@ -1,18 +1,26 @@
 """Wrapping data keys under a tenant's newest key, and not under one that was made because the right one is lost.
 
 A worker that finds no key file makes one. What is sealed under that would be lost when the right file comes back.
+
+A key service may take its time, so no transaction waits for one: a transaction that needs a key ends with
+:class:`KeyNeeded`, and begins anew with one that is :class:`Ready`.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from dialogue.faults import KeyMissing
+from records.database import reading
+from records.seal import new_key
 from records.tables import data_keys
 from records.tenant_keys import KeyProvider, Wrapped
 
-__all__ = ["NOBODY", "KeyWrapping"]
+__all__ = ["NOBODY", "KeyNeeded", "KeyWrapping", "Ready"]
 
 NOBODY = ""
 """The tenant of what is nobody's yet, and the user of what is a tenant's own: no caller can be called so."""
@@ -22,48 +30,81 @@ _LOOKED_AT = 5
 keys = data_keys.c
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A data key that is wrapped under ``tenant``'s. ``of``: that of nobody's as it stood, which it was made of; None:
+    it is a new one."""
+
+    tenant: str
+    wrapped: Wrapped
+    of: Wrapped | None
+
+
+class KeyNeeded(Exception):
+    """What the transaction needs: ``of`` wrapped under ``tenant``'s key, or a new one."""
+
+    def __init__(self, tenant: str, of: Wrapped | None = None) -> None:
+        super().__init__(tenant)
+        self.tenant, self.of = tenant, of
+
+
 class KeyWrapping:
     """Every method may raise RecordsUnavailable, KeysUnavailable and KeyMissing."""
 
-    def __init__(self, provider: KeyProvider) -> None:
+    def __init__(self, engine: AsyncEngine, provider: KeyProvider) -> None:
+        self._engine = engine
         self._provider = provider
         self._checked: set[tuple[str, str]] = set()
 
-    async def wrap(self, connection: AsyncConnection, tenant: str, key: bytes) -> Wrapped:
-        """Raises KeyMissing where the tenant's data keys are under other keys, of which none opens; of a tenant that
-        has none, and of what is nobody's, where everybody's are."""
+    async def ready(self, tenant: str, of: Wrapped | None = None) -> Ready:
+        """Not to be called within a transaction. Raises KeyMissing where the tenant's data keys are under other keys,
+        of which none opens; of a tenant that has none, and of what is nobody's, where everybody's are. Raises
+        SealBroken where ``of`` is another tenant's."""
+        key = new_key() if of is None else await self._provider.unwrap(NOBODY, of)
         wrapped = await self._provider.wrap(tenant, key)
-        if (tenant, wrapped.by) not in self._checked:
-            await self._check(connection, tenant, wrapped.by)
+        if (tenant, wrapped.by) not in self._checked and await self._is_the_right_one(tenant, wrapped.by):
             self._checked.add((tenant, wrapped.by))
-        return wrapped
+        return Ready(tenant, wrapped, of)
 
-    async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
-        """Raises SealBroken where it is another tenant's."""
-        return await self._provider.unwrap(tenant, wrapped)
+    async def stands(self, connection: AsyncConnection, ready: Ready) -> bool:
+        """Within the transaction that writes it down: False where there was no data key to hold it against when it was
+        wrapped, and one under another key came since. Asks no key service."""
+        if (ready.tenant, ready.wrapped.by) in self._checked:
+            return True
+        oldest, _ = await _oldest(connection, ready.tenant)
+        return not oldest or oldest[0] == ready.wrapped.by
 
-    async def _check(self, connection: AsyncConnection, tenant: str, new: str) -> None:
-        whose = [keys.wrapped.is_not(None)]
-        by_age = select(keys.wrapped_by).group_by(keys.wrapped_by).order_by(func.min(keys.created)).limit(_LOOKED_AT)
-        found: list[str] = []
-        if tenant != NOBODY:
-            own = [*whose, keys.tenant == tenant]
-            found = list((await connection.execute(by_age.where(*own))).scalars())
-            whose = own if found else whose
-        found = found or list((await connection.execute(by_age.where(*whose))).scalars())
-        if not found or found[0] == new:  # the oldest is under it: it was there before whatever else is
-            return
+    async def _is_the_right_one(self, tenant: str, new: str) -> bool:
+        """False where there is nothing to hold it against yet. Raises KeyMissing where it is not."""
+        async with reading(self._engine) as connection:
+            oldest, whose = await _oldest(connection, tenant)
+            if not oldest:
+                return False
+            if oldest[0] == new:  # it was there before whatever else is
+                return True
+            one = select(keys.tenant, keys.wrapped, keys.wrapped_by).where(*whose).limit(1)
+            others = [(await connection.execute(one.where(keys.wrapped_by == by))).one() for by in oldest if by != new]
         missing: KeyMissing | None = None
-        for by in found:
-            if by == new:
-                continue
-            query = select(keys.tenant, keys.wrapped).where(*whose, keys.wrapped_by == by).limit(1)
-            row = (await connection.execute(query)).one()
+        for row in others:
             try:
-                await self._provider.unwrap(row.tenant, Wrapped(by, row.wrapped))
+                await self._provider.unwrap(row.tenant, Wrapped(row.wrapped_by, row.wrapped))
             except KeyMissing as fault:
                 missing = missing or fault
             else:
-                return
+                return True
         if missing is not None:
             raise missing
+        return True
+
+
+async def _oldest(connection: AsyncConnection, tenant: str) -> tuple[list[str], list[ColumnElement[bool]]]:
+    """The oldest keys that the tenant's data keys are under, and which data keys those are: everybody's where the
+    tenant has none, and of what is nobody's."""
+    everybodys: list[ColumnElement[bool]] = [keys.wrapped.is_not(None)]
+    query: Any = select(keys.wrapped_by).group_by(keys.wrapped_by).order_by(func.min(keys.created)).limit(_LOOKED_AT)
+    if tenant != NOBODY:
+        own = [*everybodys, keys.tenant == tenant]
+        found = list((await connection.execute(query.where(*own))).scalars())
+        if found:
+            return found, own
+    return list((await connection.execute(query.where(*everybodys))).scalars()), everybodys

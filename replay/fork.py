@@ -18,6 +18,7 @@ from dialogue.faults import HistoryForeign, InvalidRequest, NoSuchTurn
 from dialogue.messages import Forked
 from replay.chain import Chain, RecordedRun
 from replay.events import kind
+from replay.forked import fork_reason
 from replay.histories import live
 from replay.story import tell, turn_of
 from replay.turns import Story, Turn
@@ -81,8 +82,9 @@ def _own_events(turn: Turn) -> list[int]:
 
 
 async def fork(client: Client, plan: Fork, *, by: str, why: str) -> tuple[str, int]:
-    """The id of the new run, and the number that its next turn gets. ``by`` and ``why`` stand in its history: in the
-    reset's own event and in the message to the workflow. Raises ValidationError for an empty one, and RPCError."""
+    """The id of the new run, and the number that its next turn gets. ``by`` stands in its history, in the reset's own
+    event, which is never sealed, and ``why`` in the message to the workflow. Raises ValidationError for an empty one,
+    and RPCError."""
     told = Forked(tenant=plan.tenant, before=plan.before, total=plan.total, by=by, why=why)
     # The reset hands on the messages that came behind its place in the run that is set back, and in what it continued
     # as: so what is told before it is known from its first moment on, whoever speaks next. Turns are left out: they are
@@ -91,7 +93,7 @@ async def fork(client: Client, plan: Fork, *, by: str, why: str) -> tuple[str, i
     request = ResetWorkflowExecutionRequest(
         namespace=client.namespace,
         workflow_execution=WorkflowExecution(workflow_id=plan.conversation, run_id=plan.run_id),
-        reason=f"forked before turn {plan.before} by {by}: {why}",
+        reason=fork_reason(told),
         workflow_task_finish_event_id=plan.event,
         request_id=str(uuid.uuid4()),
         reset_reapply_exclude_types=[ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dialogue.faults import NoSuchTurn, ParleyFault
 from replay.chain import Chain, RecordedRun
-from replay.events import attributes, kind
+from replay.events import kind
+from replay.forked import forked_line
 from replay.run_reader import RunReader
 from replay.turns import Story, StoryRun, Turn
 
@@ -72,12 +73,5 @@ def _run(run: RecordedRun, number: int) -> StoryRun:
         events=len(run.events),
         started=run.started_at,
         ended=_end_of(run),
-        forked=_forked(run),
+        forked=forked_line(run),
     )
-
-
-def _forked(run: RecordedRun) -> str:
-    """What the reset that made it says. The message to the workflow is also in the run that was left."""
-    failed = (attributes(event) for event in reversed(run.events) if kind(event) == "WORKFLOW_TASK_FAILED")
-    said = next((each.failure.message for each in failed if each.new_run_id == run.run_id), "")
-    return said if said.startswith("forked before turn ") else ""

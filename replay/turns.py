@@ -226,7 +226,7 @@ def _why(step: TurnStep) -> str:
 
 class StoryRun(Value):
     """One run of the chain. ``ended``: how its history ends; empty while it runs, or where the file breaks off.
-    ``forked``: who set it back, to before which turn, and why."""
+    ``forked``: who set it back, to before which turn, and why, where that can be decoded."""
 
     run: int
     run_id: str

@@ -82,6 +82,22 @@ async def test_every_look_of_an_auditor_is_logged(site: CodecSite) -> None:
     assert looks[0].timestamp.tzinfo is not None
 
 
+async def test_an_auditors_looks_are_logged_whatever_else_their_key_may(site: CodecSite) -> None:
+    """As a program's, under /TENANT/USER/, too; and where they cannot be logged, nothing is shown there."""
+    sealed = await site.sealed(TEXT)
+    key, kept = await site.keys.create("acme", scopes=["codec:service", "codec:auditor"])
+    header = {"Authorization": f"Bearer {key}"}
+    (opened,) = await site.decoded("/acme/ann/decode", [sealed], header)
+    assert text_of(opened) == TEXT
+    looks = await PayloadLooks(site.engine).of_tenant("acme")
+    assert [(look.who, look.workflow_id, look.payloads) for look in looks] == [(kept.id, "w-1", 1)]
+    async with writing(site.engine) as connection:
+        await connection.run_sync(lambda sync: payload_looks.drop(sync))
+    refused = await site.ask("/acme/ann/decode", [sealed], header)
+    assert (refused.status_code, "zebra" in refused.text) == (503, False)
+    assert await site.decoded("/acme/ann/decode", [sealed], await site.key("codec:service")) == [opened]
+
+
 async def test_logged_looks_cannot_be_changed(site: CodecSite) -> None:
     """The database itself refuses to change or remove one."""
     looks = PayloadLooks(site.engine)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dialogue.faults import ContentMissing, InvalidRequest, KeyDestroyed, KeyMissing, RecordsConflict
@@ -204,6 +204,20 @@ async def test_a_row_whose_key_goes_while_it_is_written_is_not_kept(database: As
     assert await log.count() == 0
     assert await stored(database, audit_words) == []
     assert await log.verify() == []
+
+
+async def test_a_known_users_row_asks_the_database_once(
+    database: AsyncEngine, keys: DataKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose key it is, is held against the database where the row is written, and not beforehand too."""
+    log = AuditLog(database, keys)
+    await log.append(a_row(turn=1))
+    begun: list[None] = []
+    event.listen(database.sync_engine, "begin", lambda _: begun.append(None))
+    for turn in (2, 3):
+        assert (await log.append(a_row(turn=turn))).created
+    assert len(begun) == 2
+    assert [row.input_text for row in await log.turns("conv-1", "lantern")] == [a_row().input_text] * 3
 
 
 async def test_a_lost_key_file_is_missed_and_forgets_nobody(

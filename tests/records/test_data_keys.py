@@ -327,11 +327,92 @@ async def test_a_tenant_whose_key_was_taken_away_holds_up_no_other(database: Asy
     for tenant in ("acme", "other"):
         await DataKeys(database, OwnKeys(path)).of_user(tenant, "ann")
     wrapped = OwnKeys(path, "acme")
+    assert await KeyWrapping(database, wrapped).ready("new")
+    assert await KeyWrapping(database, wrapped).ready(NOBODY)
+    with pytest.raises(KeyMissing, match="acme is not there"):
+        await KeyWrapping(database, OwnKeys(path, "acme", "other")).ready("new")
+
+
+async def test_a_key_that_was_there_first_meanwhile_is_the_right_one(database: AsyncEngine, tmp_path: Path) -> None:
+    """Of two processes that found an empty database, each with a key file of its own, one writes its key down."""
+    mine, others = (LocalKeys(tmp_path / name, make=True) for name in ("mine.keys", "others.keys"))
+    wrapping = KeyWrapping(database, mine)
+    ready = await wrapping.ready("acme")
     async with writing(database) as connection:
-        assert await KeyWrapping(wrapped).wrap(connection, "new", b"k" * 32)
-        assert await KeyWrapping(wrapped).wrap(connection, NOBODY, b"k" * 32)
-        with pytest.raises(KeyMissing, match="acme is not there"):
-            await KeyWrapping(OwnKeys(path, "acme", "other")).wrap(connection, "new", b"k" * 32)
+        assert await wrapping.stands(connection, ready)
+    await DataKeys(database, others).of_user("acme", "ann")
+    async with writing(database) as connection:
+        assert not await wrapping.stands(connection, ready)
+    with pytest.raises(KeyMissing, match="has no key"):
+        await wrapping.ready("acme")
+
+
+class Hangs(LocalKeys):
+    """As a key service that answers some time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def wrap(self, tenant: str, key: bytes) -> Wrapped:
+        self.asked.set()
+        await self.answers.wait()
+        return await super().wrap(tenant, key)
+
+
+@pytest.fixture
+def hanging(keys: DataKeys, provider: LocalKeys) -> tuple[DataKeys, Hangs]:
+    """Another process, and the key service that only it has to ask."""
+    service = Hangs(provider._path)
+    return DataKeys(keys._engine, service), service
+
+
+@pytest.mark.parametrize("conversation", ["new", "ann's", "nobody's"])
+async def test_a_key_service_that_hangs_holds_up_nobody_else(
+    keys: DataKeys, hanging: tuple[DataKeys, Hangs], conversation: str
+) -> None:
+    """While a newcomer's key, a key of two, or one that was nobody's waits to be wrapped, another user's row is
+    written."""
+    await keys.bind("ann's", "acme", "ann")
+    await keys.of_workflow("nobody's")
+    process, service = hanging
+    newcomer = asyncio.create_task(process.bind(conversation, "acme", "bob"))
+    await service.asked.wait()
+    async with asyncio.timeout(2):
+        assert (await AuditLog(keys._engine, keys).append(a_row(tenant="acme", user_id="ann"))).created
+    assert not newcomer.done()
+    service.answers.set()
+    await newcomer
+    theirs = await keys.destroy("acme", "bob")
+    assert theirs.workflows == (conversation,)
+
+
+async def test_whoever_made_a_users_key_first_made_it(keys: DataKeys, hanging: tuple[DataKeys, Hangs]) -> None:
+    """Who waited for the key service meanwhile takes that one, and leaves no other behind."""
+    process, service = hanging
+    late = asyncio.create_task(process.of_user("acme", "bob"))
+    await service.asked.wait()
+    first = await keys.of_user("acme", "bob")
+    service.answers.set()
+    assert await late == first
+    async with reading(keys._engine) as connection:
+        assert list((await connection.execute(select(data_keys.c.id))).scalars()) == [first.id]
+
+
+async def test_who_is_forgotten_while_a_key_is_wrapped_is_no_part_of_it(
+    keys: DataKeys, hanging: tuple[DataKeys, Hangs]
+) -> None:
+    """Nobody waits for the key service to forget them, and the conversation goes on as the other's alone."""
+    await keys.bind("conv-1", "acme", "ann")
+    process, service = hanging
+    joins = asyncio.create_task(process.bind("conv-1", "acme", "bob"))
+    await service.asked.wait()
+    async with asyncio.timeout(2):
+        assert (await keys.destroy("acme", "ann")).workflows == ("conv-1",)
+    service.answers.set()
+    await joins
+    assert await keys.of_workflow("conv-1") == await keys.of_user("acme", "bob")
+    assert (await keys.destroy("acme", "ann")).keys == 0
 
 
 async def test_what_is_one_tenants_is_not_anothers(provider: LocalKeys) -> None:

@@ -18,20 +18,25 @@ from dialogue.faults import InvalidRequest, NoSuchHistory, NoSuchTurn
 from dialogue.messages import Say
 from dialogue.turn import Reply
 from gateway.conversations import Conversations, new_conversation_id
+from records.data_keys import DataKeys
+from records.database import migrate
+from records.plugin import parley_plugin
+from records.protection import open_protection
 from replay.chain import Chain
 from replay.exact import history_exact
 from replay.fork import fork, plan_fork
 from replay.histories import listed, live
 from replay.story import tell, turn_of
+from settings.schema import EncryptionSettings, Settings
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 
 
 class Speaker:
     """Says things to scripted steps."""
 
-    def __init__(self, client: Client, steps: ScriptedSteps) -> None:
+    def __init__(self, client: Client, steps: ScriptedSteps, keys: DataKeys | None = None) -> None:
         self.client, self.steps = client, steps
-        self.core = Conversations(client, task_queue=steps.queue, web_ui="http://127.0.0.1:8233")
+        self.core = Conversations(client, task_queue=steps.queue, web_ui="http://127.0.0.1:8233", keys=keys)
 
     async def say(
         self, conversation: str, *texts: str, start: dict[str, object] | None = None, fresh: bool = True
@@ -107,7 +112,7 @@ async def test_a_fork_leaves_turns_behind_and_counts_on(speaker: Speaker) -> Non
     exact = await history_exact(chain.runs[-1])
     assert exact.state == "same", exact.divergence or exact.why
     reset = next(e for e in chain.runs[-1].events if e.HasField("workflow_task_failed_event_attributes"))
-    assert "by ann" in str(reset.workflow_task_failed_event_attributes.failure)
+    assert reset.workflow_task_failed_event_attributes.failure.message == "forked before turn 2 by ann"
 
 
 async def test_a_second_fork_may_go_to_a_turn_that_the_first_left(speaker: Speaker) -> None:
@@ -129,6 +134,45 @@ async def test_a_second_fork_may_go_to_a_turn_that_the_first_left(speaker: Speak
         "forked before turn 2 by ann: a wrong document",
         "forked before turn 3 by bob: turn 2 was right",
     ]
+
+
+async def test_each_fork_says_its_own_why(speaker: Speaker) -> None:
+    """Also where one person went back to the same turn again and again: each reset hands on what was told before."""
+    name = new_conversation_id()
+    await speaker.say(name, "How long?", "And in a shop?")
+    for why in ("a wrong document", "still wrong", "wrong again"):
+        await fork(speaker.client, plan_fork(await live(speaker.client, name), 2), by="ann", why=why)
+    await speaker.say(name, "And for gifts?")  # what is told while a task runs is not in the history before its end
+    told = [each.forked for each in tell(await live(speaker.client, name)).runs]
+    assert told == [
+        "",
+        *(f"forked before turn 2 by ann: {why}" for why in ("a wrong document", "still wrong", "wrong again")),
+    ]
+
+
+async def test_where_the_site_encrypts_why_stands_nowhere_in_clear(
+    temporal: WorkflowEnvironment, tmp_path: Path
+) -> None:
+    """Temporal holds no word of it; who may read the conversation is told it, until its user is forgotten."""
+    settings = Settings(data=tmp_path, encryption=EncryptionSettings(provider="local", cache_seconds=0))
+    await migrate(f"sqlite+aiosqlite:///{tmp_path / 'records.db'}")
+    protection = open_protection(settings)
+    assert protection is not None
+    address = temporal.client.service_client.config.target_host
+    client = await Client.connect(address, plugins=[parley_plugin(protection=protection)])
+    steps, name = ScriptedSteps(f"replay-{uuid.uuid4().hex[:8]}"), new_conversation_id()
+    async with scripted_worker(client, steps):
+        speaker = Speaker(client, steps, protection.keys)
+        await speaker.say(name, "How long?", "And in a shop?")
+        plan = plan_fork(await live(client, name), 2)
+        run_id, _ = await fork(client, plan, by="ann", why="she named zebra-4711")
+        await speaker.say(name, "And for gifts?")
+    raw = await temporal.client.get_workflow_handle(name, run_id=run_id).fetch_history()
+    held = b"".join(each.SerializeToString() for each in raw.events)
+    assert (b"forked before turn 2 by ann" in held, b"zebra" in held) == (True, False)
+    assert tell(await live(client, name)).runs[-1].forked == "forked before turn 2 by ann: she named zebra-4711"
+    await protection.keys.destroy("default", "anonymous")
+    assert tell(await live(client, name)).runs[-1].forked == "forked before turn 2 by ann"
 
 
 async def test_a_turn_from_before_a_conversation_was_closed_can_be_forked_to(speaker: Speaker) -> None:
