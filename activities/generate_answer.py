@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 import structlog
 from temporalio import activity
 
-from activities.heartbeats import INTERVAL, GenerationProgress, attempts_before, heartbeating
+from activities.heartbeats import INTERVAL, GenerationProgress, attempts_before, heartbeating, in_failure
 from activities.sampling import CandidateSampler
 from activities.stream_events import StreamEvents
 from dialogue.faults import EngineHung, EngineLost, ParleyFault, RecordsFault, UnknownModel
@@ -116,6 +116,7 @@ class GenerateAnswerStep:
                 await self._sample(request, state)
             except ParleyFault as fault:
                 state.now = state.attempt(ended=True, failure=f"{fault.type}: {fault.message}")
+                fault.details["attempts"] = in_failure((*state.before, state.now))
                 raise
             except asyncio.CancelledError:
                 state.now = state.attempt(ended=True, failure="cancelled")

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from temporalio import activity
 
 from dialogue.base import Value
 from dialogue.steps import Attempt
 
-__all__ = ["INTERVAL", "GenerationProgress", "attempts_before", "heartbeating", "living"]
+__all__ = ["INTERVAL", "GenerationProgress", "attempts_before", "heartbeating", "in_failure", "living"]
 
 INTERVAL = 0.2
 """Seconds between two heartbeats of a generation, here and on their way to the server. A cancel comes back with the
@@ -26,6 +27,10 @@ measured."""
 
 KEPT = 8
 """Attempts that the details hold; of more, the first and the last ones."""
+
+
+_OF_REASONS = 512
+"""Bytes of all attempts' reasons in a failure."""
 
 
 class GenerationProgress(Value):
@@ -52,6 +57,14 @@ def attempts_before() -> tuple[Attempt, ...]:
         else:
             ended.append(attempt)
     return tuple(ended[:1] + ended[1:][-(KEPT - 2) :])
+
+
+def in_failure(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
+    """The attempts for the details of a failure, their reasons cut to what they may have of the 4 kB that the server
+    keeps of one: in a longer one neither type nor message would be left."""
+    most = _OF_REASONS // len(attempts)
+    cut = (each.failure.encode()[:most].decode(errors="ignore") for each in attempts)
+    return [each.model_dump() | {"failure": failure} for each, failure in zip(attempts, cut, strict=True)]
 
 
 @asynccontextmanager

@@ -76,7 +76,10 @@ class _StepInbound(ActivityInboundInterceptor):
                 log.warning("step failed", fault=fault.type, reason=fault.message)
                 # Without its causes: with SQLAlchemy's, the server keeps "Failure exceeds size limit" (4 kB) and
                 # neither the type nor the reason. What a driver said stands in the fault's own message.
-                raise ApplicationError(fault.message, type=fault.type, non_retryable=not fault.retryable) from None
+                told = [{"attempts": fault.details["attempts"]}] if "attempts" in fault.details else []
+                raise ApplicationError(
+                    fault.message, *told, type=fault.type, non_retryable=not fault.retryable
+                ) from None
             milliseconds = round((time.perf_counter() - started) * 1000, 3)
             activity.metric_meter().create_histogram_float(
                 "parley_step_milliseconds", "Time of a step's own work", "ms"

@@ -102,7 +102,7 @@ def _notes(turn: Turn) -> Iterator[str]:
     for finding in turn.findings:
         where = f"{finding.start}-{finding.end}{f' ({finding.note})' if finding.note else ''}"
         yield f"finding in the message  {finding.rule} ({finding.label}) {where} → {finding.action}"
-    for number, rung in enumerate(turn.rungs, 2):
+    for number, rung in turn.rungs:
         yield f"try {number}  {rung}"
     human = turn.human
     if human is not None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from temporalio.api.history.v1 import HistoryEvent
 
-from replay.events import attributes, failure_line, first_value, kind, seconds, value_of
+from replay.events import attributes, details_of, failure_line, first_value, kind, seconds, value_of
 from replay.turns import StepAttempt, StepState, TurnStep, parsed
 
 __all__ = ["ActivityReader", "OpenActivity"]
@@ -125,13 +125,36 @@ def _ended(step: TurnStep, event: HistoryEvent, inside: Any, state: StepState) -
     ended = {"state": state, "ended": seconds(event.event_time)}
     if state == "completed":
         result = first_value(inside.result)
-        return step.model_copy(update={**ended, "result": result, **_told(step, result)})
+        return step.model_copy(update={**ended, "result": result, **_told(result)})
     if state in ("failed", "timed out"):
-        ended["failure"] = failure_line(inside.failure)
+        failed = step.model_copy(update={**ended, "failure": failure_line(inside.failure)})
+        return failed.model_copy(update=_told_by_failure(failed, _told(details_of(inside.failure)).get("attempts", ())))
     return step.model_copy(update=ended)
 
 
-def _told(step: TurnStep, result: Any) -> dict[str, Any]:
+def _told_by_failure(step: TurnStep, attempts: tuple[StepAttempt, ...]) -> dict[str, Any]:
+    """The attempts as the failure or the last heartbeat tells them, the last one ended as the step was; nothing where
+    they tell none. Of a step that timed out between two attempts the history has no start: then the last one's."""
+    if not attempts:
+        return {}
+    number = step.attempt or attempts[-1].number
+    by_number = {each.number: each for each in attempts}
+    last = by_number.get(number) or StepAttempt(number=number, worker=step.worker, started=step.started)
+    if not last.failure:
+        last = last.model_copy(update={"ended": step.ended, "failure": step.failure})
+    before = [_lost(each) for each in attempts if each.number < number]
+    worker, started = last.worker or step.worker, step.started or last.started
+    return {"attempt": number, "worker": worker, "started": started, "attempts": (*before, last)}
+
+
+def _lost(attempt: StepAttempt) -> StepAttempt:
+    """Of an attempt that no later one told of; worded as :func:`activities.heartbeats.attempts_before` does."""
+    if attempt.failure:
+        return attempt
+    return attempt.model_copy(update={"failure": f"lost: no heartbeat after {attempt.tokens} tokens"})
+
+
+def _told(result: Any) -> dict[str, Any]:
     """The attempts and the worker as the result itself tells them: the history keeps the last ones alone."""
     if not isinstance(result, dict):
         return {}

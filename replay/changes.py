@@ -11,6 +11,8 @@ from pydantic import Field, ValidationError
 from dialogue.base import Value
 from dialogue.faults import InvalidRequest
 from dialogue.plan import GenerationPlan, LadderPlan, ModelPlan, RetryPlan, TurnPlan
+from settings.answering import IntentSettings, KnowledgeSettings
+from settings.messages import problems_of
 
 __all__ = ["Changes", "given_settings", "rerun_plan"]
 
@@ -21,7 +23,11 @@ _LADDER = {
     "max_turn_tokens": "max_turn_tokens",
     "ladder": "rungs",
 }
-_STEPS = {"knowledge.passages": int, "knowledge.threshold": float, "intents.threshold": float}
+_STEPS = {
+    "knowledge.passages": KnowledgeSettings,
+    "knowledge.threshold": KnowledgeSettings,
+    "intents.threshold": IntentSettings,
+}
 ALL_STEPS = frozenset(
     {
         "receive_input",
@@ -89,11 +95,23 @@ def given_settings(given: Iterable[str]) -> dict[str, Any]:
             raise InvalidRequest(f"set: {each}: give NAME=VALUE, with one of {', '.join(SETTINGS)}.", field="set")
         try:
             found[name] = yaml.safe_load(value)
-            if (kind := _STEPS.get(name)) is not None:
-                found[name] = kind(found[name])
-        except (yaml.YAMLError, TypeError, ValueError):
+        except (yaml.YAMLError, ValueError):  # ValueError: a date of no calendar
             raise InvalidRequest(f"set: {each}: the value cannot be read.", field="set") from None
+        if (section := _STEPS.get(name)) is not None:
+            found[name] = _as_setting(section, name, found[name])
     return found
+
+
+def _as_setting(section: type[KnowledgeSettings | IntentSettings], name: str, value: Any) -> Any:
+    """As ``temporal.yaml`` would have it. Null is refused: the site's own value is what holds without ``--set``."""
+    field = name.rpartition(".")[2]
+    try:
+        if value is not None:
+            return getattr(section.model_validate({field: value}), field)
+        why = "must be a number, but is empty"
+    except ValidationError as error:
+        why = next(problems_of(error)).message
+    raise InvalidRequest(f"set: {name}: {why}.", field="set")
 
 
 def rerun_plan(plan: TurnPlan, changes: Changes, models: Mapping[str, ModelPlan], queue: str) -> TurnPlan:

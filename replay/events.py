@@ -16,6 +16,7 @@ from temporalio.api.history.v1 import HistoryEvent
 __all__ = [
     "UNREADABLE",
     "attributes",
+    "details_of",
     "failure_line",
     "first_value",
     "is_consistent",
@@ -81,6 +82,17 @@ def value_of(payload: Payload) -> Any:
 def first_value(payloads: Any) -> Any:
     """The value of the first of a ``Payloads``."""
     return value_of(payloads.payloads[0]) if payloads.payloads else None
+
+
+def details_of(failure: Failure) -> Any:
+    """What an activity told beside the message of its failure, or in its last heartbeat where it ended in time no more:
+    the outermost of the causes that has any; else ``None``."""
+    while True:
+        timeout, application = failure.timeout_failure_info, failure.application_failure_info
+        held = timeout.last_heartbeat_details if failure.HasField("timeout_failure_info") else application.details
+        if held.payloads or not failure.HasField("cause"):
+            return first_value(held)
+        failure = failure.cause
 
 
 def failure_line(failure: Failure) -> str:

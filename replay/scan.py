@@ -27,8 +27,12 @@ from replay.exact import HistoryExact, history_exact
 from replay.histories import from_file, listed, live
 from replay.replayer import quiet_logs
 from replay.scan_state import ScanState
+from workers.build import code_digest
 
 __all__ = ["Found", "Scan", "junit", "of_archive", "of_files", "of_query", "scan"]
+
+_VERIFIES = ("dialogue", "records", "replay", "workflows")
+"""The packages whose code a result is of."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,14 @@ async def scan(
 ) -> Scan:
     """Each history once; ``arguments`` as :func:`~replay.exact.history_exact` has it. ``archive``: has what the server
     forgot. ``jobs``: processes; 1 replays in this one. ``state``: where what is done is noted, and taken from when the
-    scan goes on; what could not be checked is tried again.
+    scan goes on; what could not be checked is tried again, and what other code verified is verified by this one.
 
     Raises InvalidRequest for a state file that is none.
     """
     read, suffix = functools.partial(_read, converter, client, archive, namespace), "" if arguments else ":commands"
     results: dict[Found, HistoryExact] = {}
     with ExitStack() as stack:
-        notes = ScanState.open(state) if state else ScanState()
+        notes = ScanState.open(state, code_digest(_VERIFIES)) if state else ScanState()
         stack.callback(notes.close)
         for each in dict.fromkeys(found):
             if each.key and (done := notes.known.get(each.key + suffix)):

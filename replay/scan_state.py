@@ -15,14 +15,18 @@ _BEGINS = b'{"key": '
 
 
 class ScanState:
-    """``known``: the results by key, but for what could not be checked. Without a file nothing is noted."""
+    """``known``: the results by key that ``code`` gave, but for what could not be checked. Without a file nothing is
+    noted."""
 
-    def __init__(self, known: dict[str, HistoryExact] | None = None, file: BinaryIO | None = None) -> None:
-        self.known, self._file = known or {}, file
+    def __init__(
+        self, known: dict[str, HistoryExact] | None = None, file: BinaryIO | None = None, *, code: str = ""
+    ) -> None:
+        self.known, self._file, self._code = known or {}, file, code
 
     @classmethod
-    def open(cls, path: Path) -> ScanState:
-        """Made where it is not there. A last line that was cut off is taken away, so that the next begins its own.
+    def open(cls, path: Path, code: str) -> ScanState:
+        """Made where it is not there. ``code``: the digest of what verifies; what another noted stays and is not known.
+        A last line that was cut off is taken away, so that the next begins its own.
 
         Raises InvalidRequest for a file of something else, which stays as it is.
         """
@@ -34,18 +38,22 @@ class ScanState:
         for number, line in enumerate(lines, 1):
             try:
                 noted: dict[str, Any] = json.loads(line)
-                known[noted["key"]] = HistoryExact.model_validate(noted["result"])
+                key, result = noted["key"], noted["result"]
+                if noted.get("code") == code:
+                    known[key] = HistoryExact.model_validate(result)
             except (ValueError, KeyError, TypeError):
                 raise _no_state(path, number) from None
         if not (cut.startswith(_BEGINS) or _BEGINS.startswith(cut)):
             raise _no_state(path, len(lines) + 1)
         file = path.open("ab")
         file.truncate(len(body) - len(cut))
-        return cls({key: result for key, result in known.items() if result.state != "unchecked"}, file)
+        checked = {key: result for key, result in known.items() if result.state != "unchecked"}
+        return cls(checked, file, code=code)
 
     def add(self, key: str, result: HistoryExact) -> None:
         if self._file is not None:
-            self._file.write(json.dumps({"key": key, "result": result.model_dump(mode="json")}).encode() + b"\n")
+            noted = {"key": key, "code": self._code, "result": result.model_dump(mode="json")}
+            self._file.write(json.dumps(noted).encode() + b"\n")
             self._file.flush()
 
     def close(self) -> None:

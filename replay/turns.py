@@ -191,9 +191,9 @@ class Turn(Value):
         return tuple(step for step in self.steps if step.step == "generate_answer")
 
     @property
-    def rungs(self) -> tuple[str, ...]:
-        """What the ladder changed, try by try: ``repetition → temperature 0.7``."""
-        return tuple(why for step in self.drafts if (why := _why(step)))
+    def rungs(self) -> tuple[tuple[int, str], ...]:
+        """What the ladder changed, each with the number of its try: ``(2, "repetition → temperature 0.7")``."""
+        return tuple((step.try_number, why) for step in self.drafts if (why := _why(step)))
 
     @property
     def kept(self) -> TurnStep | None:

@@ -12,14 +12,15 @@ from typing import Literal
 
 from dialogue.base import Value
 from dialogue.faults import InvalidRequest, ModelFault
-from dialogue.steps import Passage
+from dialogue.steps import GenerateAnswer, Passage
 from knowledge_base.citations import SUPPORTED
 from knowledge_base.support import support
 from replay.changes import Changes
 from replay.ddmin import ddmin
 from replay.rerun import Reruns
 from replay.samples import SEEDS_APART, wilson
-from replay.turns import Turn
+from replay.turns import Turn, parsed
+from settings.advice import R1_SAMPLING
 from settings.answering import GenerationSettings
 
 __all__ = ["Fault", "Part", "Share", "Why", "parts_of", "why"]
@@ -47,7 +48,7 @@ class Fault(Value):
 
 class Part(Value):
     """One thing that can be taken away. ``name``: a passage's id, a message's place in the history from 0, a setting.
-    Of a setting the recorded value gives way to ``instead``, Parley's own default."""
+    Of a setting the recorded value gives way to ``instead``, Parley's own default for the model."""
 
     kind: Literal["passage", "message", "setting"]
     name: str
@@ -72,7 +73,7 @@ class Share(Value):
 class Why(Value):
     """``least``: without them the fault goes, and with any one of them back it comes again; ``None`` where it stays
     whatever is taken away. ``recorded`` and ``without``: how often it shows, in samples that the search did not use.
-    ``chance``: whether the model was sampled at all; without it a single sample is the whole truth. ``tried``: how
+    ``chance``: whether either of the two was sampled; without it one rerun of each is the whole truth. ``tried``: how
     many ways of taking parts away were run."""
 
     turn: int
@@ -113,18 +114,16 @@ async def why(
         raise InvalidRequest(
             f"turn: turn {turn.turn} has no passage, no history and no setting of its own to take away.", field="turn"
         )
-    chance = turn.plan is None or turn.plan.generation.temperature > 0
-    samples = samples if chance else 1
     search = _Search(bench, turn, fault, told)
-    first = samples if samples > 1 else 0
     least = await _least(search, parts, samples)
+    (recorded, *without), chance = await search.compared(least, samples)
     return Why(
         turn=turn.turn,
         fault=str(fault),
         parts=parts,
         least=least,
-        recorded=await search.share((), samples, first=first),
-        without=None if least is None else await search.share(least, samples, first=first),
+        recorded=recorded,
+        without=without[0] if without else None,
         chance=chance,
         tried=search.tried,
     )
@@ -148,21 +147,31 @@ class _Search:
         self.tried = 0
 
     async def shows(self, away: tuple[Part, ...], samples: int) -> bool:
-        """Whether any sample shows the fault; the first that does is enough."""
+        """Whether any sample shows the fault; the first that does is enough, and so is one that was not sampled."""
         self.tried += 1
         if self._told is not None:
             self._told(f"without {len(away)} of its parts")
         for number in range(samples):
-            if await self._one(away, number):
+            again = await self._one(away, number)
+            if self._fault.shows(again):
                 return True
+            if not _sampled(again):
+                return False
         return False
 
-    async def share(self, away: tuple[Part, ...], samples: int, *, first: int) -> Share:
-        """Of the samples from the number ``first`` on."""
-        hits = sum([await self._one(away, number) for number in range(first, first + samples)])
-        return Share.of(hits, samples)
+    async def compared(self, least: tuple[Part, ...] | None, samples: int) -> tuple[list[Share], bool]:
+        """How often it shows as recorded and without ``least``, in samples that the search did not use; and whether
+        either was sampled: else one of each is run."""
+        first = samples if samples > 1 else 0
+        ways: list[tuple[Part, ...]] = [()] if least is None else [(), least]
+        runs = [[await self._one(away, first)] for away in ways]
+        chance = any(_sampled(run[0]) for run in runs)
+        if chance:
+            for away, run in zip(ways, runs, strict=True):
+                run += [await self._one(away, number) for number in range(first + 1, first + samples)]
+        return [Share.of(sum(self._fault.shows(each) for each in run), len(run)) for run in runs], chance
 
-    async def _one(self, away: tuple[Part, ...], number: int) -> bool:
+    async def _one(self, away: tuple[Part, ...], number: int) -> Turn:
         changes = _without(away)
         if number:
             seed = self._turn.plan.generation.seed if self._turn.plan else 0
@@ -170,7 +179,13 @@ class _Search:
         again = await self._bench.run(self._turn, changes)
         if failure := again.broke_down(self._turn):
             raise ModelFault(f"rerun: one failed, and without it nothing is known: {failure}. Mend that and try again.")
-        return self._fault.shows(again.turn)
+        return again.turn
+
+
+def _sampled(turn: Turn) -> bool:
+    """Whether any try, a rung's too, drew its tokens, so that another seed may give another answer."""
+    tries = [parsed(step.input, GenerateAnswer) for step in turn.of("generate_answer")]
+    return any(asked is None or asked.temperature > 0 for asked in tries)
 
 
 def _without(away: tuple[Part, ...]) -> Changes:
@@ -194,7 +209,7 @@ def _messages(turn: Turn) -> Iterator[Part]:
 def _settings(turn: Turn) -> Iterator[Part]:
     if turn.plan is None or turn.asked is None:
         return
-    default = GenerationSettings()
+    default = GenerationSettings.model_validate(R1_SAMPLING if turn.plan.model.reasoning == "r1" else {})
     for name in _SETTINGS:
         held, instead = getattr(turn.plan.generation, name), getattr(default, name)
         if held != instead:

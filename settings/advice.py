@@ -14,7 +14,7 @@ from settings.origins import Place, Problem
 if TYPE_CHECKING:
     from settings.schema import Settings
 
-__all__ = ["advice", "with_r1_sampling"]
+__all__ = ["R1_SAMPLING", "advice", "with_r1_sampling"]
 
 R1_SAMPLING = {"temperature": 0.6, "top_p": 0.95}
 """What holds for R1 where ``generation`` says nothing else."""

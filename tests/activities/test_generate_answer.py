@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.generate_answer import GenerateAnswerStep, ServedModel
+from activities.step_interceptor import StepInterceptor
+from activities.stream_events import StreamEvents
 from dialogue.faults import ModelFault, UnknownModel
 from dialogue.messages import TurnKey
 from dialogue.steps import GenerateAnswer, GeneratedAnswer
 from model_runtime.keeper import EngineKeeper
+from records.token_log_sqlite import SqliteTokenLog
 
 _UNUSED: Any = None
 _HEARTBEAT = 0.5
@@ -63,14 +67,17 @@ class _Generate:
         )
 
 
-async def test_heartbeats_flow_while_the_model_loads(temporal: WorkflowEnvironment) -> None:
-    """Longer than the heartbeat timeout, on a real server: it is one attempt, and goes on where loading ended."""
+async def test_heartbeats_flow_while_the_model_loads(temporal: WorkflowEnvironment, tmp_path: Path) -> None:
+    """Longer than the heartbeat timeout, on a real server: it is one attempt, and goes on where loading ended. When it
+    then fails, its failure tells of the attempt."""
+    log = SqliteTokenLog(tmp_path / "log.db")
     engine, queue = _SlowEngine(), f"test-{uuid.uuid4().hex[:8]}"
     worker = Worker(
         temporal.client,
         task_queue=queue,
         workflows=[_Generate],
         activities=[_step(engine).generate_answer],
+        interceptors=[StepInterceptor("generation", "w", StreamEvents(log))],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
     async with worker:
@@ -80,6 +87,10 @@ async def test_heartbeats_flow_while_the_model_loads(temporal: WorkflowEnvironme
     assert isinstance(failed, ActivityError)
     assert isinstance(failed.cause, ApplicationError), failed.cause
     assert failed.cause.message == "loaded at last"
+    (attempt,) = failed.cause.details[0]["attempts"]
+    assert (attempt["number"], attempt["worker"], attempt["failure"]) == (1, "w", "model: loaded at last")
+    assert attempt["ended"] - attempt["started"] > 3 * _HEARTBEAT
+    await log.close()
     assert engine.starts == 1
 
 

@@ -15,15 +15,24 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.heartbeats import KEPT, in_failure
 from activities.step_interceptor import StepInterceptor
 from activities.stream_events import StreamEvents
 from dialogue.faults import RecordsUnavailable, all_faults, fault_named
 from dialogue.messages import TurnKey
-from dialogue.steps import RecognisedIntent, RecogniseIntent
+from dialogue.steps import Attempt, RecognisedIntent, RecogniseIntent
 from records.token_log_sqlite import SqliteTokenLog
+from replay.events import details_of
 
 TEN = timedelta(seconds=10)
 BRIEF = timedelta(seconds=1)
+_MANY = [
+    Attempt(
+        number=number, worker=f"generation@gpu-worker-{number}.example.internal:12345", started=1_790_000_000.123456,
+        ended=1_790_000_600.654321, tokens=12_345, resumed_at=12_345, failure="engine-lost: " + "引擎" * 500,
+    )
+    for number in range(1, KEPT + 1)
+]  # fmt: skip
 
 
 @activity.defn(name="raise_fault")
@@ -33,11 +42,14 @@ async def raise_fault(type_: str) -> None:
 
 @activity.defn(name="raise_deep")
 async def raise_deep() -> None:
-    """A fault at the end of a chain of causes, each with more to say than Temporal keeps of a failure."""
+    """A fault at the end of a chain of causes, each with more to say than Temporal keeps of a failure; and of as many
+    attempts as a generation tells of, each with a long reason."""
     try:
         raise OSError("driver " * 2000)
     except OSError as error:
-        raise RecordsUnavailable("records.database: cannot be used: disk I/O error. Make room on its disk.") from error
+        raise RecordsUnavailable(
+            "records.database: cannot be used: disk I/O error. Make room on its disk.", attempts=in_failure(_MANY)
+        ) from error
 
 
 @workflow.defn(name="Deep")
@@ -149,6 +161,9 @@ async def test_an_operator_sees_the_type_and_the_reason_of_what_is_attempted_aga
             await asyncio.sleep(0.02)
     assert seen.application_failure_info.type == "records-unavailable"
     assert seen.message == "records.database: cannot be used: disk I/O error. Make room on its disk."
+    attempts = details_of(seen)["attempts"]
+    assert [each["number"] for each in attempts] == [each.number for each in _MANY]
+    assert all(each["failure"].startswith("engine-lost: 引擎") for each in attempts)
     await handle.terminate()
     with pytest.raises(WorkflowFailureError):
         await running

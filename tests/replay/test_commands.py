@@ -37,6 +37,10 @@ def test_show_reads_top_to_bottom(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, said.splitlines())) <= 100
     assert run(["replay", "show", "--file", str(HISTORIES / "human-resolved.json"), "--turn", "1"]) == 0
     assert "person  edit by ann" in capsys.readouterr().out
+    assert run(["replay", "show", "--file", str(HISTORIES / "rung-language-unknown.json"), "--turn", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "quote_passages 1.1" in said
+    assert "try 1  language unknown → quote the passages" in said
 
 
 def test_show_opens_what_went_into_each_step(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +146,16 @@ def test_what_is_not_whole_cannot_be_checked_and_is_shown(tmp_path: Path, capsys
         (["diff", f"{NORMAL}:1", BLOCKED, "--rerun"], "give the turn to compare with, or --rerun"),
         (["whatif", "--file", NORMAL], "give at least one of --model"),
         (["whatif", "--file", NORMAL, "--set", "gateway.port=1"], "with one of generation.temperature"),
-        (["whatif", "--file", NORMAL, "--set", "knowledge.passages=many"], "the value cannot be read"),
+        (
+            ["whatif", "--file", NORMAL, "--set", "knowledge.passages=many"],
+            "knowledge.passages: must be a whole number",
+        ),
+        (["whatif", "--file", NORMAL, "--set", "knowledge.passages=.inf"], "must be a finite number, but is inf"),
+        (["whatif", "--file", NORMAL, "--set", "knowledge.passages=-1"], "must be at least 1, but is -1"),
+        (["whatif", "--file", NORMAL, "--set", "knowledge.threshold=.nan"], "must be a finite number, but is nan"),
+        (["whatif", "--file", NORMAL, "--set", "intents.threshold=2"], "intents.threshold: must be at most 1"),
+        (["whatif", "--file", NORMAL, "--set", "intents.threshold=null"], "must be a number, but is empty"),
+        (["whatif", "--file", NORMAL, "--set", "generation.seed=2026-13-40"], "the value cannot be read"),
         (["fork", "conv-1", "--turn", "1", "--by", "ann", "--why", " "], "say why"),
     ],
 )

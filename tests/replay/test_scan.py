@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import replay.scan
 from dialogue.faults import InvalidRequest
 from records.payloads import data_converter
 from replay.exact import HistoryExact
@@ -28,6 +29,19 @@ async def test_a_scan_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert again.counts == {"same": 3, "differs": 0, "unchecked": 0}
     assert all(json.loads(line) for line in state.read_text().splitlines())
     assert (await scan(of_files(recorded("refused")), data_converter, state=state)).known == 1
+
+
+async def test_what_other_code_verified_is_verified_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of the workflows is what a scan is for; back at the code of before, its results are known again."""
+    state = tmp_path / "state.jsonl"
+    held = replay.scan.code_digest
+    known: list[int] = []
+    for code in (held, lambda _: "another", lambda _: "another", held):
+        monkeypatch.setattr(replay.scan, "code_digest", code)
+        known.append((await scan(of_files(recorded("refused")), data_converter, state=state)).known)
+    assert known == [0, 0, 1, 1]
+    state.write_text(state.read_text().splitlines()[0].replace('"code"', '"codes"') + "\n")  # as it was once written
+    assert (await scan(of_files(recorded("refused")), data_converter, state=state)).known == 0
 
 
 async def test_what_could_not_be_checked_is_tried_again(tmp_path: Path) -> None:

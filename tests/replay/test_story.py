@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +85,7 @@ async def test_attempts_and_rungs_are_told_apart() -> None:
     assert "records-unavailable: the database is away" in step.attempts[0].failure
     assert not attempted.rungs
     climbed = turn_of(await story("rung-timed-out-to-quote"), 1)
-    assert climbed.rungs == ("timed out → max new tokens 20", "timed out → quote the passages")
+    assert climbed.rungs == ((2, "timed out → max new tokens 20"), (3, "timed out → quote the passages"))
     assert [(draft.activity, draft.try_number) for draft in climbed.drafts][-1] == ("quote_passages", 3)
 
 
@@ -113,6 +115,67 @@ async def test_a_killed_worker_is_told_with_how_far_it_came(tmp_path: Path) -> N
         ("gpu@host-c", 47, ""),
     ]
     assert describe(step).startswith("resumed at token 154")
+
+
+_LOST = "lost: no heartbeat after 5 tokens"
+_ATTEMPTS = [
+    {"number": 1, "worker": "gpu-1", "started": 1_790_000_000.0, "tokens": 5, "failure": _LOST},
+    {"number": 2, "worker": "gpu-2", "started": 1_790_000_003.0, "tokens": 7, "failure": ""},
+    {"number": 3, "worker": "gpu-3", "started": 1_790_000_006.0, "tokens": 9, "failure": ""},
+]
+_IN_TIME = {"message": "activity Heartbeat timeout", "timeoutFailureInfo": {"timeoutType": "TIMEOUT_TYPE_HEARTBEAT"}}
+_KILLED = {"message": "killed", "applicationFailureInfo": {"type": "engine-lost"}}
+
+
+def _ends_with(failure: dict[str, Any], of: str, attempts: list[Any], *, started: bool = True) -> Any:
+    """Of rung-engine-lost the generation that three attempts lost: ended by that failure, whose field ``of`` tells
+    attempts. ``started``: else it timed out while it waited for the next, of which the history has no start."""
+    data = base64.b64encode(json.dumps({"attempts": attempts}).encode()).decode()
+    told = {"payloads": [{"metadata": {"encoding": base64.b64encode(b"json/plain").decode()}, "data": data}]}
+
+    def edit(events: list[Any]) -> None:
+        at = next(n for n, each in enumerate(events) if "activityTaskFailedEventAttributes" in each)
+        ended = events[at].pop("activityTaskFailedEventAttributes")
+        kind = "TimedOut" if of == "lastHeartbeatDetails" else "Failed"
+        info = next(name for name in failure if name.endswith("Info"))
+        ended["failure"] = {**failure, info: {**failure[info], of: told}}
+        if kind == "TimedOut":
+            ended.pop("identity")
+        events[at][f"activityTask{kind}EventAttributes"] = ended
+        events[at]["eventType"] = f"EVENT_TYPE_ACTIVITY_TASK_{'TIMED_OUT' if kind == 'TimedOut' else 'FAILED'}"
+        if not started:
+            ended["startedEventId"] = "0"
+            of_start = events[at - 1].pop("activityTaskStartedEventAttributes")
+            assert of_start["attempt"] == 3
+            events[at - 1] |= {"eventType": "EVENT_TYPE_MARKER_RECORDED", "markerRecordedEventAttributes": {}}
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("change", "last"),
+    [
+        (_ends_with(_IN_TIME, "lastHeartbeatDetails", _ATTEMPTS), ("gpu-3", 9)),
+        (_ends_with(_IN_TIME, "lastHeartbeatDetails", _ATTEMPTS[:2]), ("recorder", 0)),
+        (_ends_with(_IN_TIME, "lastHeartbeatDetails", _ATTEMPTS, started=False), ("gpu-3", 9)),
+        (_ends_with(_KILLED, "details", _ATTEMPTS), ("gpu-3", 9)),
+    ],
+    ids=["timed out", "timed out before its first heartbeat", "timed out between two attempts", "failed"],
+)
+async def test_a_generation_that_never_ended_well_is_told_with_all_its_attempts(
+    tmp_path: Path, change: Any, last: tuple[str, int]
+) -> None:
+    """Out of its last heartbeat or out of its failure, each with its worker and how far it came."""
+    (found,) = await from_files([spoiled(tmp_path, "rung-engine-lost", change)], data_converter)
+    step = turn_of(tell(found), 1).of("generate_answer")[0]
+    assert (step.attempt, step.worker, describe(step)) == (3, last[0], step.failure)
+    assert step.failure in ("no answer in time: activity Heartbeat timeout", "engine-lost: killed")
+    assert step.started is not None
+    assert [(each.number, each.worker, each.tokens, each.failure) for each in step.attempts] == [
+        (1, "gpu-1", 5, _LOST),
+        (2, "gpu-2", 7, "lost: no heartbeat after 7 tokens"),
+        (3, *last, step.failure),
+    ]
 
 
 async def test_a_turn_that_waits_for_a_person_says_so() -> None:

@@ -30,17 +30,30 @@ class _Decided:
     async def run(self, turn: Turn, changes: Changes) -> RerunTurn:
         self.asked.append(changes)
         verdict = "block" if self._bad(changes) else self._otherwise
-        return RerunTurn(turn=turn.model_copy(update={"verdict": verdict}), changes=changes, again=())
+        again = turn.model_copy(update={"verdict": verdict})
+        if (temperature := changes.settings.get("generation.temperature")) is not None:
+            again = _at(again, temperature)
+        return RerunTurn(turn=again, changes=changes, again=())
+
+
+def _at(turn: Turn, temperature: float, **plan: float) -> Turn:
+    """The turn as it runs at that temperature; ``plan``: what else its plan says of sampling."""
+    assert turn.plan is not None
+    generation = turn.plan.generation.model_copy(update={"temperature": temperature, **plan})
+    steps = tuple(
+        step.model_copy(update={"input": {**step.input, "temperature": temperature}})
+        if step.activity == "generate_answer"
+        else step
+        for step in turn.steps
+    )
+    planned = turn.plan.model_copy(update={"generation": generation})
+    return turn.model_copy(update={"steps": steps, "plan": planned})
 
 
 @pytest.fixture
 async def turn() -> Turn:
     """A second turn, with passages and a history, that was blocked."""
-    found = turn_of(await story("normal"), 2)
-    assert found.plan is not None
-    generation = found.plan.generation.model_copy(update={"temperature": 0.9})
-    plan = found.plan.model_copy(update={"generation": generation})
-    return found.model_copy(update={"verdict": "block", "plan": plan})
+    return _at(turn_of(await story("normal"), 2), 0.9).model_copy(update={"verdict": "block"})
 
 
 async def test_the_least_that_makes_the_difference_is_found(turn: Turn) -> None:
@@ -86,12 +99,42 @@ async def test_a_rerun_that_fails_takes_no_fault_away(turn: Turn) -> None:
 
 
 async def test_without_chance_one_sample_is_the_truth(turn: Turn) -> None:
-    """However many are asked for."""
-    assert turn.plan is not None
-    generation = turn.plan.generation.model_copy(update={"temperature": 0.0})
-    cold = turn.model_copy(update={"plan": turn.plan.model_copy(update={"generation": generation})})
-    found = await why(_Decided(lambda c: not c.without_history), cold, Fault(verdict="block"), samples=9)
-    assert (found.recorded.samples, found.sure) == (1, True)
+    """However many are asked for: the temperature was tried too, and is none of what made the fault."""
+    found = await why(_Decided(lambda c: not c.without_history), _at(turn, 0.0), Fault(verdict="block"), samples=9)
+    assert (found.recorded.samples, found.chance, found.sure) == (1, False, True)
+
+
+@pytest.mark.parametrize(("samples", "sure"), [(1, False), (4, True)])
+async def test_a_temperature_of_0_that_is_taken_away_leaves_it_to_chance(turn: Turn, samples: int, sure: bool) -> None:
+    """What runs at Parley's default is sampled: one rerun of it proves nothing, several are run and counted."""
+    reruns = _Decided(lambda c: "generation.temperature" not in c.settings)
+    found = await why(reruns, _at(turn, 0.0), Fault(verdict="block"), samples=samples)
+    assert found.least is not None
+    assert [part.text for part in found.least] == ["0.0 (default 0.2)"]
+    assert (found.chance, found.recorded.samples, found.sure) == (True, samples, sure)
+
+
+async def test_a_rung_that_samples_is_chance_too(turn: Turn) -> None:
+    """The turn was asked at 0, and its second try was not."""
+    cold = _at(turn, 0.0)
+    first = cold.of("generate_answer")[0]
+    rung = first.model_copy(update={"try_number": 2, "input": {**first.input, "temperature": 0.7}})
+    climbed = cold.model_copy(update={"steps": (*cold.steps, rung)})
+    found = await why(_Decided(lambda c: not c.without_history), climbed, Fault(verdict="block"))
+    assert (found.chance, found.sure) == (True, False)
+
+
+async def test_r1_sampled_as_its_authors_advise_is_no_setting_of_its_own(turn: Turn) -> None:
+    """A model's default is its own: 0.6 and 0.95 deviate where the model does not reason, and nothing does for R1."""
+    warm = _at(turn, 0.6, top_p=0.95)
+    assert warm.plan is not None
+    r1 = warm.model_copy(
+        update={"plan": warm.plan.model_copy(update={"model": warm.plan.model.model_copy(update={"reasoning": "r1"})})}
+    )
+    deviating = ("generation.temperature", "generation.top_p")
+    assert [part.name for part in parts_of(warm) if part.name in deviating] == list(deviating)
+    assert not [part for part in parts_of(r1) if part.name in deviating]
+    assert [part.text for part in parts_of(_at(r1, 0.2)) if part.name in deviating] == ["0.2 (default 0.6)"]
 
 
 async def test_what_a_fault_is(turn: Turn) -> None:
