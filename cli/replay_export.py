@@ -40,6 +40,7 @@ async def export(
     from cli.console import print_json, print_line
     from cli.replay_source import UNCHECKED, chain_of, tell_problems
     from cli.versions import version_of
+    from records.held_keys import destroyed_keys
     from records.private_file import replace_private
     from records.signing import Signer
     from replay.bundle import pack
@@ -49,13 +50,14 @@ async def export(
 
     settings = load()
     _check(out)
-    chain = await chain_of(settings, conversation, None, file)
-    code = tell_problems(chain)
     async with evidence(settings) as held:
+        destroyed = await destroyed_keys(held.database)
+        chain = await chain_of(settings, conversation, None, file)
+        code = tell_problems(chain)
         found = await gather(chain, held, version=version_of("parley"), redact=redact)
         body = pack(found.manifest, found.files, Signer.open(settings))
         digest = hashlib.sha256(body).hexdigest()
-        await _note(held, found, _absolute(out), digest)  # before there is a file that nobody knows of
+        await _note(held, found, destroyed, _absolute(out), digest)  # before there is a file that nobody knows of
         replace_private(out, body)
     if json:
         print_json({"file": str(out), "digest": digest, "bytes": len(body), "manifest": found.manifest})
@@ -77,17 +79,22 @@ def _check(out: Path) -> None:
         raise InvalidRequest(f"out: there is no folder {out.parent}. Make it, or name another.", field="out")
 
 
-async def _note(held: Evidence, found: Gathered, place: str, digest: str) -> None:
+async def _note(held: Evidence, found: Gathered, destroyed: frozenset[str], place: str, digest: str) -> None:
     """One line a user, so that whoever forgets one is told of this file. Who has no row in it yet, or none any more,
-    stands in its histories: rows 0 to 0."""
+    stands in its histories: rows 0 to 0. ``destroyed``: keys that were so before anything was read. Raises KeyDestroyed
+    where another one of theirs was since."""
     from datetime import UTC, datetime
+    from functools import partial
 
     from records.audit_exports import AuditExports, Export
+    from records.held_keys import hold_keys_of
 
-    exports = AuditExports(held.database, held.audit)
+    written: list[Export] = []
     for tenant, user in found.people:
         theirs = [row.position for row in found.rows if (row.tenant, row.user_id) == (tenant, user)] or [0]
-        await exports.keep(Export(tenant, user, min(theirs), max(theirs), place, digest, datetime.now(UTC)))
+        written.append(Export(tenant, user, min(theirs), max(theirs), place, digest, datetime.now(UTC)))
+    hold = partial(hold_keys_of, people=found.people, destroyed=destroyed)
+    await AuditExports(held.database, held.audit).keep(written, hold)
 
 
 def _absolute(path: Path) -> str:

@@ -65,6 +65,8 @@ async def scan(
     if bool(files) == bool(query or since or until):
         raise InvalidRequest("files: give files or folders, or one of --query, --since and --until.")
     times = _moments(since, until)
+    if junit is not None:
+        _check(junit)
     async with AsyncExitStack() as stack:
         client = archive = None
         unasked: tuple[RecordsUnavailable, ...] = ()
@@ -92,14 +94,36 @@ async def scan(
             state=state,
             told=told,
         )
-    if junit is not None:
-        junit.write_text(junit_of(result), "utf-8")
     if json:
         print_json({"counts": result.counts, "events": result.events, "results": result.results})
     else:
         output().print(_view(result))
     tell_faults(unasked)
+    if junit is not None:  # at the end: what was found is told, whatever becomes of the file
+        _write(junit, junit_of(result))
     return code_of([*(each.state for each in result.results), *("unchecked" for _ in unasked)])
+
+
+def _check(junit: Path) -> None:
+    """Before hours of work that it could not take. Raises InvalidRequest."""
+    from dialogue.faults import InvalidRequest
+
+    if junit.is_dir():
+        raise InvalidRequest(f"junit: {junit} is a folder. Name a file.", field="junit")
+    if not junit.parent.is_dir():
+        raise InvalidRequest(f"junit: there is no folder {junit.parent}. Make it, or name another.", field="junit")
+
+
+def _write(junit: Path, report: str) -> None:
+    """Raises InvalidRequest."""
+    from dialogue.faults import InvalidRequest
+
+    try:
+        junit.write_text(report, "utf-8")
+    except OSError as error:
+        raise InvalidRequest(
+            f"junit: {junit} cannot be written ({error.strerror}). Name another file.", field="junit"
+        ) from error
 
 
 def _moments(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:

@@ -19,6 +19,7 @@ from temporalio.client import WorkflowHistory
 from records.content import ContentStore
 from records.database import reading, writing
 from records.statements import insert
+from records.storable import storable
 from records.tables import archived_runs, contents
 
 __all__ = ["ArchivedRun", "RunArchive"]
@@ -29,7 +30,8 @@ runs = archived_runs.c
 
 @dataclass(frozen=True, slots=True)
 class ArchivedRun:
-    """``digest`` is the SHA-256 of the run's history, as a protobuf ``temporal.api.history.v1.History``."""
+    """``digest`` is the SHA-256 of the run's history, as a protobuf ``temporal.api.history.v1.History``. What Temporal
+    takes in an id and no database does (NUL) is U+FFFD here."""
 
     workflow_id: str
     run_id: str
@@ -68,7 +70,15 @@ class RunArchive:
         body = History(events=history.events).SerializeToString(deterministic=True)
         digest = await self._contents.put(KIND, body)
         run = ArchivedRun(
-            history.workflow_id, run_id, workflow_type, tenant, status, started, closed, len(history.events), digest
+            storable(history.workflow_id),
+            run_id,
+            workflow_type,
+            storable(tenant),
+            status,
+            started,
+            closed,
+            len(history.events),
+            digest,
         )
         async with writing(self._engine) as connection:
             await connection.execute(insert(connection, archived_runs).values(asdict(run)).on_conflict_do_nothing())
@@ -82,7 +92,9 @@ class RunArchive:
 
     async def find(self, workflow_id: str, run_id: str | None = None) -> list[ArchivedRun]:
         """The runs of that workflow, the oldest first: a conversation's chain is one story. One run, where named."""
-        query = select(archived_runs).where(runs.workflow_id == workflow_id).order_by(runs.started, runs.closed)
+        query = (
+            select(archived_runs).where(runs.workflow_id == storable(workflow_id)).order_by(runs.started, runs.closed)
+        )
         if run_id is not None:
             query = query.where(runs.run_id == run_id)
         async with reading(self._engine) as connection:

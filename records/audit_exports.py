@@ -1,6 +1,7 @@
 """Rows of the audit taken out of it, into a file: CSV or Parquet, in clear. That it was done is kept.
 
-An export is out of reach when a user is forgotten; who forgets one is told which files hold their texts.
+An export is out of reach when a user is forgotten; who forgets one is told which files hold their texts. So there is
+none of texts whose user was forgotten while they were gathered.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import InvalidRequest, KeyMissing, RecordsUnavailable
+from dialogue.faults import InvalidRequest, KeyDestroyed, KeyMissing, RecordsUnavailable
 from records.audit import AuditLog, KeptRow
 from records.audit_reading import Unshown
 from records.database import reading, writing
+from records.held_keys import Hold, hold_keys
 from records.tables import audit_exports, audit_tails, interaction_logs
 
 __all__ = ["COLUMNS", "AuditExports", "Export", "Written"]
@@ -81,13 +84,15 @@ class AuditExports:
         """Writes ``path`` (``.csv`` or ``.parquet``), readable by its owner alone, and keeps that it was written.
 
         Returns None, and makes no file, where there are no such rows. A row that cannot be shown is left out and named.
-        Raises InvalidRequest for another suffix, a file that is there already, and where the extra ``parquet`` is not
+        Raises KeyDestroyed, and makes no file, where a user whose rows were taken was forgotten meanwhile;
+        InvalidRequest for another suffix, a file that is there already, and where the extra ``parquet`` is not
         installed.
         """
         writer = _writer(path)
         damaged: list[str] = []
         rows = self._rows(tenant, user, since, until, lambda fault: damaged.append(fault.message))
         span: list[int] = []
+        opened: set[str] = set()
         count = 0
         written = _beside(path)
         try:
@@ -96,30 +101,44 @@ class AuditExports:
                     sink.add([_shown(row) for row in batch])
                     span = [*span[:1], batch[0].position, batch[-1].position]
                     damaged += [f"{row.damage}." for row in batch if row.damaged]
+                    opened |= {row.data_key for row in batch if row.data_key and not row.forgotten}
                     count += len(batch)
             if not count:
                 return Written(None, 0, tuple(damaged)) if damaged else None
             digest = _digest(written)
             export = Export(tenant, user, span[0], span[-1], _absolute(path), digest, datetime.now(UTC))
-            await self.keep(export)  # before there is a file that nobody knows of
+            # before there is a file that nobody knows of
+            await self.keep([export], partial(hold_keys, ids=opened))
             _put(written, path)
         finally:
             _remove(written)
         return Written(export, count, tuple(damaged))
 
-    async def keep(self, export: Export) -> None:
-        """Also for what others take out of the audit: a bundle of an incident review."""
-        row = {
-            "tenant": export.tenant,
-            "user_id": export.user,
-            "first": export.first,
-            "last": export.last,
-            "place": export.place,
-            "digest": export.digest,
-            "timestamp": export.timestamp,
-        }
-        async with writing(self._engine) as connection:
-            await connection.execute(audit_exports.insert().values(row))
+    async def keep(self, written: Sequence[Export], hold: Hold) -> None:
+        """Also for what others take out of the audit: a bundle of an incident review. ``hold`` holds the keys of all
+        that is in the files. Raises KeyDestroyed where one of them was destroyed since, and keeps nothing then."""
+        rows = [
+            {
+                "tenant": export.tenant,
+                "user_id": export.user,
+                "first": export.first,
+                "last": export.last,
+                "place": export.place,
+                "digest": export.digest,
+                "timestamp": export.timestamp,
+            }
+            for export in written
+        ]
+        try:
+            async with writing(self._engine) as connection:
+                await hold(connection)
+                if rows:
+                    await connection.execute(audit_exports.insert(), rows)
+        except KeyDestroyed:
+            raise KeyDestroyed(
+                f"file: {written[0].place}: a user whose texts it was to hold was forgotten meanwhile. It was not "
+                "written: export again."
+            ) from None
 
     async def holding(self, tenant: str, user: str) -> list[Export]:
         """Those with rows of this user, oldest first; of everybody's also those of rows that the retention removed, of

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from dialogue.base import Value
 from dialogue.faults import RecordsConflict
 from dialogue.steps import Citation, Usage, Verdict
+from records.storable import storable
 
 __all__ = [
     "AuditReceipt",
@@ -55,7 +56,7 @@ class AuditRow(Value):
 
     def to_columns(self) -> dict[str, Any]:
         """By column of ``interaction_logs``, exactly as they come back from the database."""
-        columns = {name: _storable(value) for name, value in self.model_dump().items()}
+        columns = {name: storable(value) for name, value in self.model_dump().items()}
         columns["timestamp"] = datetime.fromtimestamp(self.timestamp, UTC)
         return columns
 
@@ -174,7 +175,7 @@ class KeptFeedback:
             "tenant": self.tenant,
             "user_id": self.user,
             "score": self.score,
-            "comment": _storable(self.comment),
+            "comment": storable(self.comment),
             "timestamp": datetime.fromtimestamp(self.timestamp, UTC),
         }
 
@@ -182,14 +183,3 @@ class KeptFeedback:
     def of_columns(cls, columns: Mapping[Any, Any], *, damaged: bool = False) -> Self:
         rest = {name: value for name, value in columns.items() if name not in ("user_id", "timestamp", "data_key")}
         return cls(**rest, user=columns["user_id"], timestamp=columns["timestamp"].timestamp(), damaged=damaged)
-
-
-def _storable(value: Any) -> Any:
-    """Tuples as lists; NUL and lone surrogates, which no database takes as text, as U+FFFD."""
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, Mapping):
-        return {name: _storable(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_storable(each) for each in value]
-    return value

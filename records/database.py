@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from dialogue.faults import RecordsUnavailable
+from dialogue.faults import InvalidRequest, RecordsUnavailable
 from records.sqlite_file import enter_wal, way_out
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ Temporal attempts it again."""
 _MIGRATION_SECONDS = 30.0
 _MIGRATION_LOCK = 0x7061726C6579  # any number, but always the same one
 _OTHER_TABLES = ("42P01", "42703", "42P07", "42701")  # a table or column that is not there, or is there already
+_NOT_ITS_TEXT = "22021"
 _WAITING = "what waits is then written by itself."
 _POSTGRESQL_WAYS_OUT = {
     "53100": f"Make room on its disk: {_WAITING}",
@@ -115,14 +116,16 @@ def _sqlite_engine(url: URL, wait_seconds: float, pooled: bool) -> AsyncEngine:
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that writes; committed at its end. Raises RecordsUnavailable; IntegrityError passes."""
+    """A transaction that writes; committed at its end. Raises RecordsUnavailable, and InvalidRequest for a text that
+    the database does not take; IntegrityError passes."""
     async with _available(engine.url), engine.execution_options(writes=True).begin() as connection:
         yield connection
 
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction that sees one moment of the database. Raises RecordsUnavailable."""
+    """A transaction that sees one moment of the database. Raises RecordsUnavailable, and InvalidRequest for a text that
+    the database does not take."""
     if engine.dialect.name == "postgresql":
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
     async with _available(engine.url), engine.begin() as connection:
@@ -140,6 +143,8 @@ async def _available(url: URL) -> AsyncIterator[None]:
             raise
         raise _unavailable(url, error) from error
     except (DBAPIError, PoolTimeout, OSError) as error:
+        if getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_ITS_TEXT:
+            raise InvalidRequest("text: PostgreSQL takes none with NUL (U+0000). Send it without.") from error
         raise _unavailable(url, error) from error
     except Exception as error:
         # What asyncpg says while it connects comes unwrapped; importing it to name it would make it no extra.

@@ -41,8 +41,8 @@ async def forget_user(
     engine: AsyncEngine, keys: DataKeys, words: AuditWords, exports: AuditExports, tenant: str, user: str
 ) -> Forgotten:
     """Destroys the keys for good; done twice, the second finds nothing left. Raises RecordsUnavailable."""
-    held = await exports.holding(tenant, user)
     destroyed = await keys.destroy(tenant, user)
+    held = await exports.holding(tenant, user)  # now: none is kept any more that holds what those keys sealed
     async with writing(engine) as connection:
         await words.forget(connection, tenant, user)
     return Forgotten(destroyed.keys, destroyed.workflows, tuple(held), await what_is_in_clear(engine, tenant, user))

@@ -103,7 +103,11 @@ class LocalPayloads(OutsidePayloads):
     def _trim(self, before: float) -> int:
         removed = 0
         for path in self._folder.glob("??/*"):
-            if path.stat().st_mtime < before:
+            try:
+                stored = path.stat().st_mtime
+            except FileNotFoundError:  # another process wrote it under this name, and gave it its own meanwhile
+                continue
+            if stored < before:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import multiprocessing
+import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +34,8 @@ __all__ = ["Found", "Scan", "junit", "of_archive", "of_files", "of_query", "scan
 
 _VERIFIES = ("dialogue", "records", "replay", "workflows")
 """The packages whose code a result is of."""
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 takes in no form, escaped or not."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,8 @@ def _in_a_process(workflow_id: str, source: str, packed: bytes, *, arguments: bo
 
 
 def junit(done: Scan) -> str:
-    """The results as JUnit XML: a difference is a failure, what could not be checked an error."""
+    """The results as JUnit XML: a difference is a failure, what could not be checked an error. A character that XML has
+    no place for is U+FFFD."""
     counts = done.counts
     suite = ElementTree.Element(
         "testsuite",
@@ -203,9 +207,13 @@ def junit(done: Scan) -> str:
         errors=str(counts["unchecked"]),
     )
     for each in done.results:
-        case = ElementTree.SubElement(suite, "testcase", classname="history-exact", name=each.source)
+        case = ElementTree.SubElement(suite, "testcase", classname="history-exact", name=_xml(each.source))
         if each.state != "same":
             said = each.divergence.line() if each.divergence else each.why
             kind = "failure" if each.state == "differs" else "error"
-            ElementTree.SubElement(case, kind, message=said).text = each.why
+            ElementTree.SubElement(case, kind, message=_xml(said)).text = _xml(each.why)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)

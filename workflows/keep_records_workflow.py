@@ -28,7 +28,7 @@ class KeepRecordsWorkflow:
         last = workflow.get_last_completion_result(KeptRecords)
         archived = await workflow.execute_activity(
             "archive_runs",
-            ArchiveRuns(since=last.archived.until - OVERLAP if last else None),
+            ArchiveRuns(since=last.archived.until - OVERLAP, again=last.archived.failed) if last else ArchiveRuns(),
             result_type=ArchivedRuns,
             start_to_close_timeout=LONGEST,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,

@@ -87,3 +87,13 @@ async def test_what_is_old_goes_with_its_history(archive: RunArchive, database: 
     assert (await archive.history(young)).events == recorded("refused").events
     async with reading(database) as connection:
         assert await connection.scalar(select(func.count()).select_from(contents)) == 2
+
+
+async def test_what_no_database_takes_in_an_id_is_replaced(archive: RunArchive) -> None:
+    """Temporal takes NUL there; the run is kept, and found by the id that it had."""
+    history = WorkflowHistory("a\0b", recorded("normal").events)
+    same = {"workflow_type": "ConversationWorkflow", "status": "terminated", "started": NOON, "closed": NOON + HOUR}
+    run = await archive.archive(history, run_id="r1", tenant="t\0", **same)
+    assert (run.workflow_id, run.tenant) == ("a\ufffdb", "t\ufffd")
+    assert await archive.find("a\0b") == await archive.find("a\ufffdb") == [run]
+    assert (await archive.history(run)).events == history.events

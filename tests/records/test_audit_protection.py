@@ -26,7 +26,7 @@ from records.audit_seal import SEALED
 from records.audit_search import AuditQuery, find_rows
 from records.audit_words import AuditWords
 from records.content import ContentStore
-from records.data_keys import DataKeys
+from records.data_keys import DataKeys, Destroyed
 from records.database import reading, writing
 from records.forgetting import forget_user
 from records.signing import Signer
@@ -218,6 +218,58 @@ async def test_a_known_users_row_asks_the_database_once(
         assert (await log.append(a_row(turn=turn))).created
     assert len(begun) == 2
     assert [row.input_text for row in await log.turns("conv-1", "lantern")] == [a_row().input_text] * 3
+
+
+class ForgetsFirst(AuditExports):
+    """Another process forgets the user when all rows are in the file, and the file has no name yet."""
+
+    def __init__(self, engine: AsyncEngine, audit: AuditLog, keys: DataKeys) -> None:
+        super().__init__(engine, audit)
+        self._keys = DataKeys(engine, keys._provider)
+
+    async def keep(self, written: Any, *more: Any) -> None:
+        words = AuditWords(self._engine, terms, self._keys)
+        plain = AuditExports(self._engine, self._audit)
+        assert (await forget_user(self._engine, self._keys, words, plain, "lantern", "ann")).exports == ()
+        await super().keep(written, *more)
+
+
+async def test_there_is_no_file_of_who_was_forgotten_while_it_was_written(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, tmp_path: Path
+) -> None:
+    """Nobody would be told of it. The next one has the row without its texts."""
+    await sealed.append(a_row(turn=1))
+    await sealed.append(a_row(turn=2, user_id="bob"))
+    exports = ForgetsFirst(database, sealed, keys)
+    with pytest.raises(KeyDestroyed, match=r"rows\.csv: a user .* was forgotten meanwhile.*export again"):
+        await exports.write(tmp_path / "rows.csv", "lantern")
+    assert not [name for name in names_in(tmp_path) if "rows" in name]
+    assert await exports.holding("lantern", "bob") == []
+    again = await AuditExports(database, AuditLog(database, DataKeys(database, keys._provider))).write(
+        tmp_path / "rows.csv", "lantern"
+    )
+    assert again is not None
+    with (tmp_path / "rows.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert [(row["forgotten"], bool(row["input_text"])) for row in csv.DictReader(file)] == [
+            ("True", False),
+            ("False", True),
+        ]
+
+
+async def test_a_file_of_just_before_the_keys_went_is_named(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys, words: AuditWords, tmp_path: Path
+) -> None:
+    """Forgetting asks for the files when no more can be written."""
+    await sealed.append(a_row())
+    exports, file = AuditExports(database, sealed), tmp_path / "rows.csv"
+
+    class WrittenFirst(DataKeys):
+        async def destroy(self, tenant: str, user: str) -> Destroyed:
+            await exports.write(file, tenant)
+            return await super().destroy(tenant, user)
+
+    done = await forget_user(database, WrittenFirst(database, keys._provider), words, exports, "lantern", "ann")
+    assert [each.place for each in done.exports] == [str(file)]
 
 
 async def test_a_lost_key_file_is_missed_and_forgets_nobody(

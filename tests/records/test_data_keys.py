@@ -16,6 +16,7 @@ from dialogue.faults import KeyDestroyed, KeyMissing, SealBroken, SettingsFault,
 from records.audit import AuditLog
 from records.data_keys import NOBODY, DataKeys
 from records.database import connect_database, migrate, reading, writing
+from records.held_keys import destroyed_keys, hold_keys, hold_keys_of
 from records.key_owners import KeyOwner, KeyOwners
 from records.key_wrapping import KeyWrapping
 from records.tables import data_keys, key_users, workflow_keys
@@ -225,6 +226,26 @@ async def test_a_key_stays_while_something_is_written_under_it(keys: DataKeys, p
     with pytest.raises(KeyDestroyed):
         async with writing(keys._engine) as connection:
             await keys.hold(connection, mine.id)
+
+
+async def test_many_keys_stay_while_a_file_of_theirs_is_noted(keys: DataKeys, provider: LocalKeys) -> None:
+    """Of all that is these people's: what went since is told, and neither what went before nor what was never a key."""
+    await keys.of_user("acme", "u-1")
+    await keys.destroy("acme", "u-1")
+    before = await destroyed_keys(keys._engine)
+    mine, theirs = await keys.of_user("acme", "u-1"), await keys.of_user("acme", "u-2")
+    people = [("acme", "u-1"), ("acme", "u-2"), ("acme", "nobody")]
+    async with writing(keys._engine) as connection:
+        await hold_keys(connection, [mine.id, theirs.id, "no key"])
+        await hold_keys_of(connection, people, before)
+        forgetting = asyncio.create_task(other_process(keys, provider).destroy("acme", "u-2"))
+        assert not (await asyncio.wait({forgetting}, timeout=0.3))[0]
+    assert (await forgetting).keys == 1
+    with pytest.raises(KeyDestroyed, match=theirs.id):
+        async with writing(keys._engine) as connection:
+            await hold_keys_of(connection, people, before)
+    async with writing(keys._engine) as connection:
+        await hold_keys_of(connection, people[:1], before)
 
 
 async def test_a_key_that_left_the_file_is_missed_by_name(keys: DataKeys, provider: LocalKeys, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import records.database
-from dialogue.faults import RecordsUnavailable
+from dialogue.faults import InvalidRequest, RecordsUnavailable
 from records.api_keys import ApiKeys
 from records.archive import RunArchive
 from records.audit import AuditLog
@@ -128,6 +128,18 @@ async def test_a_moment_that_was_damaged_does_not_end_the_query(database: AsyncE
     assert {key.name: key.expires == NEVER for key in await keys.known()} == {"whole": False, "damaged": True}
     assert await keys.find(secrets["whole"]) is not None
     assert await keys.find(secrets["damaged"]) is None
+
+
+async def test_a_text_that_postgresql_does_not_take_is_the_callers(database: AsyncEngine) -> None:
+    """Nobody is sent to look whether the server runs, and nothing is attempted again."""
+    query = select(contents).where(contents.c.kind == "a\0b")
+    if database.dialect.name == "sqlite":
+        async with reading(database) as connection:
+            assert (await connection.execute(query)).all() == []
+        return
+    with pytest.raises(InvalidRequest, match=r"NUL \(U\+0000\)\. Send it without"):
+        async with reading(database) as connection:
+            await connection.execute(query)
 
 
 async def test_a_reader_sees_one_moment(database: AsyncEngine) -> None:

@@ -158,3 +158,27 @@ async def test_payloads_outside_the_histories_go_too(
     assert await Retention(database, archive, token_log, days, store).apply() == RemovedRecords(payloads=1)
     assert not path.exists()
     assert (await store.retrieve(StorageDriverRetrieveContext(), [young]))[0].data == b"young"
+
+
+async def test_a_payload_that_is_stored_meanwhile_ends_no_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was listed under the name that it is written under, and has its own by now, is passed over."""
+    folder = tmp_path / "payloads"
+    store = LocalPayloads(folder)
+    (old,) = await store.store(StorageDriverStoreContext(), [Payload(data=b"old")])
+    path = folder / old.claim_data["sha256"][:2] / old.claim_data["sha256"]
+    os.utime(path, (time.time() - 9 * DAY,) * 2)
+    written = path.with_name("!written")
+    written.touch()
+    glob = Path.glob
+
+    def listed(self: Path, pattern: str) -> list[Path]:
+        found = sorted(glob(self, pattern))
+        written.replace(path.with_name("stored"))
+        return found
+
+    monkeypatch.setattr(Path, "glob", listed)
+    assert await store.trim(5 * DAY) == 1
+    assert not path.exists()
+    assert path.with_name("stored").exists()

@@ -25,7 +25,9 @@ from records.database import connect_database
 from records.protection import open_protection
 from records.signing import Signer, Verifier
 from records.token_log_sqlite import SqliteTokenLog
+from replay import bundling
 from replay.bundle import Bundle, Manifest, pack, read_bundle
+from replay.bundling import Gathered, gather
 from replay.redaction import Redactor
 from settings.load import load
 from tests.replay.kept import ADDRESS, MAIL, kept_site, records_of
@@ -136,6 +138,38 @@ def test_a_stream_that_does_not_open_is_said_to_be_absent(
     with zipfile.ZipFile(out) as packed:
         assert [event["data"] for event in json.loads(packed.read("stream/turn-2.json"))] == [{"text": "sealed"}]
         assert "stream/turn-1.json" not in packed.namelist()
+
+
+def test_there_is_no_bundle_of_who_was_forgotten_while_it_was_gathered(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor a note of one; who was forgotten before stands in what is left of them, and the bundle is written."""
+    monkeypatch.setenv("PARLEY_ENCRYPTION__PROVIDER", "local")
+    tenant = asyncio.run(story("normal")).tenant
+    asyncio.run(_key_and_its_end(tenant, end=False))
+
+    async def forgotten(*given: Any, **more: Any) -> Gathered:
+        found = await gather(*given, **more)
+        await _key_and_its_end(tenant)
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(bundling, "gather", forgotten)
+        out = site / "incident.zip"
+        assert run(["replay", "export", "--file", str(HISTORIES / "normal.json"), "--out", str(out)]) == 1
+    assert "incident.zip: a user whose texts it was to hold was forgotten meanwhile" in capsys.readouterr().err
+    assert not out.exists()
+    assert asyncio.run(_noted(records_of(site), tenant)) == []
+    assert _export(site) == out
+
+
+async def _key_and_its_end(tenant: str, *, end: bool = True) -> None:
+    """Of ann, in the records of the settings."""
+    protection = open_protection(load())
+    assert protection is not None
+    await protection.keys.of_user(tenant, "ann")
+    if end:
+        assert (await protection.keys.destroy(tenant, "ann")).keys == 1
 
 
 async def _streams(path: Path) -> None:

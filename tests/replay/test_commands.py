@@ -115,6 +115,16 @@ def test_diff_and_scan_and_to_test(tmp_path: Path, capsys: pytest.CaptureFixture
     assert Path(told["test"]).is_file()
 
 
+def test_a_report_that_cannot_be_written_costs_no_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was found is printed before; the line behind it names the file."""
+    report = tmp_path / "report.xml"
+    report.symlink_to(tmp_path / "gone" / "report.xml")
+    assert run(["replay", "scan", NORMAL, "--jobs", "1", "--junit", str(report)]) == 2
+    out, err = capsys.readouterr()
+    assert "same 1 · differ 0 · not checked 0" in out
+    assert "report.xml cannot be written (No such file or directory)" in err
+
+
 def test_what_is_not_whole_cannot_be_checked_and_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that breaks off: 4 for both, with the same line; one that is no history ends with 1."""
     path = tmp_path / "h.json"
@@ -141,6 +151,13 @@ def test_what_is_not_whole_cannot_be_checked_and_is_shown(tmp_path: Path, capsys
         (["scan"], "give files or folders, or one of"),
         (["scan", NORMAL, "--query", "x"], "give files or folders, or one of"),
         (["scan", "--since", "yesterday"], "'yesterday' is no time"),
+        (["scan", "/no/such.json", "--junit", str(HISTORIES)], "histories is a folder. Name a file."),
+        (["scan", "/no/such.json", "--junit", "/no/such/report.xml"], "there is no folder /no/such. Make it"),
+        (
+            ["to-test", "--file", NORMAL, "--turn", "1", "--expect", "fine"],
+            "gives no verdict 'fine'. Name one of pass,",
+        ),
+        (["to-test", "--file", NORMAL, "--turn", "1", "--out", NORMAL], "normal.json cannot be written (File exists)"),
         (["find", "--since", "yesterday"], "'yesterday' is no time"),
         (["diff", f"{NORMAL}:1"], "give the turn to compare with, or --rerun"),
         (["diff", f"{NORMAL}:1", BLOCKED, "--rerun"], "give the turn to compare with, or --rerun"),

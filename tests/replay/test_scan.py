@@ -12,7 +12,7 @@ import replay.scan
 from dialogue.faults import InvalidRequest
 from records.payloads import data_converter
 from replay.exact import HistoryExact
-from replay.scan import junit, of_files, scan
+from replay.scan import Scan, junit, of_files, scan
 from tests.replay.made import edited_result, recorded, spoiled
 
 
@@ -81,6 +81,18 @@ async def test_processes_give_the_same_results(tmp_path: Path, capfd: pytest.Cap
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("5", "1", "2")
     (failure,) = suite.iter("failure")
     assert "event 9 is missing" in (failure.get("message") or "")
+
+
+def test_a_report_is_xml_whatever_a_history_holds() -> None:
+    """Control characters and lone surrogates, which XML has no place for, are U+FFFD in names and texts."""
+    texts = ["\0\x1b[31m", "\ud800", "问\t😀\n<"]
+    same = {"workflow_id": "a", "run_id": "b", "events": 1, "turns": 0}
+    results = tuple(HistoryExact(**same, source=each, state="unchecked", why=each) for each in texts)
+    suite = ElementTree.fromstring(junit(Scan(results=results)).encode())  # noqa: S314 (our own)
+    told = [each.text for each in suite.iter("error")]
+    assert told == ["\ufffd\ufffd[31m", "\ufffd", "问\t😀\n<"]
+    assert [each.get("name") for each in suite.iter("testcase")] == told
+    assert [each.get("message") for each in suite.iter("error")] == told
 
 
 @pytest.mark.parametrize("text", ["one\ntwo\n", "one\n", "one", "\xff\x00"])

@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    FetchWorkflowHistoryEventsInput,
+    Interceptor,
+    OutboundInterceptor,
+    WorkflowHistoryEventAsyncIterator,
+)
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, Worker
 
+from activities import keep_records
 from activities.keep_records import KeepRecordsStep
 from dialogue.faults import NoSuchHistory
 from dialogue.keeping import KeptRecords
@@ -35,17 +44,23 @@ A_YEAR = 365 * 24 * 60
 """Minutes between the runs of the schedule, so that no run of its own comes between those of a test."""
 
 
-@pytest.fixture
-async def queue(site: Site, archive: RunArchive, tmp_path: Path) -> AsyncIterator[str]:
-    """Of a worker that keeps the records."""
+@asynccontextmanager
+async def _keeping(client: Client, archive: RunArchive, folder: Path) -> AsyncIterator[str]:
+    """The queue of a worker that keeps the records."""
     name = f"keeping-{uuid.uuid4().hex[:8]}"
-    token_log = SqliteTokenLog(tmp_path / "token_log.db")
+    token_log = SqliteTokenLog(folder / "token_log.db")
     retention = Retention(archive._engine, archive, token_log, RetentionSettings())
     step = KeepRecordsStep(archive, retention)
     activities = [step.archive_runs, step.apply_retention]
-    async with Worker(site.client, task_queue=name, workflows=[KeepRecordsWorkflow], activities=activities):
+    async with Worker(client, task_queue=name, workflows=[KeepRecordsWorkflow], activities=activities):
         yield name
     await token_log.close()
+
+
+@pytest.fixture
+async def queue(site: Site, archive: RunArchive, tmp_path: Path) -> AsyncIterator[str]:
+    async with _keeping(site.client, archive, tmp_path) as name:
+        yield name
 
 
 async def _listed_as_closed(client: Client, workflow_id: str, count: int) -> None:
@@ -104,6 +119,73 @@ async def test_a_chain_outlives_the_server(site: Site, archive: RunArchive, queu
         await _made_once(site.client, queue)
     finally:
         await site.client.get_schedule_handle(KEEP_RECORDS_SCHEDULE).delete()
+
+
+class DamagedHistories(Interceptor):
+    """The server as it answers for runs whose histories it cannot read."""
+
+    def __init__(self) -> None:
+        self.of: set[str] = set()
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 (the SDK's)
+        damaged = self.of
+
+        class Outbound(OutboundInterceptor):
+            def fetch_workflow_history_events(
+                self,
+                input: FetchWorkflowHistoryEventsInput,  # noqa: A002 (the SDK's)
+            ) -> WorkflowHistoryEventAsyncIterator:
+                if input.id in damaged:
+                    raise RPCError("the history is damaged", RPCStatusCode.DATA_LOSS, b"")
+                return self.next.fetch_workflow_history_events(input)
+
+        return Outbound(next)
+
+
+async def _terminated(client: Client, count: int) -> list[str]:
+    """Conversations, closed one behind another, that no worker knew of."""
+    ids = [f"closed-{uuid.uuid4().hex[:8]}" for _ in range(count)]
+    for each in ids:
+        handle = await client.start_workflow("ConversationWorkflow", id=each, task_queue=f"nobody-{each}")
+        await handle.terminate()
+        await _listed_as_closed(client, each, 1)
+    return ids
+
+
+async def test_a_run_that_cannot_be_archived_stops_nothing(
+    site: Site, archive: RunArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are archived and the retention is applied. The next sweep is handed some by name, and begins with the
+    first one that it is not handed; what it can archive then, it does."""
+    monkeypatch.setattr(keep_records, "AGAIN", 1)
+    damaged = DamagedHistories()
+    config = site.client.config()
+    client = Client(**{**config, "interceptors": [*config["interceptors"], damaged]})
+    async with _keeping(client, archive, tmp_path) as queue:
+        first, second, third, fourth = await _terminated(client, 4)
+        damaged.of |= {second, third}
+        assert await ensure_schedule(client, queue, A_YEAR)
+        try:
+            async with asyncio.timeout(30):
+                swept = (await _kept(client, 1)).archived
+            assert [bool(await archive.find(each)) for each in (first, second, third, fourth)] == [
+                True,
+                False,
+                False,
+                True,
+            ]
+            assert [run.workflow_id for run in swept.failed] == [second]
+            closed = (await client.get_workflow_handle(third).describe()).close_time
+            assert closed is not None
+            assert swept.until == closed.timestamp()
+            damaged.of.clear()
+            await client.get_schedule_handle(KEEP_RECORDS_SCHEDULE).trigger()
+            swept = (await _kept(client, 2)).archived
+            assert (swept.archived, swept.failed) == (2, ())
+            assert swept.until > closed.timestamp()
+            assert [run.status for each in (second, third) for run in await archive.find(each)] == ["terminated"] * 2
+        finally:
+            await client.get_schedule_handle(KEEP_RECORDS_SCHEDULE).delete()
 
 
 async def _a_second_sweep(site: Site, archive: RunArchive, open_one: str, first: KeptRecords) -> None:
