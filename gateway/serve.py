@@ -114,8 +114,17 @@ async def _serve_all(settings: Settings, wait_seconds: float) -> None:
 
 def make_server(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> Server:
     """``host`` is an address, ``port`` a free one, ``options`` what :func:`server_options` made of the settings."""
-    # the lifespan has nothing to do: what the application uses is made and closed around it
-    return Server(app, address=host, port=port, interface=Interfaces.ASGINL, log_level=LogLevels.error, **options)
+    return Server(
+        app,
+        address=host,
+        port=port,
+        # the lifespan has nothing to do: what the application uses is made and closed around it
+        interface=Interfaces.ASGINL,
+        log_level=LogLevels.error,
+        # without a handler of its own, which would show an exception's message: its lines go where the process's go
+        log_dictconfig={"incremental": True, "handlers": {}, "loggers": {}},
+        **options,
+    )
 
 
 def server_options(gateway: GatewaySettings) -> dict[str, Any]:

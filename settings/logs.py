@@ -8,6 +8,7 @@ libraries write no debug lines (Temporal's hold payloads, SQLite's the values of
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ _TEMPORAL = {
 """What the SDK's loggers put beside a line, and what it is called in ours."""
 _CONVERSATIONS = ("ConversationWorkflow", "DialogueWorkflow")
 """Of these a workflow's id is its conversation."""
+_QUOTING = {"asyncio": re.compile(r"\n|\((?!\))|<"), "_granian": re.compile(r"\n")}
+"""Whose lines show exceptions with their messages, and where in a line that begins: behind the first one, and with
+asyncio, which shows a callback's arguments and a task with its exception, at a bracket too."""
 _QUIET = ("httpx", "httpcore", "sentence_transformers", "transformers", "bm25s", "faiss", "asyncio")
 
 
@@ -60,7 +64,7 @@ def configure_logs(settings: LogSettings, **bound: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _of_temporal],
+            foreign_pre_chain=[*shared, _of_temporal, _without_quotes],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
@@ -85,6 +89,14 @@ def _of_temporal(_logger: object, _name: str, event: structlog.types.EventDict) 
             event["event"] = str(event["event"]).removesuffix(f" ({details})")
             if details.get("workflow_type") in _CONVERSATIONS:
                 event.setdefault("conversation", details["workflow_id"])
+    return event
+
+
+def _without_quotes(_logger: object, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """What happened, and not what was shown of it; the exception itself, where the line brings it, is told as ours."""
+    quoted = _QUOTING.get(event["logger"].partition(".")[0])
+    if quoted is not None:
+        event["event"] = quoted.split(str(event["event"]), maxsplit=1)[0].rstrip()
     return event
 
 

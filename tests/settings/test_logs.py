@@ -77,6 +77,23 @@ def test_debug_lines_are_ours_alone() -> None:
     assert [line["event"] for line in lines] == ["ours", "ours too", *["up"] * 4]
 
 
+def test_asyncio_shows_no_exception_of_a_task() -> None:
+    """Of one that nobody awaited, nor where it is what a callback was called with: that it was, and where."""
+    lines = _lines(
+        "import asyncio\n"
+        "async def fails():\n    raise ValueError('what the user ' + 'wrote')\n"
+        "def heard(task):\n    raise KeyError('what the user ' + 'wrote')\n"
+        "async def main():\n"
+        "    task = asyncio.ensure_future(fails())\n"
+        "    task.add_done_callback(heard)\n"
+        "    await asyncio.wait([task])\n"
+        "asyncio.run(main())\n"
+    )
+    assert [line["event"] for line in lines] == ["Exception in callback heard", "Task exception was never retrieved"]
+    assert [str(line["exception"]).splitlines()[-1] for line in lines] == ["KeyError", "ValueError"]
+    assert MARKER not in str(lines)
+
+
 def test_a_line_of_a_workflow_says_whose_it_is() -> None:
     """By the names that our steps' lines have, and not in the middle of a sentence."""
     lines = _lines(
