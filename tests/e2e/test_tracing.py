@@ -103,7 +103,7 @@ def _checks_logs(site: Site, conversation: str, trace: str, spoken: list[str]) -
     assert {"gateway.log", "dialogue.log", "gpu.log"} <= set(logs)
     assert [(name, said) for name, text in logs.items() for said in spoken if said in text] == []
     every = [json.loads(line) for name in ("gateway", "dialogue", "gpu") for line in logs[f"{name}.log"].splitlines()]
-    lines = [line for line in every if line.get("conversation") == conversation]
+    lines = [line for line in every if conversation in (line.get("conversation"), line.get("workflow_id"))]
     (request,) = [line for line in lines if line["event"] == "request"]
     told = {"process": "gateway", "turn": 1, "workflow_id": conversation, "trace_id": trace, "status": 200}
     assert told.items() <= request.items()
