@@ -111,6 +111,29 @@ def test_a_line_of_a_workflow_says_whose_it_is() -> None:
     ]
 
 
+def test_a_line_of_the_sdks_core_says_why_and_quotes_no_failure() -> None:
+    """It comes from a thread of the core's own, and says all the same which process it is."""
+    lines = _lines(
+        "from threading import Thread\n"
+        "from types import SimpleNamespace\n"
+        "configure_logs(LogSettings(format='json'), process='gateway')\n"
+        "def core(target, **fields):\n"
+        "    told = {'temporal_log': SimpleNamespace(target=target, fields=fields)}\n"
+        "    logging.getLogger('temporalio.core').warning('it fails', extra=told)\n"
+        "def main():\n"
+        "    core('temporalio_client::retry', error='Connection refused')\n"
+        "    core('temporalio_sdk_core::worker', run_id='r', failure='what the user ' + 'wrote', error='it too')\n"
+        "thread = Thread(target=main)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    own = ("process", "event", "run_id", "error", "failure")
+    assert [tuple(line.get(name) for name in own) for line in lines] == [
+        ("gateway", "it fails", None, "Connection refused", None),
+        ("gateway", "it fails", "r", None, None),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["json", "console"])
 def test_every_logger_of_the_process_does_so(kind: str) -> None:
     """Ours, the standard library's, and those of libraries that log an exception of theirs."""
