@@ -9,5 +9,8 @@ async def codec() -> None:
     """Serve the codec server: what is encrypted, readable in the Temporal Web UI and CLI for whoever may."""
     from gateway.codec_serve import serve_codec
     from settings.load import load
+    from settings.logs import configure_logs
 
-    await serve_codec(load())
+    settings = load()
+    configure_logs(settings.log, process="codec")
+    await serve_codec(settings)

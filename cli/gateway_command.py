@@ -9,5 +9,8 @@ async def gateway() -> None:
     """Serve the gateway until it is told to stop."""
     from gateway.serve import serve
     from settings.load import load
+    from settings.logs import configure_logs
 
-    await serve(load(), wait_seconds=30)
+    settings = load()
+    configure_logs(settings.log, process="gateway")
+    await serve(settings, wait_seconds=30)

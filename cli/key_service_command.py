@@ -16,8 +16,11 @@ async def serve() -> None:
     """Serve the key service: the tenants' keys, for SGX enclaves that prove to be among key_service.enclaves."""
     from gateway.key_serve import serve_keys
     from settings.load import load
+    from settings.logs import configure_logs
 
-    await serve_keys(load())
+    settings = load()
+    configure_logs(settings.log, process="key-service")
+    await serve_keys(settings)
 
 
 def identity(*, json: Json = False) -> None:

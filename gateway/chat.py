@@ -102,7 +102,7 @@ class Chat:
     async def conversation(self, request: Request) -> Response:
         """GET and DELETE of one conversation."""
         conversation = known_conversation(request.path_params["conversation"])
-        request.state.log["conversation"] = conversation
+        request.state.log |= {"conversation": conversation, "workflow_id": conversation}
         if request.method == "DELETE":
             return await self._cancel(request, conversation)
         return await self._transcript(request, conversation)
@@ -114,7 +114,8 @@ class Chat:
         after = max(query.after, _last_event_id(request))
         asked = query.model_dump(include={"tenant", "turn", "message_id"})
         said = await self._core.resume(caller_of(request), conversation, **asked)
-        request.state.log |= {"conversation": conversation, "tenant": said.tenant, "turn": said.place.turn}
+        place = {"conversation": conversation, "workflow_id": conversation, "turn": said.place.turn}
+        request.state.log |= {"tenant": said.tenant, **place}
         return await stream_or_gone(request, self._core.follow(said, after), self._gateway, after=after)
 
     # answering -----------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ class Chat:
             for turn in transcript.turns
             if query.turn in (None, turn.turn) and query.message_id in (None, turn.message_id)
         )
-        request.state.log |= {"workflow_id": conversation, "tenant": transcript.tenant}
+        request.state.log["tenant"] = transcript.tenant
         running = any(turn.state != "done" for turn in turns)
         headers = {"Retry-After": str(LOOK_AGAIN_SECONDS)} if running else None
         return _json(transcript.model_copy(update={"turns": turns}), headers=headers)
@@ -163,7 +164,7 @@ class Chat:
         query = validation.parse_query(CancelQuery, request.query_params.multi_items())
         message = CancelTurn(**query.model_dump(exclude={"tenant"}))
         turn = await self._core.cancel(caller_of(request), conversation, message, query.tenant)
-        request.state.log |= {"workflow_id": conversation, "turn": turn}
+        request.state.log["turn"] = turn
         return _json(Cancelled(conversation=conversation, turn=turn))
 
 
@@ -192,7 +193,7 @@ async def stream_or_gone(
         gone.cancel()
         await pulled.aclose()
         raise
-    return EventStream(pulled, settings, encoding, after=after, gone=gone)
+    return EventStream(pulled, settings, encoding, after=after, gone=gone, noted=request.state.log)
 
 
 async def answer_or_gone(core: Core, request: Request, said: Said) -> Reply | Pending | None:

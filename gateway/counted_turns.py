@@ -14,6 +14,7 @@ from dialogue.turn import Reply
 from gateway.conversations import DIALOGUE_PREFIX, Conversations, Pending
 from gateway.limits import Limits
 from gateway.turn_streams import Place
+from records.trace_context import current_trace
 from records.tracing import span
 from workflows import names
 
@@ -26,10 +27,12 @@ CLOCKS_APART = 60.0
 
 @dataclass(slots=True)
 class Spent:
-    """What a turn cost, once its last event was read, and when it was answered (seconds since the epoch)."""
+    """What a turn cost, once its last event was read, when it was answered (seconds since the epoch), and the trace
+    that it belongs to, if any."""
 
     tokens: int | None = None
     answered_at: float | None = None
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class CountedTurns:
                 turn = _Turn(tenant, name, place, time.time())
                 await held.enter_async_context(self._limits.turn(tenant, name))
                 try:
-                    reply = await _invoked(tenant, place, saying)
+                    reply = await _invoked(tenant, place, saying, spent)
                 except asyncio.CancelledError:
                     if spent.tokens is None:
                         self._outlast(held, turn)
@@ -109,11 +112,20 @@ class CountedTurns:
             await self._limits.spend(turn.tenant, turn.name, tokens)
 
 
-async def _invoked(tenant: str, place: Place, saying: Coroutine[Any, Any, Reply | Pending]) -> Reply | Pending:
-    """What ``saying`` gives, as a span of the caller's trace."""
+async def _invoked(
+    tenant: str, place: Place, saying: Coroutine[Any, Any, Reply | Pending], spent: Spent
+) -> Reply | Pending:
+    """What ``saying`` gives, as a span of the caller's trace: no cancelled one where the turn's last event was read."""
     alone = place.conversation.startswith(DIALOGUE_PREFIX)
     workflow = names.DIALOGUE_WORKFLOW if alone else names.CONVERSATION_WORKFLOW
-    with span(f"invoke_workflow {workflow}", "client", {**_INVOKED, "gen_ai.agent.name": workflow}) as told:
-        reply = await saying
-        told.note({"gen_ai.conversation.id": reply.conversation, "parley.tenant": tenant})
-        return reply
+    whose = {"gen_ai.conversation.id": place.conversation, "parley.tenant": tenant}
+    with span(f"invoke_workflow {workflow}", "client", {**_INVOKED, "gen_ai.agent.name": workflow, **whose}):
+        trace = current_trace.get()
+        spent.trace_id = trace.trace_id if trace else None
+        try:
+            return await saying
+        except asyncio.CancelledError as error:
+            if spent.tokens is None:
+                raise
+            unneeded = error
+    raise unneeded

@@ -15,7 +15,7 @@ from dialogue.turn import FINAL_FIELDS, Reply
 from gateway.problems import told
 from gateway.usage import usage_of
 
-__all__ = ["IDS_PER_LOGGED", "TurnEvent", "error_event", "final_event"]
+__all__ = ["IDS_PER_LOGGED", "TurnEvent", "error_event", "final_event", "for_log"]
 
 IDS_PER_LOGGED = 10
 
@@ -36,6 +36,13 @@ def final_event(id_: int, reply: Reply, trace_url: str) -> TurnEvent:
     data = reply.model_dump(mode="json", include=set(FINAL_FIELDS))
     data |= {"usage": usage_of(reply.usage).model_dump(), "trace_url": trace_url}
     return TurnEvent(id_, "final", data, reply.answered_at)
+
+
+def for_log(event: TurnEvent) -> dict[str, Any]:
+    """What a log line about the turn learns from it: which one it is, and how it ended."""
+    if event.kind not in ("accepted", "final"):
+        return {}
+    return {name: event.data[name] for name in ("turn", "verdict") if name in event.data}
 
 
 def error_event(id_: int, fault: ParleyFault) -> TurnEvent:

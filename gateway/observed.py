@@ -15,6 +15,7 @@ from ulid import ULID
 
 from gateway.metrics import Metrics
 from gateway.problems import unexpected
+from gateway.streaming import ReaderTooSlow
 
 __all__ = ["REQUEST_ID", "Observed", "frames_of"]
 
@@ -65,6 +66,9 @@ class Observed:
         with self.metrics.in_flight.track_inprogress():
             try:
                 await self.app(scope, receive, observed_send)
+            except ReaderTooSlow:
+                noted["reader"] = "too slow"
+                raise
             except Exception as error:
                 noted["error"] = type(error).__name__
                 noted["at"] = frames_of(error)
@@ -106,7 +110,8 @@ def frames_of(error: Exception) -> list[str]:
 
 
 def _log(method: str, route: str, status: int, seconds: float, request_id: str, noted: dict[str, Any]) -> None:
-    write = log.error if status >= 500 or not status else log.debug if route in _QUIET else log.info
+    failed = status >= 500 or not status or "error" in noted
+    write = log.error if failed else log.debug if route in _QUIET else log.info
     known = {name: value for name, value in noted.items() if value is not None}
     write(
         "request",

@@ -36,7 +36,7 @@ from gateway.caller import Caller
 from gateway.chat import caller_of
 from gateway.conversations import Pending
 from gateway.core import Core, Said
-from gateway.events import TurnEvent, final_event
+from gateway.events import TurnEvent, final_event, for_log
 from gateway.identifiers import idempotency_key, known_conversation
 from gateway.json_body import read_body, refuse_unkeepable
 from gateway.observed import frames_of
@@ -274,6 +274,7 @@ class _Dialogues:
                 if event is None:
                     return
                 ended = event.kind == "final"
+                _note(**for_log(event))
                 yield _event(event)
         except ParleyFault:
             ended = True

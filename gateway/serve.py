@@ -27,7 +27,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 from starlette.types import ASGIApp
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import PrometheusConfig
 
 from dialogue.faults import SettingsFault
 from gateway.access import Access
@@ -39,6 +39,7 @@ from gateway.turn_streams import open_streams
 from records.caller_tokens import CallerTokens
 from records.connection import connect
 from records.protected import protection_of
+from records.sdk_runtime import sdk_runtime
 from records.tracing import exporting
 from settings.ports import check_free, free_port
 from settings.schema import GatewaySettings, Settings
@@ -73,13 +74,12 @@ async def _serve_all(settings: Settings, wait_seconds: float) -> None:
     options = server_options(settings.gateway)
     check_free(host, settings.gateway.port, "gateway.port")
     metrics_port = free_port()
-    telemetry = TelemetryConfig(metrics=PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}"))
     protection = await asyncio.to_thread(protection_of, settings)
     keys = protection.keys if protection else None
     client = await connect(
         settings.temporal,
         protection=protection,
-        runtime=Runtime(telemetry=telemetry),
+        runtime=sdk_runtime(PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")),
         identity=f"gateway-{os.getpid()}@{socket.gethostname()}",
         wait_seconds=wait_seconds,
     )
@@ -114,8 +114,17 @@ async def _serve_all(settings: Settings, wait_seconds: float) -> None:
 
 def make_server(app: ASGIApp, host: str, port: int, options: dict[str, Any]) -> Server:
     """``host`` is an address, ``port`` a free one, ``options`` what :func:`server_options` made of the settings."""
-    # the lifespan has nothing to do: what the application uses is made and closed around it
-    return Server(app, address=host, port=port, interface=Interfaces.ASGINL, log_level=LogLevels.error, **options)
+    return Server(
+        app,
+        address=host,
+        port=port,
+        # the lifespan has nothing to do: what the application uses is made and closed around it
+        interface=Interfaces.ASGINL,
+        log_level=LogLevels.error,
+        # without a handler of its own, which would show an exception's message: its lines go where the process's go
+        log_dictconfig={"incremental": True, "handlers": {}, "loggers": {}},
+        **options,
+    )
 
 
 def server_options(gateway: GatewaySettings) -> dict[str, Any]:

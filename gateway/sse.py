@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from dialogue.faults import ParleyFault
-from gateway.events import TurnEvent, error_event
+from gateway.events import TurnEvent, error_event, for_log
 from gateway.pulled import Pulled
 from settings.schema import GatewaySettings
 
@@ -62,7 +62,7 @@ class EventStream(StreamingResponse):
 
     A fault is the last event: the answer's status went out before it. ``after``: the id behind which the reader goes
     on, so that one who comes back behind a fault is not sent to the beginning. ``gone`` is done once the client left;
-    it is cancelled here at the end.
+    it is cancelled here at the end. ``noted``: what the request's log line shall hold.
     """
 
     def __init__(
@@ -73,8 +73,10 @@ class EventStream(StreamingResponse):
         *,
         after: int = 0,
         gone: asyncio.Future[None] | None = None,
+        noted: dict[str, Any] | None = None,
     ) -> None:
-        lines = _lines(events, settings.heartbeat_seconds, encoding or _Events(), after)
+        noted = {} if noted is None else noted
+        lines = _lines(events, settings.heartbeat_seconds, encoding or _Events(), after, noted)
         super().__init__(lines, media_type="text/event-stream", headers=_HEADERS)
         self._events = events
         self._gone = gone
@@ -96,7 +98,7 @@ class EventStream(StreamingResponse):
 
 
 async def _lines(
-    events: Pulled[TurnEvent], heartbeat_seconds: float, encoding: Encoding, after: int
+    events: Pulled[TurnEvent], heartbeat_seconds: float, encoding: Encoding, after: int, noted: dict[str, Any]
 ) -> AsyncGenerator[bytes, None]:
     last, clock = after, asyncio.get_running_loop().time
     due = clock() + heartbeat_seconds
@@ -108,6 +110,7 @@ async def _lines(
                 if event is None:
                     break
                 last = event.id
+                noted |= for_log(event)
                 told = encoding.event(event) or (HEARTBEAT if clock() >= due else b"")
             if told:
                 due = clock() + heartbeat_seconds
@@ -115,4 +118,5 @@ async def _lines(
         if told := encoding.end():
             yield told
     except ParleyFault as fault:
+        noted["fault"] = fault.type
         yield encoding.fault(last + 1, fault)

@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -28,7 +29,7 @@ from gateway.addresses import client_address
 from gateway.caller import Caller
 from gateway.conversations import new_conversation_id
 from gateway.core import Core, Said
-from gateway.events import TurnEvent, error_event
+from gateway.events import TurnEvent, error_event, for_log
 from gateway.problems import ProblemResponse, told
 from gateway.socket_messages import Auth, Cancel, Given, Message, Ping, Resume, message_of, object_of
 from gateway.wire import ChatRequest, FeedbackRequest
@@ -41,6 +42,8 @@ ANYBODYS = 16 * 1024
 CLOSE_SECONDS = 1.0
 TOO_BIG = 1009
 RESTARTING = 1012
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("gateway")
 
 
 def routes(core: Core) -> list[WebSocketRoute]:
@@ -201,17 +204,36 @@ class Connection:
         place: dict[str, Any] = {"conversation": said.place.conversation, "message_id": said.place.message_id}
         if said.place.turn is not None:
             place["turn"] = said.place.turn
-        last = after
+        noted: dict[str, Any] = {"events": 0}
+        last, started = after, time.perf_counter()
         try:
             async with contextlib.aclosing(self._core.follow(said, after)) as events:
                 async for event in events:
                     last = event.id
                     place |= {name: event.data[name] for name in ("turn", "message_id") if name in event.data}
+                    noted |= for_log(event)
+                    noted["events"] += 1
                     await self._tell(given, place, event)
         except ParleyFault as fault:
+            noted["fault"] = fault.type
             if not self._core.stopping.is_set():  # of that the whole connection is told, and the turn goes on
                 self._note(fault)
                 await self._tell(given, place, error_event(last + 1, fault))
+        finally:
+            self._log_turn(said, {**place, **noted}, time.perf_counter() - started)
+
+    def _log_turn(self, said: Said, noted: dict[str, Any], seconds: float) -> None:
+        """A line for each, as a request over HTTP has: the connection's own comes when all of them are over."""
+        trace = {"trace_id": said.spent.trace_id} if said.spent.trace_id else {}
+        log.info(
+            "web socket turn",
+            workflow_id=said.place.conversation,
+            tenant=said.tenant,
+            milliseconds=round(seconds * 1000, 1),
+            request_id=self._socket.state.request_id,
+            **noted,
+            **trace,
+        )
 
     async def _tell(self, given: Given, place: dict[str, Any], event: TurnEvent) -> None:
         self._noted["events"] += 1

@@ -28,6 +28,8 @@ _DRAIN_SECONDS = 0.1
 _TOO_LONG = re.compile(
     r"context[ _](length|size|window)|maximum model length|max_model_len|input is too long", re.IGNORECASE
 )
+_TYPE = re.compile(r"[A-Za-z][A-Za-z_]{0,59}")
+"""What servers call an error: ``server_error``, ``InternalServerError``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,9 @@ class Piece:
 class CompletionsClient:
     """A pool of at most ``connections``. ``seconds`` bound connecting, and what is asked besides answers.
 
-    ``base_url`` is with or without the ending ``/v1``. Every fault is one line that names it. A fault of one stream
-    says ``alone`` in its details: other streams of the same server may be well.
+    ``base_url`` is with or without the ending ``/v1``. Every fault is one line that names it, and none holds a word of
+    an answer: of a stream that is broken only the shape is told. A fault of one stream says ``alone`` in its details:
+    other streams of the same server may be well.
     """
 
     def __init__(self, base_url: str, *, key: str | None = None, seconds: float = 5.0, connections: int = 8) -> None:
@@ -194,9 +197,9 @@ class CompletionsClient:
                 try:
                     event = json.loads(data)
                 except ValueError as error:
-                    raise self._malformed(data) from error
+                    raise self._malformed(f"an event of {len(data)} bytes, not JSON") from error
                 if not isinstance(event, dict):
-                    raise self._malformed(data)
+                    raise self._malformed(f"an event of JSON, but {_kind(event)} and no object")
                 yield event
 
     async def _lines(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
@@ -207,25 +210,27 @@ class CompletionsClient:
             for line in lines:
                 yield line
             if len(rest) > _LONGEST_LINE:
-                raise self._malformed(rest)
+                raise self._malformed(f"a line of more than {_LONGEST_LINE} bytes")
         if rest:
             yield rest
 
     def _piece(self, event: dict[str, Any]) -> Piece | None:
         """``None`` for an event that is no part of the answer, such as one of token counts."""
         if (error := event.get("error")) is not None:
-            code = error.get("code") if isinstance(error, dict) else None
-            raise self._refusal(code if isinstance(code, int) else 500, json.dumps(event).encode())
+            raise self._refusal_within(error)
         choices = _list_of(event, "choices")
         if not choices:
             if event.get("choices") == []:
                 return None
-            raise self._malformed(json.dumps(event).encode())
+            raise self._malformed("an event without a list of choices")
         choice = choices[0]
         text, ids, finish = choice.get("text") or "", choice.get("token_ids"), choice.get("finish_reason")
-        known = isinstance(ids, list) and all(type(id_) is int and id_ >= 0 for id_ in ids)
-        if not isinstance(text, str) or not (ids is None or known) or not (finish is None or isinstance(finish, str)):
-            raise self._malformed(json.dumps(event).encode())
+        if not isinstance(text, str):
+            raise self._malformed(f"choices.0.text is {_kind(text)}")
+        if not (ids is None or (isinstance(ids, list) and all(type(id_) is int and id_ >= 0 for id_ in ids))):
+            raise self._malformed(f"choices.0.token_ids is {_kind(ids)} and no list of ids")
+        if not (finish is None or isinstance(finish, str)):
+            raise self._malformed(f"choices.0.finish_reason is {_kind(finish)}")
         return Piece(text, None if ids is None else tuple(ids), finish, _logprobs(choice, ids))
 
     # faults
@@ -246,19 +251,31 @@ class CompletionsClient:
                 alone=True,
             ) from error
         except (httpx.HTTPError, httpx.StreamError) as error:
+            why = _line(str(error))
+            if isinstance(error, httpx.RemoteProtocolError):
+                why = why.partition(": ")[0]  # behind a colon the bytes are shown that are no HTTP
             raise EngineLost(
-                f"{self.base_url} broke the connection ({_line(str(error)) or type(error).__name__})", alone=True
+                f"{self.base_url} broke the connection ({why or type(error).__name__})", alone=True
             ) from error
 
-    def _malformed(self, data: bytes) -> EngineLost:
-        return EngineLost(
-            f"{self.base_url} sent what is no completion: {_line(data.decode('utf-8', 'replace'))}", alone=True
-        )
+    def _malformed(self, shape: str) -> EngineLost:
+        return EngineLost(f"{self.base_url} sent what is no completion: {shape}", alone=True)
+
+    def _refusal_within(self, error: Any) -> ParleyFault:
+        """The fault that an error within a stream is: its words are not told, for they may be the answer's."""
+        told = error if isinstance(error, dict) else {}
+        code, kind = told.get("code"), told.get("type")
+        status = code if isinstance(code, int) else 500
+        shown = kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else ""
+        return self._fault(status, _said(json.dumps({"error": error}).encode()), shown)
 
     def _refusal(self, status: int, body: bytes) -> ParleyFault:
         """The fault that an HTTP status is."""
         said = _said(body)
-        why = f"{status}{f': {said}' if said else ''}"
+        return self._fault(status, said, said)
+
+    def _fault(self, status: int, said: str, shown: str) -> ParleyFault:
+        why = f"{status}{f': {shown}' if shown else ''}"
         if status in (401, 403):  # what it says may hold the key
             return ModelFault(
                 f"{self.base_url} refuses the API key ({status}): set model.api_key_env or model.api_key_file",
@@ -318,6 +335,11 @@ def _said(body: bytes) -> str:
         if isinstance(answer, dict) and key in answer:
             answer = answer[key]
     return _line(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+
+
+def _kind(value: Any) -> str:
+    """The type of a value of JSON, and nothing of it."""
+    return f"of type {type(value).__name__}"
 
 
 def _line(text: str) -> str:

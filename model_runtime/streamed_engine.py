@@ -203,7 +203,7 @@ class StreamedEngine(ABC):
             items.put_nowait(fault)
         except Exception as error:
             _log.exception("an answer failed")
-            items.put_nowait(EngineLost(f"the answer could not be read: {error!r}", alone=True))
+            items.put_nowait(EngineLost(f"the answer could not be read: {type(error).__name__}", alone=True))
 
     async def _events(self, answer: Answer) -> AsyncGenerator[TokenEvent, None]:
         """One stream; and where the thinking budget is spent before reasoning is closed, the closing ids and another

@@ -8,6 +8,7 @@ libraries write no debug lines (Temporal's hold payloads, SQLite's the values of
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -30,8 +31,13 @@ _TEMPORAL = {
     "temporal_activity": {"workflow_id": "workflow_id", "activity_type": "step", "attempt": "attempt"},
 }
 """What the SDK's loggers put beside a line, and what it is called in ours."""
+_CORE = {"temporalio_client::retry": ("error",)}
+"""The fields of a line of the SDK's core that are told, by where it comes from: the others may quote a failure."""
 _CONVERSATIONS = ("ConversationWorkflow", "DialogueWorkflow")
 """Of these a workflow's id is its conversation."""
+_QUOTING = {"asyncio": re.compile(r"\n|\((?!\))|<"), "_granian": re.compile(r"\n")}
+"""Whose lines show exceptions with their messages, and where in a line that begins: behind the first one, and with
+asyncio, which shows a callback's arguments and a task with its exception, at a bracket too."""
 _QUIET = ("httpx", "httpcore", "sentence_transformers", "transformers", "bm25s", "faiss", "asyncio")
 
 
@@ -40,6 +46,8 @@ def configure_logs(settings: LogSettings, **bound: str) -> None:
     level = getattr(logging, settings.level.upper())
     pretty = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
+        # not by the context, which threads of libraries have none of
+        lambda _logger, _name, event: {**bound, **event},
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -60,7 +68,7 @@ def configure_logs(settings: LogSettings, **bound: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _of_temporal],
+            foreign_pre_chain=[*shared, _of_temporal, _of_core, _without_quotes],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
@@ -71,7 +79,6 @@ def configure_logs(settings: LogSettings, **bound: str) -> None:
         logging.getLogger(name).setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    structlog.contextvars.bind_contextvars(**bound)
 
 
 def _of_temporal(_logger: object, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
@@ -85,6 +92,23 @@ def _of_temporal(_logger: object, _name: str, event: structlog.types.EventDict) 
             event["event"] = str(event["event"]).removesuffix(f" ({details})")
             if details.get("workflow_type") in _CONVERSATIONS:
                 event.setdefault("conversation", details["workflow_id"])
+    return event
+
+
+def _of_core(_logger: object, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Why the server cannot be reached, and which run it is about."""
+    core = getattr(event.get("_record"), "temporal_log", None)
+    if core is not None:
+        fields, told = core.fields, ("run_id", "workflow_id", "task_queue", *_CORE.get(core.target, ()))
+        event.update({name: fields[name] for name in told if name in fields})
+    return event
+
+
+def _without_quotes(_logger: object, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """What happened, and not what was shown of it; the exception itself, where the line brings it, is told as ours."""
+    quoted = _QUOTING.get(event["logger"].partition(".")[0])
+    if quoted is not None:
+        event["event"] = quoted.split(str(event["event"]), maxsplit=1)[0].rstrip()
     return event
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import structlog
 from temporalio.client import Client
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import PrometheusConfig, Runtime
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.heartbeats import INTERVAL
 from activities.step_interceptor import StepInterceptor
 from records.connection import connect
+from records.sdk_runtime import sdk_runtime
 from settings.layout import Layout
 from settings.ports import free_port
 from settings.schema import PoolSettings, Settings
@@ -136,4 +137,4 @@ def _runtime(options: PoolSettings) -> tuple[Runtime, str]:
     port = options.metrics_port or free_port()
     address = f"127.0.0.1:{port}"
     metrics = PrometheusConfig(bind_address=address, durations_as_seconds=True)
-    return Runtime(telemetry=TelemetryConfig(metrics=metrics)), f"http://{address}/metrics"
+    return sdk_runtime(metrics), f"http://{address}/metrics"

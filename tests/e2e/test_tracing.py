@@ -30,16 +30,27 @@ def _complete(spans: list[ReceivedSpan]) -> bool:
     return {*STEPS, "decode", "POST /v1/chat"} <= names and any(name.startswith("invoke_workflow") for name in names)
 
 
+def _final(stream: str) -> dict[str, Any]:
+    """What the last server-sent event tells."""
+    kind, data = stream.rstrip().splitlines()[-2:]
+    assert kind == "event: final", stream
+    return json.loads(data.removeprefix("data: "))
+
+
 async def test_a_message_is_one_trace_and_leaves_no_text(site: Site) -> None:
     """The caller's own trace goes on; each span has its parent, its process and the conventions' attributes."""
     collector, conversation = site.collector, site.new()
     assert collector is not None
     trace, caller = f"{time.time_ns():032x}", "c" * 16
-    body = {"conversation": conversation, "messages": [{"role": "user", "content": QUESTION}], "seed": 5}
+    message = {"messages": [{"role": "user", "content": QUESTION}], "seed": 5, "stream": True}
     async with httpx.AsyncClient(base_url=site.gateway_url, timeout=120) as client:
-        response = await client.post("/v1/chat", json=body, headers={"traceparent": f"00-{trace}-{caller}-01"})
+        response = await client.post(
+            "/v1/chat",
+            json={**message, "conversation": conversation},
+            headers={"traceparent": f"00-{trace}-{caller}-01"},
+        )
     assert response.status_code == 200, response.text
-    reply = response.json()
+    reply = _final(response.text)
     spans = _of(await collector.until(lambda every: _complete(_of(every, conversation)), seconds=60), conversation)
     by_name = {span.name: span for span in spans}
 
@@ -58,6 +69,9 @@ async def test_a_message_is_one_trace_and_leaves_no_text(site: Site) -> None:
     )
     assert {span.service for span in spans} == {"parley-gateway", "parley-dialogue", "parley-gpu"}
     _checks_chat(chat, reply)
+    invoked = by_name["invoke_workflow ConversationWorkflow"].attributes
+    assert (invoked["gen_ai.conversation.id"], invoked["parley.tenant"]) == (conversation, "default")
+    assert "parley.cancelled" not in invoked
     assert by_name["POST /v1/chat"].attributes["http.response.status_code"] == 200
     assert by_name["retrieve_knowledge"].attributes["gen_ai.data_source.id"] == reply["snapshot"]
     assert by_name["review_answer"].attributes["parley.verdict"] == reply["verdict"]
@@ -84,16 +98,15 @@ def _checks_chat(chat: ReceivedSpan, reply: dict[str, object]) -> None:
 
 
 def _checks_logs(site: Site, conversation: str, trace: str, spoken: list[str]) -> None:
-    """Every line of the turn says whose it is, and none of any process says what was written."""
+    """Every line of the turn says whose it is, no line is anything but JSON, and none says what was written."""
     logs = {path.name: path.read_text("utf-8", "replace") for path in site.layout.logs.glob("*.log")}
     assert {"gateway.log", "dialogue.log", "gpu.log"} <= set(logs)
     assert [(name, said) for name, text in logs.items() for said in spoken if said in text] == []
-    lines = [
-        json.loads(line)
-        for text in logs.values()
-        for line in text.splitlines()
-        if line.startswith("{") and conversation in line
-    ]
+    every = [json.loads(line) for name in ("gateway", "dialogue", "gpu") for line in logs[f"{name}.log"].splitlines()]
+    lines = [line for line in every if conversation in (line.get("conversation"), line.get("workflow_id"))]
+    (request,) = [line for line in lines if line["event"] == "request"]
+    told = {"process": "gateway", "turn": 1, "workflow_id": conversation, "trace_id": trace, "status": 200}
+    assert told.items() <= request.items()
     steps = {line["step"]: line for line in lines if line["event"] == "step done"}
     assert sorted(steps) == sorted([*STEPS, "recall_conversation"])  # the caller chose the conversation's id
     for line in map(steps.__getitem__, STEPS):

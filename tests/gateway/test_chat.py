@@ -326,6 +326,16 @@ async def test_the_log_holds_ids_and_no_text(front: Front, logged: list[dict[str
     assert "30 days" not in str(logged)
 
 
+async def test_the_line_of_a_stream_says_which_turn_it_was(front: Front, logged: list[dict[str, Any]]) -> None:
+    """The caller named the conversation alone; and so does who follows the turn again."""
+    conversation = front.new()
+    await front.post(conversation=conversation, stream=True, message_id="m-1", **said("How long?"))
+    await front.http.get(f"/v1/chat/{conversation}/stream", params={"message_id": "m-1"})
+    lines = [line for line in logged if line["event"] == "request"]
+    own = ("conversation", "workflow_id", "turn", "verdict")
+    assert [tuple(line.get(name) for name in own) for line in lines] == [(conversation, conversation, 1, "pass")] * 2
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_turn_that_no_conversation_comes_to(alone: httpx.AsyncClient, method: str) -> None:
     """A number beyond what is counted is a bad field, and no fault of ours."""

@@ -109,6 +109,15 @@ def test_the_web_ui_is_told_where_the_codec_server_is(served: Served) -> None:
     assert command[command.index("--ui-codec-endpoint") + 1] == served.codec
 
 
+async def test_its_log_is_lines_of_json(served: Served) -> None:
+    """As every process's, each with the name of this one, from the first line on."""
+    code, _ = await served.history(await served.key("codec:operator"))
+    assert code == 0
+    lines = [json.loads(line) for line in (Layout.of(served.settings).logs / "codec.log").read_text().splitlines()]
+    assert {line["process"] for line in lines} == {"codec"}
+    assert {"codec_server ready", "request"} <= {line["event"] for line in lines}
+
+
 def _texts(history: str) -> str:
     """All that stands in the payloads of a history as the CLI prints it."""
     found: list[str] = []

@@ -14,7 +14,9 @@ from dialogue.turn import Reply
 from gateway.counted_turns import CountedTurns, Spent
 from gateway.limits import Limits
 from gateway.turn_streams import Place
-from settings.schema import LimitSettings
+from records.tracing import exporting
+from settings.schema import LimitSettings, TelemetrySettings
+from tests.support.otlp_receiver import ReceivedSpan, otlp_receiver
 
 NOBODY: Any = None
 PLACE = Place("conv-1", "m-1", 1, "digest")
@@ -60,20 +62,41 @@ async def test_an_answer_that_was_there_before_costs_nothing(ago: float, charged
     assert await is_charged(limits) is charged
 
 
-@pytest.mark.parametrize(("ago", "charged"), [(0.0, True), (3600.0, False)])
-async def test_nor_does_one_that_is_streamed_again(ago: float, charged: bool) -> None:
-    """Its reply is not waited for: the stream's last event says what it cost, and when it was made."""
-    turns, limits = a_gateway()
-    spent, begun = Spent(), asyncio.Event()
+async def cancelled(turns: CountedTurns, spent: Spent, tokens: int | None, tenant: str = "dear") -> None:
+    """Says a message, and leaves: behind its last event, where ``tokens`` says what it cost."""
+    begun = asyncio.Event()
 
     async def saying() -> Reply:
         begun.set()
         await asyncio.Event().wait()
         raise AssertionError
 
-    counted = asyncio.create_task(turns.counted("dear", PLACE, saying(), spent))
+    counted = asyncio.create_task(turns.counted(tenant, PLACE, saying(), spent))
     await begun.wait()
-    spent.tokens, spent.answered_at = 28, time.time() - ago
+    spent.tokens = tokens
     counted.cancel()
     await asyncio.wait({counted})
+    assert counted.cancelled()
+
+
+@pytest.mark.parametrize(("ago", "charged"), [(0.0, True), (3600.0, False)])
+async def test_nor_does_one_that_is_streamed_again(ago: float, charged: bool) -> None:
+    """Its reply is not waited for: the stream's last event says what it cost, and when it was made."""
+    turns, limits = a_gateway()
+    await cancelled(turns, Spent(answered_at=time.time() - ago), 28)
     assert await is_charged(limits) is charged
+
+
+async def test_the_span_of_a_streamed_turn_is_whole() -> None:
+    """Its reply is not waited for once the last event was read: that is no cancelling. Whose it was stands in both."""
+    turns, _ = a_gateway()
+    spent = [Spent(), Spent()]
+    with otlp_receiver() as receiver:
+        with exporting(TelemetrySettings(otlp_endpoint=receiver.url), "gateway", "here:1"):
+            await cancelled(turns, spent[0], None, "free")
+            await cancelled(turns, spent[1], 28, "free")
+        spans: list[ReceivedSpan] = receiver.spans
+    for span in spans:
+        assert (span.attributes["gen_ai.conversation.id"], span.attributes["parley.tenant"]) == ("conv-1", "free")
+    assert [span.attributes.get("parley.cancelled", False) for span in spans] == [True, False]
+    assert [span.trace for span in spans] == [each.trace_id for each in spent]

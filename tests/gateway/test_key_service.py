@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
@@ -26,7 +29,7 @@ from dialogue.faults import (
     SealBroken,
     SettingsFault,
 )
-from gateway.key_serve import FILE_NAME, serve_keys
+from gateway.key_serve import FILE_NAME
 from gateway.key_server import create_key_app
 from records.attested_keys import AttestedKeys
 from records.data_keys import DataKeys
@@ -349,23 +352,32 @@ async def test_whoever_comes_right_after_a_rotation_is_read_without_the_old_key(
     assert await DataKeys(outside._engine, site.site_keys).by_id(his.id) == his
 
 
-async def test_it_is_served_as_a_process_of_its_own(site: Site) -> None:
-    """As `parley keys serve` does it: it says where it listens, answers, and takes that back when it ends."""
-    port = free_port()
-    given = site.settings.key_service.model_copy(update={"port": port})
-    serving = asyncio.create_task(serve_keys(site.settings.model_copy(update={"key_service": given})))
-    told = site.folder / "run" / FILE_NAME
-    async with asyncio.timeout(10):
-        while not told.exists():  # noqa: ASYNC110 a file has no event
-            await asyncio.sleep(0.01)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        assert (await http.get("/healthz")).text == "ok\n"
-        assert (await http.post("/v1/challenge")).status_code == 200
-    assert json.loads(told.read_text())["port"] == port
-    serving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await serving
-    assert not told.exists()
+async def test_it_is_served_as_a_process_of_its_own(site: Site, repository: Path) -> None:
+    """`parley keys serve` says where it listens, answers, and takes that back when it ends; its log is JSON."""
+    given = site.settings.key_service.model_copy(update={"port": free_port()})
+    config = site.folder / "temporal.yaml"
+    written = site.settings.model_copy(update={"key_service": given}).model_dump(mode="json", exclude_unset=True)
+    config.write_text(yaml.safe_dump({**written, "key_service": given.model_dump(mode="json")}))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli.main", "keys", "serve",
+        cwd=repository, env={**os.environ, "PARLEY_CONFIG": str(config)}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        lines = [json.loads(await asyncio.wait_for(process.stderr.readline(), 60))]
+        told = json.loads((site.folder / "run" / FILE_NAME).read_text())
+        assert (told["pid"], told["port"]) == (process.pid, given.port)
+        async with httpx.AsyncClient(base_url=told["url"]) as http:
+            assert (await http.get("/healthz")).text == "ok\n"
+            assert (await http.post("/v1/challenge")).status_code == 200
+    finally:
+        process.terminate()
+    _, rest = await process.communicate()
+    lines += [json.loads(line) for line in rest.splitlines()]
+    assert process.returncode == 0
+    assert {line["process"] for line in lines} == {"key-service"}
+    assert lines[0]["event"] == "key_service ready"
+    assert not (site.folder / "run" / FILE_NAME).exists()
 
 
 @pytest.mark.parametrize("kind", [None, "none", "epid"])

@@ -300,6 +300,25 @@ async def test_a_connection_leaves_one_line_and_no_text(front: Front, logged: li
     assert "dear Parley" not in str(logged)
 
 
+async def test_each_turn_leaves_a_line_of_its_own(front: Front, logged: list[dict[str, Any]]) -> None:
+    """Whose it was, how it ended and in which trace, as a request over HTTP has it."""
+    conversations = [front.new(), front.new()]
+    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    async with socket_on(front) as site, site.talk(additional_headers=trace) as talk:
+        for conversation in conversations:
+            await talk.send(say("How long, dear Parley?", conversation=conversation, message_id="m-1"))
+            await talk.next("final", conversation=conversation)
+        heard = [len([each for each in talk.heard if each["conversation"] == one]) for one in conversations]
+    lines = [line for line in logged if line["event"] == "web socket turn"]
+    for line, conversation, events in zip(lines, conversations, heard, strict=True):
+        told = {"conversation": conversation, "workflow_id": conversation, "turn": 1, "message_id": "m-1"}
+        told |= {"tenant": "open", "verdict": "pass", "events": events, "trace_id": "a" * 32}
+        assert told.items() <= line.items()
+        assert line["milliseconds"] > 0
+        assert line["request_id"].startswith("req-")
+    assert "dear Parley" not in str(logged)
+
+
 async def test_a_key_may_come_in_a_message(raising: Raising) -> None:
     """Where a key is asked for and no header can be set: before it nothing is done, and with it everything, until it is
     revoked, which the connection need not be closed for."""

@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from dialogue.faults import (
     EngineBusy,
@@ -208,9 +210,10 @@ async def _idle(server: CompletionsServer) -> bool:
         (Behaviour(fault="drop", after=3), EngineLost, "broke the connection"),
         (Behaviour(fault="drop"), EngineLost, "broke the connection"),
         (Behaviour(fault="end", after=3), EngineLost, "in the middle"),
-        (Behaviour(fault="malformed", after=3), EngineLost, r"no completion: \{half"),
-        (Behaviour(fault="foreign", after=3), EngineLost, "no completion"),
-        (Behaviour(fault="error", after=3), EngineLost, r"failed \(500: the engine failed\)"),
+        (Behaviour(fault="malformed", after=3), EngineLost, r"no completion: an event of \d+ bytes, not JSON"),
+        (Behaviour(fault="foreign", after=3), EngineLost, r"no completion: choices\.0\.text is of type list"),
+        (Behaviour(fault="cut", after=3), EngineLost, r"no completion: an event of \d+ bytes, not JSON"),
+        (Behaviour(fault="error", after=3), EngineLost, r"failed \(500: server_error\)"),
         (Behaviour(fault="abort", after=3), EngineLost, "'abort'"),
         (Behaviour(status=429, message="too many"), EngineBusy, "no room now .429: too many"),
         (Behaviour(status=503, message="loading"), EngineBusy, "no room now .503: loading"),
@@ -247,6 +250,40 @@ async def test_each_trouble_is_a_fault_of_its_own(
     await server.behave()
     assert await collect(engine, _ask("trouble")) == (whole, finish)
     await until(lambda: _idle(server))
+
+
+@pytest.mark.parametrize("fault", ["cut", "malformed", "foreign", "error"])
+async def test_no_word_of_an_answer_is_told(
+    engine: OpenAIEngine, server: CompletionsServer, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a stream breaks within an event that holds some: not by the fault, which Temporal keeps, nor in the log."""
+    caplog.set_level(logging.DEBUG)
+    words = "Dear Ms Miller, your account"
+    await server.behave(Behaviour(fault=fault, after=1, message=words))
+    with capture_logs() as lines, pytest.raises(EngineLost) as caught:
+        await collect(engine, _ask())
+    with capture_logs() as kept:
+        EngineKeeper(engine).lost(caught.value)
+    assert kept[0]["reason"] == caught.value.message
+    assert words.split()[0] not in f"{caught.value.message} {caught.value.details} {lines} {kept} {caplog.text}"
+
+
+async def test_what_nobody_foresaw_is_told_by_its_type(engine: OpenAIEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its message may hold the text that could not be read."""
+
+    def fails(piece: object) -> None:
+        raise ValueError(f"no token for {piece}")
+
+    monkeypatch.setattr(engine, "_ids", fails)
+    with pytest.raises(EngineLost, match=r"the answer could not be read: ValueError$"):
+        await collect(engine, _ask())
+
+
+def test_no_byte_that_is_no_http_is_told() -> None:
+    """The library shows those that it cannot read, which may be an answer's."""
+    client = CompletionsClient("http://127.0.0.1:1")
+    with pytest.raises(EngineLost, match=r"broke the connection \(illegal chunk header\)$"), client._faults():
+        raise httpx.RemoteProtocolError("illegal chunk header: bytearray(b'Dear Ms Miller')")
 
 
 @pytest.mark.parametrize(("after", "said"), [(0, r"0\.2 s.*first_token_seconds"), (3, r"0\.4 s.*hang_seconds")])

@@ -77,6 +77,23 @@ def test_debug_lines_are_ours_alone() -> None:
     assert [line["event"] for line in lines] == ["ours", "ours too", *["up"] * 4]
 
 
+def test_asyncio_shows_no_exception_of_a_task() -> None:
+    """Of one that nobody awaited, nor where it is what a callback was called with: that it was, and where."""
+    lines = _lines(
+        "import asyncio\n"
+        "async def fails():\n    raise ValueError('what the user ' + 'wrote')\n"
+        "def heard(task):\n    raise KeyError('what the user ' + 'wrote')\n"
+        "async def main():\n"
+        "    task = asyncio.ensure_future(fails())\n"
+        "    task.add_done_callback(heard)\n"
+        "    await asyncio.wait([task])\n"
+        "asyncio.run(main())\n"
+    )
+    assert [line["event"] for line in lines] == ["Exception in callback heard", "Task exception was never retrieved"]
+    assert [str(line["exception"]).splitlines()[-1] for line in lines] == ["KeyError", "ValueError"]
+    assert MARKER not in str(lines)
+
+
 def test_a_line_of_a_workflow_says_whose_it_is() -> None:
     """By the names that our steps' lines have, and not in the middle of a sentence."""
     lines = _lines(
@@ -91,6 +108,29 @@ def test_a_line_of_a_workflow_says_whose_it_is() -> None:
     assert [tuple(line.get(name) for name in own) for line in lines] == [
         ("feedback ignored", "conv-1", "conv-1", None, None),
         ("Completing as failed", "other", None, "review_answer", 2),
+    ]
+
+
+def test_a_line_of_the_sdks_core_says_why_and_quotes_no_failure() -> None:
+    """It comes from a thread of the core's own, and says all the same which process it is."""
+    lines = _lines(
+        "from threading import Thread\n"
+        "from types import SimpleNamespace\n"
+        "configure_logs(LogSettings(format='json'), process='gateway')\n"
+        "def core(target, **fields):\n"
+        "    told = {'temporal_log': SimpleNamespace(target=target, fields=fields)}\n"
+        "    logging.getLogger('temporalio.core').warning('it fails', extra=told)\n"
+        "def main():\n"
+        "    core('temporalio_client::retry', error='Connection refused')\n"
+        "    core('temporalio_sdk_core::worker', run_id='r', failure='what the user ' + 'wrote', error='it too')\n"
+        "thread = Thread(target=main)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    own = ("process", "event", "run_id", "error", "failure")
+    assert [tuple(line.get(name) for name in own) for line in lines] == [
+        ("gateway", "it fails", None, "Connection refused", None),
+        ("gateway", "it fails", "r", None, None),
     ]
 
 

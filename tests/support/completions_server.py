@@ -31,8 +31,9 @@ LONGEST = 128
 @dataclass(frozen=True)
 class Behaviour:
     """``status``: the answer is this HTTP status, saying ``message``. Else after ``after`` events ``fault`` comes:
-    ``drop`` cuts the connection, ``stall`` sends nothing more, ``end`` ends the stream, ``malformed`` and ``foreign``
-    send an event that is no JSON, or none of a completion, ``error`` an error as an event, ``abort`` a strange finish.
+    ``drop`` cuts the connection, ``stall`` sends nothing more, ``end`` ends the stream, ``cut`` in the middle of an
+    event, ``malformed`` and ``foreign`` send an event that is no JSON, or none of a completion, ``error`` an error as
+    an event, ``abort`` a strange finish. ``message`` stands in each event but the last.
     ``ids``: token ids are given; ``strict``: a field that is not OpenAI's own is refused; ``model``: its name."""
 
     status: int = 200
@@ -184,10 +185,13 @@ class _Application:
                         await asyncio.Event().wait()
                     if behaviour.fault == "end":
                         return
+                    if behaviour.fault == "cut":
+                        yield f'data: {{"choices": [{{"index": 0, "text": "{behaviour.message}'.encode()
+                        return
                     broken: dict[str, Any] = {
-                        "malformed": "{half",
-                        "foreign": {"choices": [{"text": 5}]},
-                        "error": {"error": {"message": "the engine failed", "code": 500}},
+                        "malformed": f"{{half {behaviour.message}",
+                        "foreign": {"choices": [{"text": [behaviour.message]}]},
+                        "error": {"error": {"message": behaviour.message, "type": "server_error", "code": 500}},
                         "abort": {"choices": [{"text": "", "finish_reason": "abort"}]},
                     }
                     yield _data(broken[behaviour.fault])
