@@ -52,6 +52,8 @@ IDLE_SECONDS = 24 * 3600.0
 KEPT_REPLIES = 8
 REPLY_HELD = "reply-held"
 """Since then a repeated message is answered without an activity, where its run still holds the reply."""
+IDLE_WAITS = "idle-waits"
+"""Since then a turn that outlasts the idle time is awaited without timers; there was one a second."""
 RECALL_TIMEOUT = timedelta(seconds=10)
 HEARTBEAT_TIMEOUT = timedelta(seconds=2)
 
@@ -158,7 +160,10 @@ class ConversationWorkflow:
             left = self._last_active + limit - workflow.time()
             if left <= 0 and not self._queue:
                 return
-            await workflow.sleep(max(left, 1.0), summary="closes when nobody has spoken for so long")
+            if left <= 0 and workflow.patched(IDLE_WAITS):
+                await workflow.wait_condition(lambda: not self._queue)
+            else:
+                await workflow.sleep(max(left, 1.0), summary="closes when nobody has spoken for so long")
 
     def _end(self, reason: str) -> ConversationEnd:
         visible.show_state("closed")

@@ -140,6 +140,18 @@ async def _idle(recorder: Recorder) -> None:
     await recorder.client.get_workflow_handle(recorder.id).result()
 
 
+async def _idle_waits(recorder: Recorder) -> None:
+    """The idle time passes while a person is waited for, and once more when that one has come."""
+    recorder.start = {"idle_timeout": 1.0}
+    await recorder.say("doubtful")
+    handle = recorder.client.get_workflow_handle(recorder.id)
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.HasField("marker_recorded_event_attributes") and "idle-waits" in str(event):
+            break
+    await recorder.core.resolve_review(recorder.id, ResolveReview(turn=1, decision="approve", by="ann"))
+    await handle.result()
+
+
 async def _reopened(recorder: Recorder) -> None:
     await recorder.say("How long?")
     await recorder.close()
@@ -308,6 +320,7 @@ SHAPES: dict[str, Callable[[Recorder], Awaitable[None]]] = {
     "state-workflow-cancelled": _workflow_cancelled,
     "state-continued-as-new": _continued,
     "state-idle-closed": _idle,
+    "idle-waits": _idle_waits,  # since the patch of that name
     "state-dialogue-resolved": _dialogue_resolved,
     "state-dialogue-cancelled": _dialogue_cancelled,
     "dialogue": _dialogue,
