@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from dialogue.faults import (
@@ -91,8 +91,13 @@ class ConversationWorkflow:
     async def run(self, raw: RawValue) -> ConversationEnd:
         if self._bad_start is not None:
             raise self._bad_start
+        visible.show_start(self._start.tenant, resting=workflow.all_handlers_finished())
         if not self._recalled:
-            await self._recall()
+            try:
+                await self._recall()
+            except (FailureError, asyncio.CancelledError):
+                visible.show_unopened()
+                raise
         visible.show_earlier(self._memory, self._start.tenant)
         idle = asyncio.create_task(self._watch_idle())
         try:
