@@ -50,7 +50,8 @@ def test_the_details_hold_the_words_as_they_are() -> None:
     )
     told = current_details(key, [turn], "https://chat.example")
     assert r"| 2 | a\|b \[c\]\(http://x\) \<img\> \`d\` \*\*e\*\* |" in told
-    assert "Waiting for a person: turn 2. Resolve: `parley reviews show conv-1 2`" in told
+    assert "Waiting for a person: turn 2." in told
+    assert "`parley reviews show conv-1 2 --tenant acme`" in told
     assert told.endswith(
         "[Chat page](https://chat.example/?tenant=acme&conversation=conv-1)"
         " · Incident review: `parley replay show conv-1 --turn 2`"
