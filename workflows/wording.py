@@ -32,7 +32,8 @@ __all__ = [
     "words",
 ]
 
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#!|~]")
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#!|~&:]")
+"""What means something: a colon makes links of addresses, an ampersand letters of their names."""
 
 
 def words(poor: Poor | str) -> str:

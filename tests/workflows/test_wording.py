@@ -49,7 +49,9 @@ def test_the_details_hold_the_words_as_they_are() -> None:
         turn=2, message_id="m", text_digest="", question=asked, answer="", verdict="human", state="waiting"
     )
     told = current_details(key, [turn], "https://chat.example")
-    assert r"| 2 | a\|b \[c\]\(http://x\) \<img\> \`d\` \*\*e\*\* |" in told
+    assert r"| 2 | a\|b \[c\]\(http\://x\) \<img\> \`d\` \*\*e\*\* |" in told
+    linked = turn.model_copy(update={"question": "at https://x.example/a &amp; ftp://y"})
+    assert r"| 2 | at https\://x.example/a \&amp; ftp\://y |" in current_details(key, [linked])
     assert "Waiting for a person: turn 2." in told
     assert "`parley reviews show conv-1 2 --tenant acme`" in told
     assert told.endswith(
