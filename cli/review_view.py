@@ -24,6 +24,8 @@ def review_view(review: Review) -> RenderableType:
 
 
 def _parts(review: Review) -> Iterator[RenderableType]:
+    from workflows.wording import review_command
+
     yield _line(f"conversation {review.conversation}  turn {review.turn}  {review.language}")
     yield said("asked", review.question)
     for number, file in enumerate(review.files, 1):
@@ -33,7 +35,8 @@ def _parts(review: Review) -> Iterator[RenderableType]:
         yield _line("  There is no draft: the intent asks for a person. Answer with --edit.")
     else:
         yield from _draft(review.draft)
-    yield _line(f"  decide  parley reviews resolve {review.conversation} {review.turn} --by NAME \\")
+    decide = review_command("resolve", review.conversation, review.turn, review.tenant)
+    yield _line(f"  decide  {decide} --by NAME \\")
     yield _line("            --approve | --edit TEXT | --reject")
 
 

@@ -88,12 +88,14 @@ def reply_view(reply: Reply, *, trace: str = "", steps: bool = True, answer: boo
     from rich.padding import Padding
     from rich.text import Text
 
+    from workflows.wording import review_command
+
     parts: list[RenderableType] = [said("parley", reply.answer)] if answer else []
     parts += [Padding(Text(citation_line(each), overflow="fold"), (0, 0, 0, MARGIN)) for each in reply.citations]
     if steps:
         parts.append(Padding(steps_table(reply.steps), (0, 0, 0, 2)))
     if reply.state == "waiting":
-        show = f"parley reviews show {reply.conversation} {reply.turn}"
+        show = review_command("show", reply.conversation, reply.turn, reply.tenant)
         parts.append(Padding(Text(f"waits for a person: {show}"), (0, 0, 0, 2)))
     if trace:
         # folded on a narrow screen, it still opens whole where the terminal knows links

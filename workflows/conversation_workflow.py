@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from dialogue.faults import (
@@ -52,6 +52,8 @@ IDLE_SECONDS = 24 * 3600.0
 KEPT_REPLIES = 8
 REPLY_HELD = "reply-held"
 """Since then a repeated message is answered without an activity, where its run still holds the reply."""
+IDLE_WAITS = "idle-waits"
+"""Since then a turn that outlasts the idle time is awaited without timers; there was one a second."""
 RECALL_TIMEOUT = timedelta(seconds=10)
 HEARTBEAT_TIMEOUT = timedelta(seconds=2)
 
@@ -89,8 +91,13 @@ class ConversationWorkflow:
     async def run(self, raw: RawValue) -> ConversationEnd:
         if self._bad_start is not None:
             raise self._bad_start
+        visible.show_start(self._start.tenant, resting=workflow.all_handlers_finished())
         if not self._recalled:
-            await self._recall()
+            try:
+                await self._recall()
+            except (FailureError, asyncio.CancelledError):
+                visible.show_unopened()
+                raise
         visible.show_earlier(self._memory, self._start.tenant)
         idle = asyncio.create_task(self._watch_idle())
         try:
@@ -158,7 +165,10 @@ class ConversationWorkflow:
             left = self._last_active + limit - workflow.time()
             if left <= 0 and not self._queue:
                 return
-            await workflow.sleep(max(left, 1.0), summary="closes when nobody has spoken for so long")
+            if left <= 0 and workflow.patched(IDLE_WAITS):
+                await workflow.wait_condition(lambda: not self._queue)
+            else:
+                await workflow.sleep(max(left, 1.0), summary="closes when nobody has spoken for so long")
 
     def _end(self, reason: str) -> ConversationEnd:
         visible.show_state("closed")

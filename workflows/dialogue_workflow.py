@@ -45,7 +45,7 @@ class DialogueWorkflow:
             said_at=workflow.info().start_time,
         )
         self._memory.total = 1
-        visible.show_state("running")
+        visible.show_state("running", start.tenant)
         self._task = asyncio.create_task(take_turn(turn))
         watch = asyncio.create_task(visible.show_while_waiting(self._memory, turn))
         try:

@@ -14,11 +14,22 @@ from workflows.memory import Memory
 from workflows.progress import TurnInProgress
 from workflows.wording import current_details
 
-__all__ = ["State", "show", "show_earlier", "show_state", "show_while_waiting", "waiting"]
+__all__ = [
+    "State",
+    "show",
+    "show_earlier",
+    "show_start",
+    "show_state",
+    "show_unopened",
+    "show_while_waiting",
+    "waiting",
+]
 
 State = Literal["running", "waiting", "idle", "closed"]
 STATE_SHOWN = "state-shown"
 """Since then a run tells whether it runs, waits, rests or is over, and the last fault of its steps."""
+START_SHOWN = "start-shown"
+"""Since then a run whose starter did not say it tells whose it is at once, and a conversation that it rests."""
 
 _LISTS = {"Verdict": names.VERDICT, "Model": names.MODEL, "Snapshot": names.SNAPSHOT}
 
@@ -60,9 +71,23 @@ def _show_details(memory: Memory, last: TurnKey) -> None:
     workflow.set_current_details(went_on + told)
 
 
-def show_state(state: State) -> None:
-    """The state alone."""
-    _upsert(_of_state(state))
+def show_start(tenant: str, *, resting: bool) -> None:
+    """Whose a conversation is before its first turn tells it, and that it rests where nothing was said yet. No event
+    where the start's own attributes and the first message say both, as the gateway's do."""
+    unknown = workflow.info().typed_search_attributes.get(names.STATE) is None
+    rests = resting and unknown and workflow.patched(START_SHOWN)
+    _upsert([*_of_tenant(tenant), *(_of_state("idle") if rests else [])])
+
+
+def show_state(state: State, tenant: str | None = None) -> None:
+    """The state alone, or with ``tenant`` where the start's own attributes do not hold it."""
+    _upsert([*(_of_tenant(tenant) if tenant is not None else []), *_of_state(state)])
+
+
+def show_unopened() -> None:
+    """That a conversation is over before it was open, where it was told that it rests."""
+    if workflow.info().typed_search_attributes.get(names.STATE) is not None:
+        show_state("closed")
 
 
 async def show_while_waiting(memory: Memory, turn: TurnInProgress) -> None:
@@ -72,6 +97,12 @@ async def show_while_waiting(memory: Memory, turn: TurnInProgress) -> None:
     show(memory, turn, "waiting")
     await workflow.wait_condition(lambda: turn.state != "waiting")
     show_state("running")
+
+
+def _of_tenant(tenant: str) -> list[SearchAttributeUpdate[Any]]:
+    if workflow.info().typed_search_attributes.get(names.TENANT) == tenant or not workflow.patched(START_SHOWN):
+        return []
+    return [names.TENANT.value_set(tenant)]
 
 
 def _of_state(state: State, fault: str | None = None) -> list[SearchAttributeUpdate[Any]]:

@@ -1,11 +1,13 @@
-"""The one-line results in a turn's table of steps, the tables of the Web UI, and the label of a try."""
+"""The one-line results in a turn's table of steps, the tables of the Web UI, the commands that they name, and the label
+of a try."""
 
 from __future__ import annotations
 
 import re
+from typing import Literal
 from urllib.parse import urlencode
 
-from dialogue.messages import TurnKey
+from dialogue.messages import TenantOnly, TurnKey
 from dialogue.plan import Poor
 from dialogue.steps import (
     GeneratedAnswer,
@@ -26,10 +28,12 @@ __all__ = [
     "describe_returned",
     "describe_review",
     "read_on",
+    "review_command",
     "words",
 ]
 
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#!|~]")
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>()#!|~&:]")
+"""What means something: a colon makes links of addresses, an ampersand letters of their names."""
 
 
 def words(poor: Poor | str) -> str:
@@ -96,12 +100,17 @@ def current_details(last: TurnKey, turns: list[TurnSummary], page: str = "") -> 
         asked = _plain(turn.question[:40]) + ("…" if len(turn.question) > 40 else "")
         intent = f"{turn.intent} {turn.confidence or 0:.2f}" if turn.intent else "—"
         lines.append(f"| {turn.turn} | {asked} | {intent} | {turn.verdict} | {turn.tokens} | {turn.seconds:.1f} s |")
-    lines += [
-        f"\nWaiting for a person: turn {turn.turn}. Resolve: `parley reviews show {last.conversation} {turn.turn}`"
-        for turn in turns
-        if turn.state == "waiting"
-    ]
+    for turn in turns:
+        if turn.state == "waiting":
+            show = review_command("show", last.conversation, turn.turn, last.tenant)
+            lines.append(f"\nWaiting for a person: turn {turn.turn}. What waits, and how to decide: `{show}`")
     return "\n".join((*lines, "", read_on(last.conversation, last.tenant, page, turn=last.turn)))
+
+
+def review_command(what: Literal["show", "resolve"], conversation: str, turn: int, tenant: str) -> str:
+    """``parley reviews …`` for a turn that waits, as it is typed: without its tenant the command asks for `default`."""
+    whose = "" if tenant == TenantOnly().tenant else f" --tenant {tenant}"
+    return f"parley reviews {what} {conversation} {turn}{whose}"
 
 
 def read_on(conversation: str, tenant: str, page: str, *, turn: int | None = None) -> str:

@@ -103,8 +103,8 @@ def test_a_reply_shows_answer_citations_steps_and_trace():
 
 def test_a_reply_that_waits_says_where_a_person_decides():
     """The command is there to copy."""
-    lines = drawn(reply_view(reply(state="waiting", verdict="human")))
-    assert any("parley reviews show conv-1 1" in line for line in lines)
+    lines = drawn(reply_view(reply(state="waiting", verdict="human", tenant="acme")))
+    assert any("parley reviews show conv-1 1 --tenant acme" in line for line in lines)
 
 
 def test_an_answer_cannot_drive_the_terminal():

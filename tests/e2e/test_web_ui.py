@@ -51,3 +51,14 @@ async def test_a_conversation_reads_without_our_tools(site: Site, page: Page) ->
     await page.get_by_text("Search Attributes").first.click()
     for name in ("Tenant", "Verdict", "Snapshot", "State", "WaitingSince"):
         await expect(page.get_by_text(name).first).to_be_visible(timeout=PATIENT)
+
+
+async def test_what_a_user_wrote_makes_no_link(site: Site, page: Page) -> None:
+    """Addresses and entities stand in the table as they were typed: the one link is the chat page's."""
+    conversation = site.new()
+    await site.say(conversation, "https://x.example &amp; I want to talk to a real person please", "turn-0001")
+    await page.goto(site.conversations.trace_url(conversation))
+    await page.get_by_text("User Metadata").first.click()
+    details = page.frame_locator("iframe").last
+    await expect(details.get_by_role("row").nth(1)).to_contain_text("https://x.example &amp; I want", timeout=PATIENT)
+    await expect(details.locator("a")).to_have_text(["Chat page"])

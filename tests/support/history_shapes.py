@@ -140,6 +140,18 @@ async def _idle(recorder: Recorder) -> None:
     await recorder.client.get_workflow_handle(recorder.id).result()
 
 
+async def _idle_waits(recorder: Recorder) -> None:
+    """The idle time passes while a person is waited for, and once more when that one has come."""
+    recorder.start = {"idle_timeout": 1.0}
+    await recorder.say("doubtful")
+    handle = recorder.client.get_workflow_handle(recorder.id)
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.HasField("marker_recorded_event_attributes") and "idle-waits" in str(event):
+            break
+    await recorder.core.resolve_review(recorder.id, ResolveReview(turn=1, decision="approve", by="ann"))
+    await handle.result()
+
+
 async def _reopened(recorder: Recorder) -> None:
     await recorder.say("How long?")
     await recorder.close()
@@ -248,6 +260,45 @@ async def _dialogue(recorder: Recorder) -> None:
     await recorder.core.ask(DialogueStart(question="How long?"), dialogue=recorder.id)
 
 
+async def _started_by_sdk(recorder: Recorder) -> None:
+    """Without attributes of its own, and without a message until it has begun."""
+    await recorder.client.start_workflow("ConversationWorkflow", {}, id=recorder.id, task_queue=recorder.steps.queue)
+    await recorder.core.transcript(recorder.id, "default")
+    await recorder.say("How long?")
+    await recorder.close()
+
+
+async def _started_by_sdk_with_a_message(recorder: Recorder) -> None:
+    opening: WithStartWorkflowOperation[Any, Any] = WithStartWorkflowOperation(
+        "ConversationWorkflow",
+        {},
+        id=recorder.id,
+        task_queue=recorder.steps.queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+    )
+    await recorder.client.execute_update_with_start_workflow(
+        "say", Say(message_id="m1", text="How long?"), id="m1", start_workflow_operation=opening
+    )
+    await recorder.close()
+
+
+async def _started_by_sdk_under_a_taken_id(recorder: Recorder) -> None:
+    """Another tenant's conversation had it: the second run is not opened."""
+    await recorder.say("How long?")
+    await recorder.close()
+    handle: WorkflowHandle[object, object] = await recorder.client.start_workflow(
+        "ConversationWorkflow", {"tenant": "other"}, id=recorder.id, task_queue=recorder.steps.queue
+    )
+    await asyncio.gather(handle.result(), return_exceptions=True)
+
+
+async def _dialogue_started_by_sdk(recorder: Recorder) -> None:
+    handle: WorkflowHandle[object, object] = await recorder.client.start_workflow(
+        "DialogueWorkflow", {"question": "How long?"}, id=recorder.id, task_queue=recorder.steps.queue
+    )
+    await handle.result()
+
+
 async def _dialogue_refused_start(recorder: Recorder) -> None:
     handle: WorkflowHandle[object, object] = await recorder.client.start_workflow(
         "DialogueWorkflow", {"colour": "red"}, id=recorder.id, task_queue=recorder.steps.queue
@@ -308,6 +359,11 @@ SHAPES: dict[str, Callable[[Recorder], Awaitable[None]]] = {
     "state-workflow-cancelled": _workflow_cancelled,
     "state-continued-as-new": _continued,
     "state-idle-closed": _idle,
+    "idle-waits": _idle_waits,  # since the patch of that name
+    "start-shown": _started_by_sdk,  # this and the next ones: since the patch of that name
+    "start-shown-with-a-message": _started_by_sdk_with_a_message,
+    "start-shown-unopened": _started_by_sdk_under_a_taken_id,
+    "start-shown-dialogue": _dialogue_started_by_sdk,
     "state-dialogue-resolved": _dialogue_resolved,
     "state-dialogue-cancelled": _dialogue_cancelled,
     "dialogue": _dialogue,

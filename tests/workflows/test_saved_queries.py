@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
+from dialogue.faults import UnknownConversation
 from dialogue.messages import DialogueStart, ResolveReview, Say
 from dialogue.turn import Reply
+from gateway.conversations import Pending
 from tests.workflows.conftest import Site
 from workflows import names
 
@@ -123,3 +128,60 @@ async def test_the_state_follows_the_turn(site: Site, kind: str) -> None:
     await site.conversations.close(workflow_id, "default")
     await handle.result()
     assert await state() == ("closed", False, "model-corrupt")
+
+
+async def _told(handle: WorkflowHandle[Any, Any]) -> tuple[str | None, str | None]:
+    found = (await handle.describe()).typed_search_attributes
+    return found.get(names.TENANT), found.get(names.STATE)
+
+
+async def test_a_conversation_that_an_sdk_opens_is_found_before_its_first_message(site: Site) -> None:
+    """Whose it is and that it rests, in one event; the gateway's start tells the first, its message the other."""
+    opened, said = site.new(), site.new()
+    handle = await site.client.start_workflow(
+        "ConversationWorkflow", {"tenant": "acme"}, id=opened, task_queue=site.steps.queue
+    )
+    await handle.query("transcript", {"tenant": "acme"})  # answered once the run has begun
+    assert await _told(handle) == ("acme", "idle")
+    saying = asyncio.create_task(_say(site, opened, "slow"))
+    await site.steps.running.wait()
+    assert await _told(handle) == ("acme", "running")
+    site.steps.release.set()
+    await saying
+    await site.conversations.close(opened, "acme")
+    await handle.result()
+    assert await _told(handle) == ("acme", "closed")
+    kinds = Counter([event.event_type async for event in handle.fetch_history_events()])
+    patches = kinds[EventType.EVENT_TYPE_MARKER_RECORDED]  # each is told by an attribute of Temporal's own too
+    told = kinds[EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES] - patches
+    assert told == len(("whose, and idle", "running", "idle, with what the turn was", "closed"))
+    await site.say(said, "How long?", "m1")
+    events = str([event async for event in site.client.get_workflow_handle(said).fetch_history_events()])
+    assert "start-shown" not in events
+
+
+async def test_a_question_that_an_sdk_asks_is_its_tenants_while_it_runs(site: Site) -> None:
+    """The gateway shows it to its tenant from the first step on."""
+    handle = await site.client.start_workflow(
+        "DialogueWorkflow", {"question": "slow", "tenant": "acme"}, id=site.new(), task_queue=site.steps.queue
+    )
+    await site.steps.running.wait()
+    assert await _told(handle) == ("acme", "running")
+    assert isinstance(await site.conversations.dialogue(handle.id, "acme"), Pending)
+    with pytest.raises(UnknownConversation):
+        await site.conversations.dialogue(handle.id, "other")
+    site.steps.release.set()
+    await handle.result()
+
+
+async def test_a_run_that_is_not_opened_does_not_rest(site: Site) -> None:
+    """Its id was another tenant's: it is over, and told as its own starter's."""
+    conversation = site.new()
+    await site.say(conversation, "How long?", "m1")
+    await site.conversations.close(conversation, "default")
+    handle = await site.client.start_workflow(
+        "ConversationWorkflow", {"tenant": "other"}, id=conversation, task_queue=site.steps.queue
+    )
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    assert await _told(handle) == ("other", "closed")

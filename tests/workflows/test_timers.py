@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
@@ -30,6 +31,24 @@ async def test_a_review_that_nobody_resolves_ends_with_the_fallback(skipping: Wo
     assert (row.verdict, row.answer) == ("human", "(fallback)")
     assert "nobody resolved it in time" in row.note
     assert result["reason"] == "idle"
+
+
+async def test_a_turn_that_outlasts_the_idle_time_costs_no_timers(skipping: WorkflowEnvironment) -> None:
+    """While it waits for a person there is the review's own timer alone; the idle time begins anew when it is done."""
+    steps = ScriptedSteps(f"q-{uuid.uuid4().hex[:6]}", human_timeout=300)
+    async with scripted_worker(skipping.client, steps):
+        handle = await _open(skipping.client, steps.queue, "conv-outlasts", idle_timeout=60.0)
+        await handle.execute_update("say", Say(message_id="m1", text="doubtful"), id="m1")
+        answered = await handle.result()
+        decode = skipping.client.data_converter.payload_converter.from_payload
+        timers = [
+            decode(event.user_metadata.summary, str)
+            async for event in handle.fetch_history_events()
+            if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+        ]
+    assert (answered["reason"], answered["turns"]) == ("idle", 1)
+    idle = "closes when nobody has spoken for so long"
+    assert sorted(timers) == [idle, idle, "turn 1 · waits for a person"]
 
 
 @pytest.mark.parametrize("idle", [60.0, 86_400.0])

@@ -49,8 +49,11 @@ def test_the_details_hold_the_words_as_they_are() -> None:
         turn=2, message_id="m", text_digest="", question=asked, answer="", verdict="human", state="waiting"
     )
     told = current_details(key, [turn], "https://chat.example")
-    assert r"| 2 | a\|b \[c\]\(http://x\) \<img\> \`d\` \*\*e\*\* |" in told
-    assert "Waiting for a person: turn 2. Resolve: `parley reviews show conv-1 2`" in told
+    assert r"| 2 | a\|b \[c\]\(http\://x\) \<img\> \`d\` \*\*e\*\* |" in told
+    linked = turn.model_copy(update={"question": "at https://x.example/a &amp; ftp://y"})
+    assert r"| 2 | at https\://x.example/a \&amp; ftp\://y |" in current_details(key, [linked])
+    assert "Waiting for a person: turn 2." in told
+    assert "`parley reviews show conv-1 2 --tenant acme`" in told
     assert told.endswith(
         "[Chat page](https://chat.example/?tenant=acme&conversation=conv-1)"
         " · Incident review: `parley replay show conv-1 --turn 2`"
