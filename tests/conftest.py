@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -36,8 +37,13 @@ def pytest_report_header() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _clean_log_context() -> None:
+def _clean_log() -> Iterator[None]:
+    """A command that ran in this process may have quieted the SDK for the rest of it."""
     structlog.contextvars.clear_contextvars()
+    sdk = logging.getLogger("temporalio")
+    level = sdk.level
+    yield
+    sdk.setLevel(level)
 
 
 @pytest.fixture(scope="session")
