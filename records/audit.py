@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -150,7 +150,7 @@ class AuditLog:
         query = select(interaction_logs).where(logs.conversation == conversation, logs.tenant == tenant)
         if before is not None:
             query = query.where(logs.turn < before)
-        return (await self._rows(query.order_by(logs.turn.desc()).limit(limit)))[::-1]
+        return (await few_rows(self._engine, query.order_by(logs.turn.desc()).limit(limit), self._seal))[::-1]
 
     async def is_foreign(self, conversation: str, tenant: str) -> bool:
         """Whether it holds turns of another tenant."""
@@ -163,7 +163,7 @@ class AuditLog:
         query = select(interaction_logs).where(logs.id == id_)
         if tenant is not None:
             query = query.where(logs.tenant == tenant)
-        return next(iter(await self._rows(query)), None)
+        return next(iter(await few_rows(self._engine, query, self._seal)), None)
 
     async def conversations(self, tenant: str, *, limit: int = 100) -> list[ConversationSummary]:
         """Those with the newest rows first."""
@@ -220,9 +220,6 @@ class AuditLog:
             found = (await connection.execute(query.order_by(feedback.c.turn, feedback.c.user_id))).mappings().all()
         opened = [await self._seal.opened_feedback(row) for row in found]
         return [KeptFeedback.of_columns(each.columns, damaged=bool(each.damaged)) for each in opened]
-
-    async def _rows(self, query: Select[Any]) -> list[KeptRow]:
-        return await few_rows(self._engine, query, self._seal)
 
 
 async def _locked_head(connection: AsyncConnection, tenant: str) -> Head:

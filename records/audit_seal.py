@@ -101,12 +101,11 @@ class TextSeal:
             key = None if self._keys is None else await self._keys.by_id(id_)
         except KeyDestroyed:
             key = None
-        except SealBroken:  # what is damaged is the key, and with it all texts
-            return Opened({**stored, **_empty(held)}, damaged=tuple(held))
-        except KeyMissing:
-            if self._keys is None or await self._keys.knows(id_):  # the tenant's key is not here: nothing is damaged
+        except (SealBroken, KeyMissing) as fault:
+            # Of a key that is known, the tenant's is not here: nothing is damaged.
+            if isinstance(fault, KeyMissing) and (self._keys is None or await self._keys.knows(id_)):
                 raise
-            return Opened({**stored, **_empty(held)}, damaged=tuple(held))
+            return Opened({**stored, **_empty(held)}, damaged=tuple(held))  # the key is, and with it all texts
         if key is None:
             return Opened({**stored, **_empty(held)}, forgotten=True)
         texts: dict[str, Any] = {}

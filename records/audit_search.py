@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import unicodedata
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -62,15 +63,15 @@ async def find_rows(
     rows that cannot be shown; without it they end the search. Raises InvalidRequest, RecordsConflict,
     RecordsUnavailable and KeysUnavailable.
     """
-    statement, look = _statement(query), _Look(engine, TextSeal(keys), unshown)
+    statement, seal = _statement(query), TextSeal(keys)
     if query.text is None:
-        return await look.matching(statement, query, None, limit)
+        return await _matching(kept_rows(engine, statement, seal, unshown), query, None, limit)
     sought, found = Sought(query.text, words), list[KeptRow]()
     for tenant in await _tenants(engine, query):
         theirs = statement.where(logs.tenant == tenant)
         if sought.terms:
             theirs = theirs.where(logs.id.in_(await words.may_hold(tenant, sought.terms)))
-        found += await look.matching(theirs, query, sought, limit)
+        found += await _matching(kept_rows(engine, theirs, seal, unshown), query, sought, limit)
     return sorted(found, key=lambda row: (row.timestamp, row.id), reverse=True)[:limit]
 
 
@@ -101,22 +102,17 @@ class Sought:
         return self.terms <= self._words.terms(row.input_text, row.output_text)
 
 
-class _Look:
-    def __init__(self, engine: AsyncEngine, seal: TextSeal, unshown: Unshown | None) -> None:
-        self._from = engine, seal, unshown
-
-    async def matching(
-        self, statement: Select[tuple[object, ...]], query: AuditQuery, sought: Sought | None, limit: int
-    ) -> list[KeptRow]:
-        engine, seal, unshown = self._from
-        found: list[KeptRow] = []
-        async with contextlib.aclosing(kept_rows(engine, statement, seal, unshown)) as rows:
-            async for row in rows:
-                if _may_cite(row, query.document) and (sought is None or sought.may_stand_in(row)):
-                    found.append(row)
-                if len(found) >= limit:
-                    break
-        return found
+async def _matching(
+    rows: AsyncGenerator[KeptRow], query: AuditQuery, sought: Sought | None, limit: int
+) -> list[KeptRow]:
+    found: list[KeptRow] = []
+    async with contextlib.aclosing(rows):
+        async for row in rows:
+            if _may_cite(row, query.document) and (sought is None or sought.may_stand_in(row)):
+                found.append(row)
+            if len(found) >= limit:
+                break
+    return found
 
 
 async def _tenants(engine: AsyncEngine, query: AuditQuery) -> list[str]:
