@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from dialogue.faults import ParleyFault, RecordsUnavailable
 from dialogue.keeping import ArchivedRuns, ArchiveRuns, ClosedRun, RemovedRecords
 from records.archive import RunArchive
+from records.batches import in_batches
 from records.retention import Retention
 from workflows import names
 
@@ -41,7 +42,7 @@ class KeepRecordsStep:
         sweep = _Sweep(client, self._archive)
         for run in request.again:
             await sweep.archive_again(run)
-        async for batch in _batches(client.list_workflows(closed_since(request.since))):
+        async for batch in in_batches(client.list_workflows(closed_since(request.since)), AT_ONCE):
             await sweep.archive(batch)
         done = sweep.done(until)
         log.info("runs archived", seen=done.seen, archived=done.archived, failed=len(sweep.failed))
@@ -124,14 +125,3 @@ def closed_since(since: float | None) -> str:
     if since is None:
         return query
     return f"{query} AND CloseTime >= '{datetime.fromtimestamp(since, UTC).isoformat(timespec='seconds')}'"
-
-
-async def _batches(runs: AsyncIterator[WorkflowExecution]) -> AsyncIterator[list[WorkflowExecution]]:
-    batch: list[WorkflowExecution] = []
-    async for run in runs:
-        batch.append(run)
-        if len(batch) == AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

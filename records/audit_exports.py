@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from dialogue.faults import InvalidRequest, KeyDestroyed, KeyMissing, RecordsUnavailable
 from records.audit import AuditLog, KeptRow
 from records.audit_reading import Unshown
+from records.batches import in_batches
 from records.database import reading, writing
 from records.held_keys import Hold, hold_keys
 from records.tables import audit_exports, audit_tails, interaction_logs
@@ -97,7 +98,7 @@ class AuditExports:
         written = _beside(path)
         try:
             with writer(written) as sink:
-                async for batch in rows:
+                async for batch in in_batches(rows, _ROWS_AT_ONCE):
                     sink.add([_shown(row) for row in batch])
                     span = [*span[:1], batch[0].position, batch[-1].position]
                     damaged += [f"{row.damage}." for row in batch if row.damaged]
@@ -160,11 +161,10 @@ class AuditExports:
 
     async def _rows(
         self, tenant: str, user: str | None, since: datetime | None, until: datetime | None, unshown: Unshown
-    ) -> AsyncIterator[list[KeptRow]]:
+    ) -> AsyncIterator[KeptRow]:
         """A row whose moment is damaged is among them: nobody can say that it is not of that time."""
         least = since.timestamp() if since else float("-inf")
         most = until.timestamp() if until else float("inf")
-        batch: list[KeptRow] = []
         async with contextlib.aclosing(self._audit.rows(tenant, user=user, unshown=unshown)) as rows:
             async for row in rows:
                 if not (least <= row.timestamp < most or "timestamp" in row.damaged):
@@ -174,12 +174,7 @@ class AuditExports:
                         f"encryption.provider: is none, but rows of {tenant} are encrypted. Name the provider they "
                         "were written with."
                     )
-                batch.append(row)
-                if len(batch) == _ROWS_AT_ONCE:
-                    yield batch
-                    batch = []
-        if batch:
-            yield batch
+                yield row
 
 
 class _Csv:
