@@ -11,7 +11,7 @@ import pytest
 
 from cli.main import COMMANDS, app, run
 from dialogue.faults import UnknownConversation, unknown_conversation
-from settings.ports import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 ALL = [name for _, name, _, _ in COMMANDS]

@@ -21,8 +21,8 @@ from cli.supervisor import Child, ChildFailed
 from dialogue.faults import ModelMissing, SettingsFault
 from settings.layout import Layout
 from settings.load import load
-from settings.ports import free_port
 from settings.schema import PoolSettings, Settings
+from tests.support.ports import free_port
 from tests.support.site import write_settings
 
 ROOT = Path(__file__).parents[2]

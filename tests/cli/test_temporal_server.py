@@ -9,8 +9,8 @@ from cli.supervisor import Child, Supervisor
 from cli.temporal_server import is_local, port_open, server_command, set_retention, temporal_executable
 from dialogue.faults import SettingsFault
 from records.connection import connect
-from settings.ports import free_port
 from settings.schema import DevServerSettings, Settings, TemporalSettings
+from tests.support.ports import free_port
 from workflows.names import SEARCH_ATTRIBUTES
 
 

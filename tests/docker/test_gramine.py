@@ -21,7 +21,7 @@ import jinja2
 import pytest
 
 from settings.load import load
-from settings.ports import free_port
+from tests.support.ports import free_port
 from tests.support.served import listening
 from tests.support.sgx_platform import SgxPlatform
 

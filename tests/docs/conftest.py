@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from settings.ports import free_port
 from tests.docs.pages import ROOT
+from tests.support.ports import free_port
 
 SECONDS = 150
 

@@ -20,7 +20,7 @@ from gateway.metrics import Metrics
 from gateway.observed import Observed
 from gateway.serve import make_server, run_server
 from settings.logs import configure_logs
-from settings.ports import free_port
+from tests.support.ports import free_port
 from settings.schema import LogSettings
 
 async def breaks():

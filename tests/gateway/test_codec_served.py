@@ -28,9 +28,9 @@ from records.payload_looks import PayloadLooks
 from records.protection import open_protection
 from settings.layout import Layout
 from settings.load import load
-from settings.ports import free_port
 from settings.schema import Settings
 from tests.support.browser import chromium, screenshot
+from tests.support.ports import free_port
 from tests.support.scripted_steps import SAID, ScriptedSteps, scripted_worker
 
 pytestmark = pytest.mark.xdist_group("codec")

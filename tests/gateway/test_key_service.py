@@ -42,8 +42,8 @@ from records.private_file import replace_private
 from records.sgx_attestation import fingerprint
 from records.tenant_keys import LocalKeys, Wrapped, open_key_provider
 from settings.layout import Layout
-from settings.ports import free_port
 from settings.schema import AttestedSettings, EnclaveSettings, EncryptionSettings, KeyServiceSettings, Settings
+from tests.support.ports import free_port
 from tests.support.served import served
 from tests.support.sgx_platform import Body, SgxPlatform, device, flags
 

@@ -28,10 +28,10 @@ from gateway.proto.parley.v1 import dialogue_pb2 as wire
 from gateway.serve import make_server, server_options
 from gateway.streaming import ReaderTooSlow, send_within
 from gateway.turn_streams import open_streams
-from settings.ports import free_port
 from settings.schema import GatewaySettings
 from tests.gateway.conftest import NO_STREAMS, Front, Raising, settings_on
 from tests.gateway.test_rpc import SERVICE, WEB, frame
+from tests.support.ports import free_port
 
 MEBIBYTE = 1 << 20
 SECONDS = 30

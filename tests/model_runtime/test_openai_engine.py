@@ -33,9 +33,9 @@ from model_runtime.prepare import prepare_model
 from model_runtime.protocol import GenerationRequest, Sampling
 from model_runtime.slot_engine import SlotEngine
 from model_runtime.tokenizer import Tokenizer
-from settings.ports import free_port
 from tests.model_runtime.conftest import collect, until
 from tests.support.completions_server import Behaviour, CompletionsServer, completions_server
+from tests.support.ports import free_port
 from tests.support.tiny_model import VOCABULARY, tiny_model
 
 KEY = "sk-secret-of-the-tests"

@@ -7,13 +7,14 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.support.ports import free_port
 
 __all__ = ["binaries", "postgres"]
 
@@ -32,12 +33,6 @@ def _as_user() -> dict[str, Any]:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @contextlib.contextmanager
 def postgres(programs: Path) -> Iterator[str]:
     """Its URL without a database's name. Stopped, by its pid, and removed at the end."""
@@ -49,7 +44,7 @@ def postgres(programs: Path) -> Iterator[str]:
     initdb = [programs / "initdb", "-D", data, "-U", "parley", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
     try:
         subprocess.run(initdb, check=True, cwd=folder, capture_output=True, env={"LC_ALL": "C"}, **user)
-        port = _free_port()
+        port = free_port()
         options = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder}
         options |= {"fsync": "off", "max_connections": 150, "shared_buffers": "16MB"}
         arguments = [f"--{name}={value}" for name, value in options.items()]

@@ -16,8 +16,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from dialogue.faults import SettingsFault
 from records.connection import connect
-from settings.ports import free_port
 from settings.schema import TemporalSettings, TlsSettings
+from tests.support.ports import free_port
 from tests.support.tls_front import tls_front
 
 

@@ -13,8 +13,8 @@ from temporalio.converter import DataConverter, ExternalStorage
 
 from dialogue.faults import RecordsUnavailable
 from records.payload_store import BucketPayloads, external_storage
-from settings.ports import free_port
 from settings.schema import EncryptionSettings, ExternalSettings, Settings
+from tests.support.ports import free_port
 from tests.support.s3_server import ACCESS_KEY, SECRET_KEY, s3_server
 
 

@@ -17,7 +17,7 @@ from temporalio.runtime import PrometheusConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from records.sdk_runtime import sdk_runtime
 from settings.logs import configure_logs
-from settings.ports import free_port
+from tests.support.ports import free_port
 from settings.schema import LogSettings
 
 @workflow.defn(name="Fails", sandboxed=False)

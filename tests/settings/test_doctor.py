@@ -23,7 +23,7 @@ from records.open_token_log import open_token_log
 from records.protection import open_protection
 from settings.layout import Layout
 from settings.load import load
-from settings.ports import free_port
+from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 
 
@@ -35,14 +35,10 @@ def site(tmp_path: Path) -> checks.Site:
 
 def site_with(folder: Path, **variables: str) -> checks.Site:
     (folder / "temporal.yaml").touch()
-    ports: set[int] = set()  # a free one may be found twice
-    while len(ports) < 3:
-        ports.add(free_port())
-    gateway, temporal, web_ui = ports
     environ = {
-        "PARLEY_GATEWAY__PORT": str(gateway),
-        "PARLEY_TEMPORAL__ADDRESS": f"127.0.0.1:{temporal}",
-        "PARLEY_TEMPORAL__DEV_SERVER__UI_PORT": str(web_ui),
+        "PARLEY_GATEWAY__PORT": str(free_port()),
+        "PARLEY_TEMPORAL__ADDRESS": f"127.0.0.1:{free_port()}",
+        "PARLEY_TEMPORAL__DEV_SERVER__UI_PORT": str(free_port()),
     }
     settings = load(folder / "temporal.yaml", {**environ, **variables})
     return checks.Site(settings, Layout.of(settings))

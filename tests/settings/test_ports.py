@@ -6,11 +6,13 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dialogue.faults import SettingsFault
 from settings.ports import check_free, free_port
+from tests.support import ports
 
 LISTEN = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); print(s.getsockname()[1]); input()"
 
@@ -53,3 +55,16 @@ def test_a_foreign_address_is_refused() -> None:
         check_free("192.0.2.1", 8088, "gateway.port")
     with pytest.raises(SettingsFault, match="is no address of this machine"):
         check_free("no-such-host.invalid", 8088, "gateway.port")
+
+
+def test_a_port_of_the_tests_is_no_other_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system hands it out to no connection, and these tests to no two servers, in whatever process they start."""
+    first, last = (int(each) for each in Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    mine = [ports.free_port() for _ in range(3)]
+    assert not any(first <= port <= last for port in mine)
+    ports._claims.pop().close()
+    program = f"from tests.support import ports; print([each for each in {mine} if ports._claimed(each)])"
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert other.stdout == f"[{mine[-1]}]\n"
+    monkeypatch.setattr(ports, "_OURS", mine)
+    assert ports.free_port() == mine[-1]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from model_runtime.protocol import GenerationRequest, Sampling
-from settings.ports import free_port
+from tests.support.ports import free_port
 
 __all__ = ["Behaviour", "CompletionsServer", "completions_server"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from settings.ports import free_port
+from tests.support.ports import free_port
 from tests.support.tiny_model import CONFIG, VOCABULARY
 
 __all__ = ["llama_server", "tiny_gguf"]

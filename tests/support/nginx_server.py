@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.ports import free_port
+from tests.support.ports import free_port
 from tests.support.served import listening
 
 __all__ = ["nginx_server"]

@@ -25,7 +25,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway import chat_page, pages
-from settings.ports import free_port
+from tests.support.ports import free_port
 
 __all__ = ["PageServer", "PageTurn", "page_server"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.ports import free_port
+from tests.support.ports import free_port
 
 __all__ = ["RedisServer", "redis_server"]
 

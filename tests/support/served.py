@@ -11,7 +11,7 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 from starlette.types import ASGIApp
 
-from settings.ports import free_port
+from tests.support.ports import free_port
 
 __all__ = ["listening", "served"]
 

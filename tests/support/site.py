@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from settings.layout import Layout
 from settings.load import load
 from settings.schema import Settings
 from tests.support.otlp_receiver import OtlpReceiver
+from tests.support.ports import free_port
 from workers.run import ready_file
 
 __all__ = ["Site", "bring_up_site", "model_cache", "started_site", "write_settings"]
@@ -41,15 +41,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 def model_cache() -> Path:
     """Where prepared models are shared by all tests of this machine."""
     return Path(os.environ.get("PARLEY_TEST_CACHE", REPOSITORY / "var" / "test-cache")) / "models"
-
-
-def free_ports(count: int) -> list[int]:
-    """Held open together, so that no two are the same."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +56,7 @@ def merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 def write_settings(folder: Path, changes: Mapping[str, Any] | None = None) -> Path:
     """The project's own temporal.yaml with other ports and folders, and with ``changes``."""
     given = yaml.safe_load((REPOSITORY / "temporal.yaml").read_text())
-    server, ui, gateway = free_ports(3)
+    server, ui, gateway = (free_port() for _ in range(3))
     examples = REPOSITORY / "examples" / "help"
     own = {
         "data": str(folder / "var"),

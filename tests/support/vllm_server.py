@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.ports import free_port
+from tests.support.ports import free_port
 
 __all__ = ["vllm_python", "vllm_server"]
 

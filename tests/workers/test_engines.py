@@ -11,8 +11,8 @@ from dialogue.faults import EngineLost
 from model_runtime.prepare import prepare_model
 from model_runtime.protocol import GenerationRequest, Sampling
 from settings.load import load
-from settings.ports import free_port
 from tests.support.completions_server import completions_server
+from tests.support.ports import free_port
 from tests.support.tiny_model import tiny_model
 from workers.engines import Engines
 from workers.timeline import Timeline
