@@ -25,6 +25,7 @@ from records.tenant_keys import LocalKeys
 from records.token_log import TokenLog
 from tests.records.children import log_at
 from tests.records.postgres import binaries, postgres
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer, redis_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -92,7 +93,9 @@ class OpenLog(Protocol):
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[RedisServer]:
     """A Redis that is a cluster of one: it refuses whatever does not lie in one slot."""
-    with redis_server("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no") as server:
+    bus = str(free_port())  # else the server's port and 10,000, which may be somebody's
+    alone = ("--cluster-require-full-coverage", "no")
+    with redis_server("--cluster-enabled", "yes", "--cluster-port", bus, *alone) as server:
         # a cluster numbers no databases, and gives no answers before its slots are somebody's
         server.url = server.url.removesuffix("/0")
         with Redis.from_url(server.url) as redis:
