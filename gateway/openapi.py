@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from dialogue.faults import ParleyFault, all_faults
@@ -19,8 +20,9 @@ _SECURITY: dict[str, Any] = {
 }
 
 
+@cache
 def document() -> dict[str, Any]:
-    """The document as a JSON object."""
+    """The document as a JSON object, made once in a process: nobody changes it."""
     parts = [
         openapi_chat.operations(),
         dialogues.operations(),

@@ -60,7 +60,7 @@ async def main() -> None:
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
-    async with await dev_server() as environment:
+    async with await dev_server(strict=True) as environment:
         for name in options.only:
             if options.overwrite or not list(FOLDER.glob(f"{name}.*json")):
                 await _record(environment, name)

@@ -32,14 +32,14 @@ def executable(name: str) -> str:
     return found
 
 
-async def dev_server(*more: str) -> WorkflowEnvironment:
-    """Workers of its client run workflow code strictly: the sandbox refuses what a replay could not repeat. ``more``
-    arguments go to the server."""
+async def dev_server(*more: str, strict: bool = False) -> WorkflowEnvironment:
+    """``more`` arguments go to the server. Workers of its client run workflow code as ours do; where it is ``strict``
+    the sandbox refuses what a replay could not repeat, and each run costs its imports."""
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=executable("temporal"),
         dev_server_extra_args=[*DYNAMIC_CONFIG_ARGS, *more],
         search_attributes=SEARCH_ATTRIBUTE_KEYS,
-        plugins=[parley_plugin(strict=True)],
+        plugins=[parley_plugin(strict=strict)],
     )
 
 

@@ -13,6 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 from dialogue.messages import Say
 from dialogue.turn import Reply
 from gateway.conversations import Conversations, new_conversation_id
+from records.plugin import parley_plugin
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 
 
@@ -30,6 +31,13 @@ class Site:
         reply = await self.conversations.say(conversation, say, fresh=True, **options)  # type: ignore[arg-type]
         assert isinstance(reply, Reply)
         return reply
+
+
+@pytest.fixture(scope="session")
+async def temporal(temporal: WorkflowEnvironment) -> WorkflowEnvironment:
+    """Here workflow code runs strictly: the sandbox refuses what a replay could not repeat."""
+    address = temporal.client.service_client.config.target_host
+    return WorkflowEnvironment.from_client(await Client.connect(address, plugins=[parley_plugin(strict=True)]))
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ _PRIORITIES = {"low": 5, "high": 1}
 @pytest.fixture
 async def temporal() -> AsyncIterator[WorkflowEnvironment]:
     """A server of these tests alone, on which ``site`` stands."""
-    async with await dev_server(*_ONE_PARTITION) as environment:
+    async with await dev_server(*_ONE_PARTITION, strict=True) as environment:
         yield environment
 
 
