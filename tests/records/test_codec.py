@@ -280,6 +280,22 @@ async def test_what_a_second_user_commented_is_gone_with_them(site: SealedSite) 
     assert (await holding(site, conversation, "zebra-4711"))[0]  # ann's own words of before
 
 
+async def test_what_a_second_user_said_through_a_remote_codec_is_gone_with_them(site: SealedSite) -> None:
+    """From their message on the workflow seals under a key of both, before any step knows who spoke."""
+    conversation = new_conversation_id()
+    await site.say(conversation, QUESTION, "ann-4711")
+    said = Say(message_id="m-2", text="And zebra-4712?", user="bob")
+    (payload,) = site.plain.data_converter.payload_converter.to_payloads([said])
+    (sealed,) = await site.protection.codec.for_user("default", "bob").encode([payload])
+    plainly = site.plain.get_workflow_handle(conversation)
+    await plainly.execute_update("say", RawValue(sealed), id="m-2", result_type=RawValue)
+    whole = sealed_payloads(await site.history(conversation))
+    later = len(whole) - whole.index(sealed)
+    assert (await holding(site, conversation, "zebra-4712"))[0] > 1
+    assert (await site.protection.keys.destroy("default", "bob")).workflows == (conversation,)
+    assert await holding(site, conversation, "zebra-4712") == (0, later)
+
+
 async def test_who_has_no_codec_is_heard_where_the_site_allows_it(site: SealedSite) -> None:
     """A start in clear is read; what the worker answers is sealed all the same."""
     conversation = f"dlg-{uuid.uuid4().hex}"
