@@ -92,10 +92,13 @@ class DataKeys:
         if (await connection.execute(query)).scalar_one_or_none() is None:
             raise _destroyed(id_)
 
-    async def is_destroyed(self, workflow_id: str) -> bool:
-        """Whether a workflow's payloads are under a key that went with its user. Makes none."""
-        async with reading(self._engine) as connection:
-            bound = (await connection.execute(_key_of(workflow_id))).first()
+    async def is_destroyed(self, workflow_id: str, connection: AsyncConnection | None = None) -> bool:
+        """Whether a workflow's payloads are under a key that went with its user. Makes none. ``connection``: of the
+        transaction within which it is asked."""
+        if connection is None:
+            async with reading(self._engine) as own:
+                return await self.is_destroyed(workflow_id, own)
+        bound = (await connection.execute(_key_of(workflow_id))).first()
         return bound is not None and bound.wrapped is None
 
     async def by_id(self, id_: str) -> DataKey:
