@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Select, and_, delete, exists, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dialogue.faults import KeyDestroyed, KeyMissing, UnknownConversation, unknown_conversation
+from dialogue.faults import InvalidRequest, KeyDestroyed, KeyMissing, UnknownConversation, unknown_conversation
 from records.database import reading, writing
 from records.key_wrapping import NOBODY, KeyNeeded, KeyWrapping, Ready
 from records.seal import DataKey
@@ -203,7 +203,12 @@ class DataKeys:
             return await self._workflows(connection, await self._ids(connection, tenant, user))
 
     async def destroy(self, tenant: str, user: str) -> Destroyed:
-        """For good. Other processes may remember a key for as long as their ``remember_seconds``."""
+        """For good. Other processes may remember a key for as long as their ``remember_seconds``. Raises InvalidRequest
+        for the tenant's own key, which seals no user's texts: what stands under it would be of no use any more."""
+        if user == NOBODY:
+            raise InvalidRequest(
+                "user: is empty, and so nobody. Name whom to forget as messages name them.", field="user"
+            )
         async with writing(self._engine) as connection:
             if connection.dialect.name == "sqlite":  # else the key stays in a page that is free now
                 await connection.execute(text("PRAGMA secure_delete = ON"))

@@ -29,7 +29,7 @@ from records.audit_seal import SEALED
 from records.audit_search import AuditQuery, find_rows
 from records.audit_words import AuditWords
 from records.content import ContentStore
-from records.data_keys import DataKeys, Destroyed
+from records.data_keys import NOBODY, DataKeys, Destroyed
 from records.database import reading, writing
 from records.forgetting import forget_user
 from records.signing import Signer
@@ -401,6 +401,22 @@ async def test_words_of_before_are_found_under_encryption_too(database: AsyncEng
     """Where nothing was encrypted the index had no key."""
     row = await AuditLog(database, words=AuditWords(database, terms)).append(a_row())
     assert await finding("lantern", "parcel") == [row.id]
+
+
+async def test_a_key_of_the_index_that_does_not_open_costs_time_and_no_row(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys
+) -> None:
+    """What is written meanwhile, and what was marked before, are found by opening each row."""
+    rows = [(await sealed.append(a_row(turn=1))).id]
+    await sealed.append(a_row(turn=2, input_text="Shoes?", output_text="Yes."))
+    async with writing(database) as connection:
+        damaged = update(data_keys).where(data_keys.c.user_id == NOBODY).values(wrapped=b"x" * 61)
+        assert (await connection.execute(damaged)).rowcount == 1
+    fresh = DataKeys(database, keys._provider)
+    words = AuditWords(database, terms, fresh)
+    rows.append((await AuditLog(database, fresh, words=words).append(a_row(turn=3))).id)
+    found = await find_rows(database, AuditQuery(tenant="lantern", text="parcels"), keys=fresh, words=words)
+    assert [row.id for row in found] == rows[::-1]
 
 
 # what was done to it --------------------------------------------------------------------------------

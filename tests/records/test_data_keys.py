@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import KeyDestroyed, KeyMissing, SealBroken, SettingsFault, UnknownConversation
+from dialogue.faults import InvalidRequest, KeyDestroyed, KeyMissing, SealBroken, SettingsFault, UnknownConversation
 from records.audit import AuditLog
 from records.data_keys import NOBODY, DataKeys
 from records.database import connect_database, migrate, reading, writing
@@ -163,6 +163,14 @@ async def test_whom_a_remote_codec_brings_in_is_forgotten_with_the_workflow(
     await stale.noticed("conv-1", theirs.id, from_outside=True)
     assert await stale.of_workflow("conv-1") == alone
     assert (await keys.destroy("acme", "bob")).keys == 0
+
+
+async def test_a_tenants_own_key_is_not_forgotten(keys: DataKeys) -> None:
+    """It is no user's: what it made findable would not be found any more."""
+    own = await keys.of_user("acme", NOBODY)
+    with pytest.raises(InvalidRequest, match="user: is empty"):
+        await keys.destroy("acme", NOBODY)
+    assert await keys.held("acme", NOBODY) == own
 
 
 async def test_what_a_stranger_started_becomes_the_users(keys: DataKeys) -> None:
