@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from temporalio import activity
 
+from dialogue.faults import KeyDestroyed
 from dialogue.messages import Feedback
 from dialogue.steps import RecallConversation
 from dialogue.turn import CarriedId, Recalled, Reply, TurnSummary, newest_within
@@ -51,14 +52,11 @@ class RecallConversationStep:
 
     @activity.defn(name="keep_feedback")
     async def keep_feedback(self, conversation: str, feedback: Feedback) -> None:
-        await self._audit.keep_feedback(
-            conversation=conversation,
-            turn=feedback.turn,
-            tenant=feedback.tenant,
-            user=feedback.user,
-            score=feedback.score,
-            comment=feedback.comment,
-        )
+        """Of a conversation whose user was forgotten meanwhile nothing is kept; that is no failure of it."""
+        try:
+            await self._audit.keep_feedback(conversation=conversation, **feedback.model_dump(), under_way=True)
+        except KeyDestroyed as fault:
+            log.warning("feedback not kept", reason=fault.message)
 
 
 def _is_told(row: KeptRow) -> bool:

@@ -190,7 +190,7 @@ async def forget(
     """
     from dataclasses import asdict
 
-    from cli.connected import known_tenant
+    from cli.connected import known_tenant, known_user
     from cli.console import print_json
     from cli.forgetting import end_conversations, told, would_be
     from dialogue.faults import SettingsFault
@@ -201,6 +201,7 @@ async def forget(
 
     async with _opened() as records:
         known_tenant(records.settings, tenant)
+        known_user(user)
         if records.protection is None:
             raise SettingsFault(
                 "encryption.provider: is none: the texts of this site stand in clear, and no key's end reaches them. "

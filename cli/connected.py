@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gateway.conversations import Conversations
     from settings.schema import Settings
 
-__all__ = ["caller_token", "conversations", "known_tenant"]
+__all__ = ["caller_token", "conversations", "known_tenant", "known_user"]
 
 
 async def conversations(settings: Settings, *, wait_seconds: float = 0) -> Conversations:
@@ -39,6 +39,22 @@ def known_tenant(settings: Settings, tenant: str) -> str:
             field="tenant",
         )
     return tenant
+
+
+def known_user(user: str) -> str:
+    """The user itself, as messages name people. Raises InvalidRequest."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from dialogue.faults import InvalidRequest
+    from dialogue.messages import Identifier
+
+    try:
+        return TypeAdapter[str](Identifier).validate_python(user)
+    except ValidationError:
+        raise InvalidRequest(
+            f"user: {user[:60]!r} must be 1 to 128 letters, digits and . _ : @ + - with a letter or digit first.",
+            field="user",
+        ) from None
 
 
 def caller_token(settings: Settings, tenant: str, user: str) -> str | None:

@@ -63,13 +63,13 @@ async def create(
     json: Json = False,
 ) -> None:
     """Make a key and print it, once: only a digest of it is kept."""
-    from cli.connected import known_tenant
+    from cli.connected import known_tenant, known_user
     from cli.console import print_json, print_line
     from settings.load import load
 
     settings = load()
     known_tenant(settings, tenant)
-    user = None if user is None else _identifier("user", user)
+    user = None if user is None else known_user(user)
     async with _opened(settings) as keys:
         key, kept = await keys.create(tenant, user=user, scopes=scope, name=name, days=expires)
     if json:
@@ -144,34 +144,18 @@ def token(
     json: Json = False,
 ) -> None:
     """Sign a caller token, for a start or message through a Temporal SDK."""
-    from cli.connected import known_tenant
+    from cli.connected import known_tenant, known_user
     from cli.console import print_json, print_line
     from records.caller_tokens import CallerTokens
     from settings.load import load
 
     settings = load()
     tokens = CallerTokens.open(settings, always=True)
-    signed = tokens.sign(known_tenant(settings, tenant), _identifier("user", user), seconds=seconds)
+    signed = tokens.sign(known_tenant(settings, tenant), known_user(user), seconds=seconds)
     if json:
         print_json({"caller": signed, "tenant": tenant, "user": user, "seconds": seconds})
     else:
         print_line(signed or "")
-
-
-def _identifier(field: str, given: str) -> str:
-    """As messages name people. Raises InvalidRequest."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from dialogue.faults import InvalidRequest
-    from dialogue.messages import Identifier
-
-    try:
-        return TypeAdapter[str](Identifier).validate_python(given)
-    except ValidationError:
-        raise InvalidRequest(
-            f"{field}: {given[:60]!r} must be 1 to 128 letters, digits and . _ : @ + - with a letter or digit first.",
-            field=field,
-        ) from None
 
 
 def _shown(key: ApiKey) -> dict[str, object]:

@@ -502,12 +502,16 @@ class Conversations:
         return await self._update(conversation, names.RESOLVE_REVIEW, message)
 
     async def signal_feedback(self, conversation: str, given: Feedback) -> bool:
-        """Whether it runs, and so keeps what it was sent. A one-shot takes no feedback."""
+        """Whether it runs, and so keeps what it was sent. A one-shot takes no feedback. Who comments speaks in it: what
+        is said from then on is theirs too. Raises UnknownConversation."""
         handle = self.client.get_workflow_handle(conversation)
         try:
             description = await handle.describe()
-            if description.workflow_type != names.CONVERSATION_WORKFLOW:
+            running = description.status is WorkflowExecutionStatus.RUNNING
+            if description.workflow_type != names.CONVERSATION_WORKFLOW or not running:
                 return False
+            if given.comment:  # a score alone holds no text that could be forgotten
+                await self._bind(conversation, given.tenant, given.user)
             await handle.signal(names.FEEDBACK, given)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:

@@ -198,12 +198,29 @@ class AuditLog:
         return {name: NamingAnswers(count, *places[newest]) for name, count, newest in found}
 
     async def keep_feedback(
-        self, *, conversation: str, turn: int, tenant: str, user: str, score: int, comment: str = ""
+        self,
+        *,
+        conversation: str,
+        turn: int,
+        tenant: str,
+        user: str,
+        score: int,
+        comment: str = "",
+        under_way: bool = False,
     ) -> None:
-        """One opinion per conversation, turn and user: the last one wins. Another tenant's is left as it is."""
+        """One opinion per conversation, turn and user: the last one wins. Another tenant's is left as it is.
+
+        ``under_way``: a workflow had it first, and may hand it on again after whose it is was forgotten. It raises
+        KeyDestroyed then, and makes no key.
+        """
         given = KeptFeedback(conversation, turn, tenant, user, score, comment, datetime.now(UTC).timestamp())
-        sealed = await self._seal.feedback(given.to_columns())
+        columns = given.to_columns()
+        if under_way:
+            await self._seal.refuse_forgotten(columns)
+        sealed = await self._seal.feedback(columns)
         async with writing(self._engine) as connection:
+            if under_way:
+                await self._seal.hold(connection, sealed)
             statement = insert(connection, feedback).values(sealed)
             new = statement.excluded
             statement = statement.on_conflict_do_update(

@@ -62,18 +62,25 @@ class TextSeal:
         return None if key is None else _under(key, columns, SEALED, _row_place(columns))
 
     async def first_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """The same under a key that is made for it. Raises KeyDestroyed where the conversation's went with its user: a
-        turn that was under way then must not be kept under another."""
-        if self._keys is not None and await self._keys.is_destroyed(columns["conversation"]):
-            raise KeyDestroyed(
-                f"conversation {columns['conversation']}: its user was forgotten. Nothing is kept of it."
-            )
+        """The same under a key that is made for it. Raises KeyDestroyed where the conversation's went with its user."""
+        await self.refuse_forgotten(columns)
         return await self._sealed(columns, SEALED, _row_place(columns))
 
     async def hold(self, connection: AsyncConnection, sealed: Mapping[str, Any]) -> None:
-        """Within the transaction that writes a row: until it ends nobody destroys its key. Raises KeyDestroyed."""
+        """Within the transaction that writes something new: until it ends nobody destroys its key. Raises KeyDestroyed
+        where that is gone, or the conversation's."""
         if self._keys is not None:
             await self._keys.hold(connection, sealed["data_key"])
+            await self.refuse_forgotten(sealed, connection)
+
+    async def refuse_forgotten(self, columns: Mapping[str, Any], connection: AsyncConnection | None = None) -> None:
+        """Raises KeyDestroyed where the conversation's key went with its user: what was under way then must not be kept
+        under another, which they have where they came back elsewhere. Whoever comes back to this conversation is bound
+        to it anew first."""
+        if self._keys is not None and await self._keys.is_destroyed(columns["conversation"], connection):
+            raise KeyDestroyed(
+                f"conversation {columns['conversation']}: its user was forgotten. Nothing is kept of it."
+            )
 
     async def opened_row(self, columns: Mapping[Any, Any]) -> Opened:
         return await self._opened(columns, SEALED, _row_place(columns))

@@ -11,14 +11,18 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
 
+import structlog
 from sqlalchemy import CompoundSelect, delete, exists, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from dialogue.faults import KeyMissing, SealBroken
 from records.data_keys import NOBODY, DataKeys
 from records.statements import insert
 from records.tables import audit_words, interaction_logs
 
 __all__ = ["AuditWords"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("records")
 
 _BYTES = 16
 _IN_CLEAR = b"parley audit words"
@@ -42,8 +46,13 @@ class AuditWords:
         return {term for text in texts for term in self._terms(text)}
 
     async def marks(self, tenant: str, texts: Sequence[str]) -> list[bytes]:
-        """What stands in the index for these texts. Not to be called within a transaction."""
-        key = _IN_CLEAR if self._keys is None else (await self._keys.of_user(tenant, NOBODY)).key
+        """What stands in the index for these texts: nothing where the tenant's key for it does not open, which costs a
+        search some time and no row. Not to be called within a transaction."""
+        try:
+            key = _IN_CLEAR if self._keys is None else (await self._keys.of_user(tenant, NOBODY)).key
+        except (SealBroken, KeyMissing) as fault:
+            log.warning("audit row not indexed", tenant=tenant, reason=fault.message)
+            return []
         return _marks(key, self.terms(*texts))
 
     async def index(self, connection: AsyncConnection, tenant: str, row_id: int, marks: Sequence[bytes]) -> None:
@@ -54,9 +63,13 @@ class AuditWords:
 
     async def may_hold(self, tenant: str, terms: set[str]) -> CompoundSelect[int]:
         """Selects the ids of the tenant's rows that hold every one of the ``terms``, and of those that are not in the
-        index: written before there was one, forgotten, or without a term. ``terms`` are one at least. Makes no key."""
+        index: written before there was one, forgotten, or without a term. Where the tenant's key for the index does not
+        open, every row may. ``terms`` are one at least. Makes no key."""
         keys = [_IN_CLEAR]  # a site may have begun to encrypt
-        held = None if self._keys is None else await self._keys.held(tenant, NOBODY)
+        try:
+            held = None if self._keys is None else await self._keys.held(tenant, NOBODY)
+        except (SealBroken, KeyMissing):
+            return union_all(select(logs.id).where(logs.tenant == tenant))
         if held is not None:
             keys.append(held.key)
         holding = (

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, and_, delete, select, text
+from sqlalchemy import Select, and_, delete, exists, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dialogue.faults import KeyDestroyed, KeyMissing, unknown_conversation
+from dialogue.faults import InvalidRequest, KeyDestroyed, KeyMissing, UnknownConversation, unknown_conversation
 from records.database import reading, writing
 from records.key_wrapping import NOBODY, KeyNeeded, KeyWrapping, Ready
 from records.seal import DataKey
@@ -91,10 +92,13 @@ class DataKeys:
         if (await connection.execute(query)).scalar_one_or_none() is None:
             raise _destroyed(id_)
 
-    async def is_destroyed(self, workflow_id: str) -> bool:
-        """Whether a workflow's payloads are under a key that went with its user. Makes none."""
-        async with reading(self._engine) as connection:
-            bound = (await connection.execute(_key_of(workflow_id))).first()
+    async def is_destroyed(self, workflow_id: str, connection: AsyncConnection | None = None) -> bool:
+        """Whether a workflow's payloads are under a key that went with its user. Makes none. ``connection``: of the
+        transaction within which it is asked."""
+        if connection is None:
+            async with reading(self._engine) as own:
+                return await self.is_destroyed(workflow_id, own)
+        bound = (await connection.execute(_key_of(workflow_id))).first()
         return bound is not None and bound.wrapped is None
 
     async def by_id(self, id_: str) -> DataKey:
@@ -145,6 +149,9 @@ class DataKeys:
             id_ = await self._written(
                 lambda connection, ready: self._bind(connection, ready, workflow_id, tenant, user, takes_over)
             )
+        self._is_under(workflow_id, id_)
+
+    def _is_under(self, workflow_id: str, id_: str) -> None:
         known = self._of_workflow.get(workflow_id)
         if known != id_:
             self._of_workflow.put(workflow_id, id_)
@@ -153,20 +160,28 @@ class DataKeys:
 
     async def noticed(self, workflow_id: str, id_: str, *, from_outside: bool) -> None:
         """A payload of this workflow is under that key: what was known of it holds no longer where it is another.
-        ``from_outside``: a remote codec sealed it, which knows users and no workflows; the workflow becomes theirs,
-        also where its key went with a user who came back since, and not where it is another tenant's."""
-        known = self._of_workflow.get(workflow_id)
-        if known == id_:
+        ``from_outside``: a remote codec sealed it, which knows users and no workflows. The workflow becomes theirs too,
+        before anything of the payload is sealed again: also where its key went with a user who came back since, and not
+        where it is another tenant's."""
+        if self._of_workflow.get(workflow_id) == id_:
             return
         if not from_outside:
             self._of_workflow.drop(workflow_id)
             return
-        if known is None or await self.is_destroyed(workflow_id):
+        async with reading(self._engine) as connection:
+            bound = (await connection.execute(_key_of(workflow_id))).one_or_none()
+            joining = [] if bound is None else (await connection.execute(_joining(id_, bound.id))).all()
+        if bound is None or bound.wrapped is None:
             async with writing(self._engine) as connection:
                 await self._begin(connection, workflow_id, id_)
                 theirs = (workflows.workflow_id == workflow_id, workflows.key_id.in_(_gone_before(id_)))
                 await connection.execute(workflow_keys.update().where(*theirs).values(key_id=id_))
             self._of_workflow.drop(workflow_id)
+            return
+        self._is_under(workflow_id, bound.id)
+        for tenant, user in joining:
+            with suppress(UnknownConversation):  # it became another tenant's meanwhile
+                await self.bind(workflow_id, tenant, user, takes_over=False)
 
     async def goes_on_under(self, workflow_id: str, id_: str) -> bool:
         """Whether that is the workflow's key. Of one that has none yet it becomes that."""
@@ -188,7 +203,12 @@ class DataKeys:
             return await self._workflows(connection, await self._ids(connection, tenant, user))
 
     async def destroy(self, tenant: str, user: str) -> Destroyed:
-        """For good. Other processes may remember a key for as long as their ``remember_seconds``."""
+        """For good. Other processes may remember a key for as long as their ``remember_seconds``. Raises InvalidRequest
+        for the tenant's own key, which seals no user's texts: what stands under it would be of no use any more."""
+        if user == NOBODY:
+            raise InvalidRequest(
+                "user: is empty, and so nobody. Name whom to forget as messages name them.", field="user"
+            )
         async with writing(self._engine) as connection:
             if connection.dialect.name == "sqlite":  # else the key stays in a page that is free now
                 await connection.execute(text("PRAGMA secure_delete = ON"))
@@ -371,6 +391,18 @@ def _gone_before(id_: str) -> Select[str]:
     under way, which is to find no key, though an old payload of somebody else's is read again."""
     new = data_keys.alias()
     return select(keys.id).join(new, and_(new.c.id == id_, new.c.tenant == keys.tenant, new.c.created > keys.destroyed))
+
+
+def _joining(id_: str, bound: str) -> Select[str, str]:
+    """Whose the one key is, as long as it is there, and the other, of the same tenant, is not."""
+    there, other = data_keys.alias(), key_users.alias()
+    has_it = exists().where(other.c.key_id == bound, other.c.tenant == users.tenant, other.c.user_id == users.user_id)
+    return (
+        select(users.tenant, users.user_id)
+        .join(data_keys, keys.id == users.key_id)
+        .join(there, and_(there.c.id == bound, there.c.tenant == keys.tenant))
+        .where(keys.id == id_, keys.wrapped.is_not(None), ~has_it)
+    )
 
 
 def _current_of(tenant: str, user: str) -> Select[str]:

@@ -156,6 +156,13 @@ def test_forget_shows_first_and_then_does_it(parley: Parley, site: Path) -> None
     assert "nothing is left to forget" in parley("audit", "forget", "ann", "--tenant", "lantern", "--yes")
 
 
+@pytest.mark.parametrize("user", ["", "ann smith"])
+def test_only_who_has_a_name_is_forgotten(parley: Parley, user: str) -> None:
+    """Without one it would be the tenant's own key that goes, and with it the index of words."""
+    said = parley("audit", "forget", user, "--tenant", "lantern", "--yes", code=2)
+    assert f"user: {user!r} must be 1 to 128 letters" in said
+
+
 def test_export_takes_a_user_and_a_time(parley: Parley, site: Path) -> None:
     """And says when there is nothing of them."""
     told = parley.json("audit", "export", str(site / "bob.csv"), "--tenant", "lantern", "--user", "bob")

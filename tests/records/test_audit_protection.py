@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.testing import ActivityEnvironment
 
+from activities.recall_conversation import RecallConversationStep
 from dialogue.faults import ContentMissing, InvalidRequest, KeyDestroyed, KeyMissing, RecordsConflict
+from dialogue.messages import Feedback
 from knowledge_base.terms import terms
 from records import audit as audit_module
 from records import audit_checkpoints
@@ -26,7 +29,7 @@ from records.audit_seal import SEALED
 from records.audit_search import AuditQuery, find_rows
 from records.audit_words import AuditWords
 from records.content import ContentStore
-from records.data_keys import DataKeys, Destroyed
+from records.data_keys import NOBODY, DataKeys, Destroyed
 from records.database import reading, writing
 from records.forgetting import forget_user
 from records.signing import Signer
@@ -163,6 +166,34 @@ async def test_what_is_attempted_again_after_forgetting_makes_no_key(
     await keys.bind("conv-1", "lantern", "ann")
     assert (await other.append(a_row(turn=2))).created
     assert [row.forgotten for row in await other.turns("conv-1", "lantern")] == [True, False]
+
+
+async def test_what_was_under_way_is_not_kept_under_the_key_of_who_is_back_elsewhere(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys
+) -> None:
+    """Neither a turn nor a comment that a workflow hands on, which is no failure of it; what they say now is kept."""
+    await keys.bind("conv-1", "lantern", "ann")
+    await sealed.append(a_row(turn=1))
+    back = DataKeys(database, keys._provider)
+    await back.destroy("lantern", "ann")
+    given = {"turn": 1, "tenant": "lantern", "user": "ann", "score": 1, "comment": "rather good"}
+    with pytest.raises(KeyDestroyed, match="conversation conv-1"):
+        await sealed.keep_feedback(conversation="conv-1", **given, under_way=True)
+    assert await back.held("lantern", "ann") is None
+    await back.bind("conv-2", "lantern", "ann")
+    remembering = AuditLog(database, back)
+    await remembering.append(a_row(conversation="conv-2"))
+    for log in (sealed, remembering, AuditLog(database, DataKeys(database, keys._provider))):
+        assert not (await log.append(a_row(turn=1, latency_ms=9.0))).created
+        with pytest.raises(KeyDestroyed, match="conversation conv-1: its user was forgotten"):
+            await log.append(a_row(turn=2))
+        await ActivityEnvironment().run(RecallConversationStep(log).keep_feedback, "conv-1", Feedback(**given))
+    assert await sealed.count() == 2
+    assert await sealed.feedback("conv-1", "lantern") == []
+    await remembering.keep_feedback(conversation="conv-1", **given)
+    assert [each.comment for each in await remembering.feedback("conv-1", "lantern")] == ["rather good"]
+    await back.bind("conv-1", "lantern", "ann")
+    assert (await remembering.append(a_row(turn=2))).created
 
 
 async def test_who_is_forgotten_elsewhere_and_comes_back_has_rows_under_the_new_key(
@@ -370,6 +401,22 @@ async def test_words_of_before_are_found_under_encryption_too(database: AsyncEng
     """Where nothing was encrypted the index had no key."""
     row = await AuditLog(database, words=AuditWords(database, terms)).append(a_row())
     assert await finding("lantern", "parcel") == [row.id]
+
+
+async def test_a_key_of_the_index_that_does_not_open_costs_time_and_no_row(
+    sealed: AuditLog, database: AsyncEngine, keys: DataKeys
+) -> None:
+    """What is written meanwhile, and what was marked before, are found by opening each row."""
+    rows = [(await sealed.append(a_row(turn=1))).id]
+    await sealed.append(a_row(turn=2, input_text="Shoes?", output_text="Yes."))
+    async with writing(database) as connection:
+        damaged = update(data_keys).where(data_keys.c.user_id == NOBODY).values(wrapped=b"x" * 61)
+        assert (await connection.execute(damaged)).rowcount == 1
+    fresh = DataKeys(database, keys._provider)
+    words = AuditWords(database, terms, fresh)
+    rows.append((await AuditLog(database, fresh, words=words).append(a_row(turn=3))).id)
+    found = await find_rows(database, AuditQuery(tenant="lantern", text="parcels"), keys=fresh, words=words)
+    assert [row.id for row in found] == rows[::-1]
 
 
 # what was done to it --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 
 from dialogue.faults import KeyDestroyed, KeyMissing, MessageIdReused, PlainRefused, SealBroken, UnknownConversation
-from dialogue.messages import DialogueStart, ResolveReview, Say
+from dialogue.messages import DialogueStart, Feedback, ResolveReview, Say
 from dialogue.turn import Reply
 from gateway.conversations import Conversations, new_conversation_id
 from records.codec import KEY_ID, WORKFLOW, EncryptionCodec, is_sealed, sealed_payloads
@@ -246,6 +246,54 @@ async def test_what_two_users_said_is_gone_with_either(site: SealedSite) -> None
     await site.protection.keys.destroy("default", "bob")
     with pytest.raises(KeyMissing):
         await check_readable(await site.history(conversation), open_protection(site.settings))
+
+
+async def holding(site: SealedSite, conversation: str, text: str) -> tuple[int, int]:
+    """How many sealed payloads of a history hold that text, and how many do not open any more."""
+    codec = EncryptionCodec(DataKeys(site.protection.keys._engine, site.protection.keys._provider))
+    held = closed = 0
+    for payload in sealed_payloads(await site.history(conversation)):
+        try:
+            held += text.encode() in (await codec.decode([payload]))[0].data
+        except KeyDestroyed:
+            closed += 1
+    return held, closed
+
+
+async def test_what_a_second_user_commented_is_gone_with_them(site: SealedSite) -> None:
+    """The signal and what the workflow hands on are under a key of both. A score alone joins nobody."""
+    conversation = new_conversation_id()
+    await site.say(conversation, QUESTION, "ann-4711")
+    score = Feedback(turn=1, score=1, user="bob")
+    assert await site.conversations.signal_feedback(conversation, score)
+    assert await site.protection.keys.workflows_of("default", "bob") == ()
+    comment = score.model_copy(update={"comment": "zebra-4712"})
+    assert await site.conversations.signal_feedback(conversation, comment)
+    await site.conversations.close(conversation, "default")
+    await site.client.get_workflow_handle(conversation).result()
+    assert await holding(site, conversation, "zebra-4712") == (2, 0)
+    assert not await site.conversations.signal_feedback(conversation, comment)
+    assert (await site.protection.keys.destroy("default", "bob")).workflows == (conversation,)
+    held, closed = await holding(site, conversation, "zebra-4712")
+    assert held == 0
+    assert closed >= 2
+    assert (await holding(site, conversation, "zebra-4711"))[0]  # ann's own words of before
+
+
+async def test_what_a_second_user_said_through_a_remote_codec_is_gone_with_them(site: SealedSite) -> None:
+    """From their message on the workflow seals under a key of both, before any step knows who spoke."""
+    conversation = new_conversation_id()
+    await site.say(conversation, QUESTION, "ann-4711")
+    said = Say(message_id="m-2", text="And zebra-4712?", user="bob")
+    (payload,) = site.plain.data_converter.payload_converter.to_payloads([said])
+    (sealed,) = await site.protection.codec.for_user("default", "bob").encode([payload])
+    plainly = site.plain.get_workflow_handle(conversation)
+    await plainly.execute_update("say", RawValue(sealed), id="m-2", result_type=RawValue)
+    whole = sealed_payloads(await site.history(conversation))
+    later = len(whole) - whole.index(sealed)
+    assert (await holding(site, conversation, "zebra-4712"))[0] > 1
+    assert (await site.protection.keys.destroy("default", "bob")).workflows == (conversation,)
+    assert await holding(site, conversation, "zebra-4712") == (0, later)
 
 
 async def test_who_has_no_codec_is_heard_where_the_site_allows_it(site: SealedSite) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import KeyDestroyed, KeyMissing, SealBroken, SettingsFault, UnknownConversation
+from dialogue.faults import InvalidRequest, KeyDestroyed, KeyMissing, SealBroken, SettingsFault, UnknownConversation
 from records.audit import AuditLog
 from records.data_keys import NOBODY, DataKeys
 from records.database import connect_database, migrate, reading, writing
@@ -140,6 +140,37 @@ async def test_an_old_payload_read_again_brings_no_key_back(keys: DataKeys) -> N
     await keys.noticed("conv-1", mine.id, from_outside=True)
     with pytest.raises(KeyDestroyed):
         await keys.of_workflow("conv-1")
+
+
+async def test_whom_a_remote_codec_brings_in_is_forgotten_with_the_workflow(
+    keys: DataKeys, provider: LocalKeys
+) -> None:
+    """From their first payload on it goes on under a key of both, in whatever process; read again when they were
+    forgotten, also by one that remembers their key, it brings nobody back."""
+    await keys.bind("conv-1", "acme", "ann")
+    alone, theirs = await keys.of_workflow("conv-1"), await keys.of_user("acme", "bob")
+    stale, fresh = other_process(keys, provider), other_process(keys, provider)
+    assert [await stale.of_workflow("conv-1"), await stale.by_id(theirs.id)] == [alone, theirs]
+    processes = (keys, stale, fresh)
+    for process in processes:
+        await process.noticed("conv-1", theirs.id, from_outside=True)
+    (joint,) = {await process.of_workflow("conv-1") for process in processes}
+    assert joint not in (alone, theirs)
+    owners = await KeyOwners(keys._engine).of([joint.id])
+    assert owners[joint.id] == KeyOwner("acme", frozenset({"ann", "bob"}))
+    assert (await keys.destroy("acme", "bob")).workflows == ("conv-1",)
+    await keys.bind("conv-1", "acme", "ann")
+    await stale.noticed("conv-1", theirs.id, from_outside=True)
+    assert await stale.of_workflow("conv-1") == alone
+    assert (await keys.destroy("acme", "bob")).keys == 0
+
+
+async def test_a_tenants_own_key_is_not_forgotten(keys: DataKeys) -> None:
+    """It is no user's: what it made findable would not be found any more."""
+    own = await keys.of_user("acme", NOBODY)
+    with pytest.raises(InvalidRequest, match="user: is empty"):
+        await keys.destroy("acme", NOBODY)
+    assert await keys.held("acme", NOBODY) == own
 
 
 async def test_what_a_stranger_started_becomes_the_users(keys: DataKeys) -> None:
