@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import inspect, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import KeyMissing, SettingsFault
+from dialogue.faults import KeyMissing, SealBroken, SettingsFault
 from records import private_file, tenant_keys
 from records.data_keys import DataKeys
 from records.database import connect_database, migrate, reading, writing
@@ -57,6 +57,11 @@ def keys(database: AsyncEngine, provider: TenantKeys) -> DataKeys:
 @pytest.fixture
 def rotation(database: AsyncEngine, provider: TenantKeys) -> KeyRotation:
     return KeyRotation(database, provider)
+
+
+async def damage(database: AsyncEngine, id_: str) -> None:
+    async with writing(database) as connection:
+        await connection.execute(data_keys.update().where(data_keys.c.id == id_).values(wrapped=b"\x01" + b"x" * 60))
 
 
 async def test_tenants_keys_change_while_everything_runs(
@@ -132,8 +137,7 @@ async def test_a_damaged_row_holds_up_none_behind_it(keys: DataKeys, rotation: K
     """It is the first, and told each time; the others are wrapped anew. With its user forgotten nothing is left."""
     users = {(await keys.of_user("acme", user)).id: user for user in ("ann", "bob", "carl")}
     first = min(users)
-    async with writing(keys._engine) as connection:
-        await connection.execute(data_keys.update().where(data_keys.c.id == first).values(wrapped=b"\x01" + b"x" * 60))
+    await damage(keys._engine, first)
     assert await rotation.rotate()
     for _ in range(2):
         done = await rotation.rewrap()
@@ -145,6 +149,48 @@ async def test_a_damaged_row_holds_up_none_behind_it(keys: DataKeys, rotation: K
     assert (await keys.destroy("acme", users[first])).keys == 1
     assert (await rotation.rewrap()).unopened == ()
     assert (await rotation.standing()).behind == 0
+
+
+class Service(TenantKeys):
+    """As a key service, which says of a damaged row what it says of a key that is gone."""
+
+    async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
+        try:
+            return await super().unwrap(tenant, wrapped)
+        except SealBroken as fault:
+            raise KeyMissing(f"encryption.key: {fault.message}") from fault
+
+
+@pytest.mark.parametrize("provider_type", [TenantKeys, Service])
+@pytest.mark.parametrize("line", ["kept", "taken away"])
+async def test_the_oldest_row_damaged_holds_up_nobody_new(
+    database: AsyncEngine, provider: TenantKeys, provider_type: type[TenantKeys], line: str
+) -> None:
+    """It stays under the old key while all else is under the new one, and a process that starts afterwards has data
+    keys made: of the tenant, of another one, and of what is nobody's; also when the old line was taken away."""
+    keys = DataKeys(database, provider)
+    oldest = await keys.of_user("acme", "ann")
+    for user in ("bob", "carl"):
+        await keys.of_user("acme", user)
+    await damage(database, oldest.id)
+    rotation = KeyRotation(database, provider)
+    assert await rotation.rotate()
+    assert [each.id for each in (await rotation.rewrap()).unopened] == [oldest.id]
+    if line == "taken away":
+        provider._path.write_text(provider._path.read_text().splitlines()[0] + "\n")
+    for tenant in ("acme", "new"):
+        assert (await DataKeys(database, provider_type(provider._path)).of_user(tenant, "dora")).id
+    assert (await DataKeys(database, provider_type(provider._path)).of_workflow("sweep")).id
+
+
+async def test_one_damaged_row_makes_no_key_look_missing(database: AsyncEngine, provider: TenantKeys) -> None:
+    """A key service is asked for another one that is under the same key."""
+    keys = DataKeys(database, provider)
+    oldest = await keys.of_user("acme", "ann")
+    await keys.of_user("acme", "bob")
+    await damage(database, oldest.id)
+    await provider.rotate(())  # and nothing is wrapped anew yet
+    assert (await DataKeys(database, Service(provider._path)).of_user("acme", "dora")).id
 
 
 async def test_of_two_that_rotate_at_once_neither_takes_the_others_key_away(
