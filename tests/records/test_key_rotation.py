@@ -207,17 +207,53 @@ async def test_of_two_that_rotate_at_once_neither_takes_the_others_key_away(
 
     between = threading.Thread(target=lambda: asyncio.run(comes_between()))
 
-    def replace(path: Path, text: str | bytes) -> None:
+    def replace(path: Path, text: str | bytes, *, owner: int) -> None:
         monkeypatch.setattr(tenant_keys, "replace_private", private_file.replace_private)
         between.start()
         between.join(0.3)  # it is through by then, or it waits for us
-        private_file.replace_private(path, text)
+        private_file.replace_private(path, text, owner=owner)
 
     monkeypatch.setattr(tenant_keys, "replace_private", replace)
     await first.rotate(())
     await asyncio.to_thread(between.join)
     assert len(path.read_text().splitlines()) == 3
     assert await LocalKeys(path).unwrap("acme", wrapped[0]) == b"k" * 32
+
+
+async def test_a_file_that_is_linked_to_stays_one_file(tmp_path: Path) -> None:
+    """The link stays a link; whoever reads the file under its own name opens what was wrapped since, and two that
+    rotate under two names hold one lock."""
+    path, link = tmp_path / "secure" / "site.keys", tmp_path / "site.keys"
+    other = LocalKeys(path, make=True)
+    link.symlink_to(path)
+    linked = LocalKeys(link)
+    await linked.rotate(())
+    assert link.is_symlink()
+    assert len(path.read_text().splitlines()) == 2
+    assert await other.unwrap("acme", await linked.wrap("acme", b"k" * 32)) == b"k" * 32
+    assert names(tmp_path) == {"secure", "site.keys"}
+    assert names(path.parent) == {"site.keys", "site.keys.lock"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file of another user's is made, and given back to them")
+async def test_a_file_stays_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root changes its keys, and the workers, who are its owner, read it on and may change them too. Where that cannot
+    be, nothing is changed, and it is said whose it is."""
+    keys = LocalKeys(tmp_path / "site.keys", make=True)
+    lock = tmp_path / "site.keys.lock"
+    os.chown(keys._path, 4711, -1)
+    await keys.rotate(())
+    assert [each.stat().st_uid for each in (keys._path, lock)] == [4711, 4711]
+    assert len(keys._path.read_text().splitlines()) == 2
+
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", denied)
+    with pytest.raises(SettingsFault, match=r"cannot be replaced \(.*: it is user 4711's, run this as them\)"):
+        await keys.rotate(())
+    assert len(keys._path.read_text().splitlines()) == 2
+    assert names(tmp_path) == {"site.keys", "site.keys.lock"}
 
 
 @pytest.mark.parametrize(("code", "why"), [(errno.EROFS, "Read-only file system"), (errno.EBUSY, "resource busy")])
