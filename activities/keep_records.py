@@ -50,7 +50,7 @@ class KeepRecordsStep:
 
     @activity.defn(name="apply_retention")
     async def apply_retention(self) -> RemovedRecords:
-        """Raises RecordsUnavailable and TokenLogUnavailable."""
+        """Raises RecordsUnavailable."""
         removed = await self._retention.apply()
         log.info("retention applied", **removed.model_dump())
         return removed

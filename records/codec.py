@@ -18,7 +18,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.converter import PayloadCodec, SerializationContext, WithSerializationContext
 
 from dialogue.faults import KeyMissing, SealBroken
-from records.data_keys import DataKeys
+from records.data_keys import NOBODY, DataKeys
 from records.payloads import REFUSED, plain_refused
 from records.seal import place, seal, unseal
 from workflows.names import KEEP_RECORDS_SCHEDULE
@@ -98,13 +98,17 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
     async def _belongs(self, sealed_for: str, workflow_id: str, key_id: str) -> bool:
         """A Temporal Schedule starts workflows under the id of its action with the time behind it, and hands each of
         them the result of the one before. Anybody can give a workflow such an id, so they have to be under one key: one
-        that has none yet goes on under that, like what a remote codec sealed. The site's own schedule has no texts."""
+        that has none yet goes on under that, like what a remote codec sealed. The site's own schedule has no texts: its
+        runs read each other's whatever key they have, and go on under one that is nobody's."""
         if sealed_for == workflow_id:
             return True
         action = _without_time(sealed_for)
         if action != _without_time(workflow_id):
             return False
-        return action == KEEP_RECORDS_SCHEDULE or await self._keys.goes_on_under(workflow_id, key_id)
+        if action == KEEP_RECORDS_SCHEDULE:
+            await self._keys.goes_on_under(workflow_id, key_id, whose=NOBODY)
+            return True
+        return await self._keys.goes_on_under(workflow_id, key_id)
 
 
 def _without_time(workflow_id: str) -> str:

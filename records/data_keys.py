@@ -183,13 +183,17 @@ class DataKeys:
             with suppress(UnknownConversation):  # it became another tenant's meanwhile
                 await self.bind(workflow_id, tenant, user, takes_over=False)
 
-    async def goes_on_under(self, workflow_id: str, id_: str) -> bool:
-        """Whether that is the workflow's key. Of one that has none yet it becomes that."""
+    async def goes_on_under(self, workflow_id: str, id_: str, *, whose: str | None = None) -> bool:
+        """Whether that is the workflow's key. Of one that has none yet it becomes that; ``whose``: only where it is a
+        key of that tenant's."""
         if self._of_workflow.get(workflow_id) == id_:
             return True
-        async with writing(self._engine) as connection:
-            await self._begin(connection, workflow_id, id_)
+        async with reading(self._engine) as connection:
             bound = (await connection.execute(_key_of(workflow_id))).one_or_none()
+        if bound is None:
+            async with writing(self._engine) as connection:
+                await self._begin(connection, workflow_id, id_, whose)
+                bound = (await connection.execute(_key_of(workflow_id))).one_or_none()
         if bound is None or bound.id != id_:
             return False
         self._of_workflow.put(workflow_id, id_)
@@ -317,10 +321,10 @@ class DataKeys:
         await connection.execute(delete(data_keys).where(keys.id == id_))
         return (await connection.execute(query)).scalar_one()
 
-    async def _begin(self, connection: AsyncConnection, workflow_id: str, id_: str) -> bool:
-        """Whether the workflow had no key and is under that one now."""
+    async def _begin(self, connection: AsyncConnection, workflow_id: str, id_: str, whose: str | None = None) -> bool:
+        """Whether the workflow had no key and is under that one now; not where ``whose`` is another tenant."""
         tenant = (await connection.execute(select(keys.tenant).where(keys.id == id_))).scalar_one()
-        if await _is_foreign(connection, workflow_id, tenant):
+        if whose not in (None, tenant) or await _is_foreign(connection, workflow_id, tenant):
             return False
         row = {"workflow_id": workflow_id, "key_id": id_, "created": datetime.now(UTC)}
         made = await connection.execute(insert(connection, workflow_keys).values(row).on_conflict_do_nothing())

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["replace_private", "write_private_once"]
+__all__ = ["hand_over", "replace_private", "write_private_once"]
 
 _NO_LINKS = (errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)
 
@@ -29,14 +29,27 @@ def write_private_once(path: Path, text: str) -> None:
         written.unlink()
 
 
-def replace_private(path: Path, text: str | bytes) -> None:
-    """Readers see the old content or the new one. Raises OSError."""
+def replace_private(path: Path, text: str | bytes, *, owner: int | None = None) -> None:
+    """Readers see the old content or the new one. ``owner``: the id of the user whose file it is to be, where that is
+    not whoever writes it. Raises OSError."""
     written = _written(path, text)
     try:
+        if owner is not None:
+            hand_over(written, owner)
         written.replace(path)
     except OSError:
         written.unlink()
         raise
+
+
+def hand_over(path: Path, owner: int) -> None:
+    """Makes it that user's. Raises OSError, which names them, for whoever may not."""
+    if path.stat().st_uid == owner:
+        return
+    try:
+        os.chown(path, owner, -1)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: it is user {owner}'s, run this as them") from error
 
 
 def _create(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from dialogue.faults import RecordsUnavailable
+from dialogue.faults import RecordsUnavailable, TokenLogUnavailable
 from dialogue.keeping import RemovedRecords
 from records.archive import RunArchive
 from records.audit_chain import Head
@@ -51,10 +51,11 @@ class Retention:
         self._signer = signer
 
     async def apply(self, now: datetime | None = None) -> RemovedRecords:
-        """Removes what is older, and may be done again at any time. Raises RecordsUnavailable and
-        TokenLogUnavailable."""
+        """Removes what is older, and may be done again at any time. A token log or a payload store that refuses it is
+        told of and costs nothing else: attempted again and again, it would keep the next run of the schedule from
+        archiving. Raises RecordsUnavailable."""
         now, days = now or datetime.now(UTC), self._days
-        streams = await self._token_log.trim(days.token_log * 86_400)
+        streams = await self._remove_streams()
         runs = 0 if days.archive is None else await self._archive.remove(now - timedelta(days=days.archive))
         rows = tries = 0
         if days.audit is not None:
@@ -64,9 +65,14 @@ class Retention:
         payloads = await self._remove_payloads()
         return RemovedRecords(streams=streams, runs=runs, payloads=payloads, audit_rows=rows, try_records=tries)
 
+    async def _remove_streams(self) -> int:
+        try:
+            return await self._token_log.trim(self._days.token_log * 86_400)
+        except TokenLogUnavailable as fault:
+            log.warning("streams not removed", fault=fault.type, reason=fault.message)
+            return 0
+
     async def _remove_payloads(self) -> int:
-        """A store that refuses it is told of and costs nothing else: attempted again and again, it would keep the next
-        run of the schedule from archiving."""
         if self._days.payloads is None or self._payloads is None:
             return 0
         try:

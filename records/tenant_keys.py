@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dialogue.faults import KeyMissing, SettingsFault
-from records.private_file import replace_private, write_private_once
+from records.private_file import hand_over, replace_private, write_private_once
 from records.seal import KEY_BYTES, DataKey, new_key, place, seal, unseal
 from settings.layout import Layout
 from settings.schema import Settings
@@ -179,11 +179,15 @@ class LocalKeys(SiteKeys, KeyProvider):
     def _put_in_front(self, key: bytes) -> None:
         from filelock import FileLock
 
+        path = self._path.resolve()  # where this is a link, others read the file under its own name
+        lock = path.with_name(f"{path.name}.lock")
         try:
-            with FileLock(f"{self._path}.lock", mode=0o600):
+            with FileLock(lock, mode=0o600):
                 self._seen = None  # of a file on another machine the moment may be an old one
                 self._read_again()
-                replace_private(self._path, _line(key) + "".join(map(_line, self._keys.values())))
+                owner = path.stat().st_uid  # root may run this, and the workers not
+                hand_over(lock, owner)
+                replace_private(path, _line(key) + "".join(map(_line, self._keys.values())), owner=owner)
         except OSError as error:
             raise SettingsFault(
                 f"encryption.key_file: {self._path} cannot be replaced ({error.strerror or error}). Put the new key "

@@ -200,7 +200,7 @@ def test_a_key_file_that_cannot_be_replaced_is_one_line(
 ) -> None:
     """As a secret that is mounted, with the way on and exit code 2."""
 
-    def read_only(*_: object) -> None:
+    def read_only(*_: object, owner: int) -> None:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("records.tenant_keys.replace_private", read_only)

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import select
 from temporalio.api.history.v1 import History
 
 from records.archive import RunArchive
 from records.content import ContentStore
+from records.database import reading
+from records.tables import workflow_keys
 from tests.support.site import Site, bring_up_site
 from workflows.names import KEEP_RECORDS_SCHEDULE
 
@@ -83,7 +86,8 @@ async def test_a_turn_is_nowhere_in_clear_and_can_be_proved_and_forgotten(sealed
 
 
 async def _archived_sealed(site: Site) -> None:
-    """What the schedule archives of a closed run is what the server held: ciphertext, of bob's."""
+    """What the schedule archives of a closed run is what the server held: ciphertext, of bob's. All sweeps share a
+    key."""
     asked = {"messages": [{"role": "user", "content": QUESTION}], "user": "bob", "conversation": "conv-kept"}
     async with httpx.AsyncClient(base_url=site.gateway_url, timeout=120) as gateway:
         (await gateway.post("/v1/chat", json=asked)).raise_for_status()
@@ -95,6 +99,10 @@ async def _archived_sealed(site: Site) -> None:
         while not (runs := await archive.find("conv-kept")):
             await schedule.trigger()
             await asyncio.sleep(1)  # what is searched is a moment behind, and a sweep that runs is not begun again
+    sweeps = workflow_keys.c.workflow_id.startswith(f"{KEEP_RECORDS_SCHEDULE}-")
+    async with reading(site.audit._engine) as connection:
+        found = (await connection.execute(select(workflow_keys.c.key_id).where(sweeps))).scalars().all()
+    assert len(set(found)) == 1
     kept = History(events=(await archive.history(runs[0])).events).SerializeToString()
     assert len(kept) > 10_000
     assert b"zebra-4711" not in kept

@@ -465,6 +465,30 @@ async def test_the_sites_own_schedule_reads_its_results(keys: DataKeys) -> None:
     assert await codec.with_context(of(f"{KEEP_RECORDS_SCHEDULE}-2026-11-29T05:00:00Z")).decode([result]) == [PAYLOAD]
 
 
+async def test_the_sites_own_schedule_has_one_key(keys: DataKeys) -> None:
+    """A sweep goes on under that of the one before, also after one that had a key of its own; not under a user's, with
+    whom it would be forgotten."""
+
+    async def sweep(hour: int, before: Payload | None) -> Payload:
+        process = DataKeys(keys._engine, keys._provider)
+        run = EncryptionCodec(process).with_context(of(f"{KEEP_RECORDS_SCHEDULE}-2026-11-29T0{hour}:00:00Z"))
+        if before is not None:
+            assert await run.decode([before]) == [PAYLOAD]
+        (result,) = await run.encode([PAYLOAD])
+        return result
+
+    first = await sweep(1, None)
+    own = await keys.of_workflow(f"{KEEP_RECORDS_SCHEDULE}-2026-11-29T02:00:00Z")
+    results = [first]
+    for hour in (2, 3, 4):
+        results.append(await sweep(hour, results[-1]))
+    assert [each.metadata[KEY_ID] for each in results[1:]] == [own.id.encode()] * 3
+    await keys.bind(f"{KEEP_RECORDS_SCHEDULE}-2026-11-29T05:00:00Z", "acme", "ann")
+    anns = await sweep(5, results[-1])
+    after = await sweep(6, anns)
+    assert len({each.metadata[KEY_ID] for each in (results[-1], anns, after)}) == 3
+
+
 async def test_a_converter_remembers_a_workflow_and_no_other_gets_its_key(keys: DataKeys) -> None:
     """The copy for a workflow is made once; of each workflow, and of a converter with another codec, it is its own."""
     await keys.bind("w-1", "acme", "ann")

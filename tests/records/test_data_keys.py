@@ -338,7 +338,12 @@ async def test_what_was_nobodys_is_not_wrapped_under_a_made_up_file(keys: DataKe
         bound = {"workflow_id": "conv-x", "key_id": row["id"], "created": datetime.now(UTC)}
         await connection.execute(workflow_keys.insert().values(bound))
     stranger = DataKeys(keys._engine, made_up)
-    for ask in (stranger.bind("conv-x", "acme", "bob"), stranger.of_user("acme", "carl")):
+    for ask in (
+        stranger.bind("conv-x", "acme", "bob"),
+        stranger.of_user("acme", "carl"),
+        stranger.of_user("new", "dora"),
+        stranger.of_workflow("conv-y"),
+    ):
         with pytest.raises(KeyMissing, match="Put it back behind the others"):
             await ask
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import inspect, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from dialogue.faults import KeyMissing, SettingsFault
+from dialogue.faults import KeyMissing, SealBroken, SettingsFault
 from records import private_file, tenant_keys
 from records.data_keys import DataKeys
 from records.database import connect_database, migrate, reading, writing
@@ -57,6 +57,11 @@ def keys(database: AsyncEngine, provider: TenantKeys) -> DataKeys:
 @pytest.fixture
 def rotation(database: AsyncEngine, provider: TenantKeys) -> KeyRotation:
     return KeyRotation(database, provider)
+
+
+async def damage(database: AsyncEngine, id_: str) -> None:
+    async with writing(database) as connection:
+        await connection.execute(data_keys.update().where(data_keys.c.id == id_).values(wrapped=b"\x01" + b"x" * 60))
 
 
 async def test_tenants_keys_change_while_everything_runs(
@@ -132,8 +137,7 @@ async def test_a_damaged_row_holds_up_none_behind_it(keys: DataKeys, rotation: K
     """It is the first, and told each time; the others are wrapped anew. With its user forgotten nothing is left."""
     users = {(await keys.of_user("acme", user)).id: user for user in ("ann", "bob", "carl")}
     first = min(users)
-    async with writing(keys._engine) as connection:
-        await connection.execute(data_keys.update().where(data_keys.c.id == first).values(wrapped=b"\x01" + b"x" * 60))
+    await damage(keys._engine, first)
     assert await rotation.rotate()
     for _ in range(2):
         done = await rotation.rewrap()
@@ -145,6 +149,48 @@ async def test_a_damaged_row_holds_up_none_behind_it(keys: DataKeys, rotation: K
     assert (await keys.destroy("acme", users[first])).keys == 1
     assert (await rotation.rewrap()).unopened == ()
     assert (await rotation.standing()).behind == 0
+
+
+class Service(TenantKeys):
+    """As a key service, which says of a damaged row what it says of a key that is gone."""
+
+    async def unwrap(self, tenant: str, wrapped: Wrapped) -> bytes:
+        try:
+            return await super().unwrap(tenant, wrapped)
+        except SealBroken as fault:
+            raise KeyMissing(f"encryption.key: {fault.message}") from fault
+
+
+@pytest.mark.parametrize("provider_type", [TenantKeys, Service])
+@pytest.mark.parametrize("line", ["kept", "taken away"])
+async def test_the_oldest_row_damaged_holds_up_nobody_new(
+    database: AsyncEngine, provider: TenantKeys, provider_type: type[TenantKeys], line: str
+) -> None:
+    """It stays under the old key while all else is under the new one, and a process that starts afterwards has data
+    keys made: of the tenant, of another one, and of what is nobody's; also when the old line was taken away."""
+    keys = DataKeys(database, provider)
+    oldest = await keys.of_user("acme", "ann")
+    for user in ("bob", "carl"):
+        await keys.of_user("acme", user)
+    await damage(database, oldest.id)
+    rotation = KeyRotation(database, provider)
+    assert await rotation.rotate()
+    assert [each.id for each in (await rotation.rewrap()).unopened] == [oldest.id]
+    if line == "taken away":
+        provider._path.write_text(provider._path.read_text().splitlines()[0] + "\n")
+    for tenant in ("acme", "new"):
+        assert (await DataKeys(database, provider_type(provider._path)).of_user(tenant, "dora")).id
+    assert (await DataKeys(database, provider_type(provider._path)).of_workflow("sweep")).id
+
+
+async def test_one_damaged_row_makes_no_key_look_missing(database: AsyncEngine, provider: TenantKeys) -> None:
+    """A key service is asked for another one that is under the same key."""
+    keys = DataKeys(database, provider)
+    oldest = await keys.of_user("acme", "ann")
+    await keys.of_user("acme", "bob")
+    await damage(database, oldest.id)
+    await provider.rotate(())  # and nothing is wrapped anew yet
+    assert (await DataKeys(database, Service(provider._path)).of_user("acme", "dora")).id
 
 
 async def test_of_two_that_rotate_at_once_neither_takes_the_others_key_away(
@@ -161,17 +207,53 @@ async def test_of_two_that_rotate_at_once_neither_takes_the_others_key_away(
 
     between = threading.Thread(target=lambda: asyncio.run(comes_between()))
 
-    def replace(path: Path, text: str | bytes) -> None:
+    def replace(path: Path, text: str | bytes, *, owner: int) -> None:
         monkeypatch.setattr(tenant_keys, "replace_private", private_file.replace_private)
         between.start()
         between.join(0.3)  # it is through by then, or it waits for us
-        private_file.replace_private(path, text)
+        private_file.replace_private(path, text, owner=owner)
 
     monkeypatch.setattr(tenant_keys, "replace_private", replace)
     await first.rotate(())
     await asyncio.to_thread(between.join)
     assert len(path.read_text().splitlines()) == 3
     assert await LocalKeys(path).unwrap("acme", wrapped[0]) == b"k" * 32
+
+
+async def test_a_file_that_is_linked_to_stays_one_file(tmp_path: Path) -> None:
+    """The link stays a link; whoever reads the file under its own name opens what was wrapped since, and two that
+    rotate under two names hold one lock."""
+    path, link = tmp_path / "secure" / "site.keys", tmp_path / "site.keys"
+    other = LocalKeys(path, make=True)
+    link.symlink_to(path)
+    linked = LocalKeys(link)
+    await linked.rotate(())
+    assert link.is_symlink()
+    assert len(path.read_text().splitlines()) == 2
+    assert await other.unwrap("acme", await linked.wrap("acme", b"k" * 32)) == b"k" * 32
+    assert names(tmp_path) == {"secure", "site.keys"}
+    assert names(path.parent) == {"site.keys", "site.keys.lock"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file of another user's is made, and given back to them")
+async def test_a_file_stays_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root changes its keys, and the workers, who are its owner, read it on and may change them too. Where that cannot
+    be, nothing is changed, and it is said whose it is."""
+    keys = LocalKeys(tmp_path / "site.keys", make=True)
+    lock = tmp_path / "site.keys.lock"
+    os.chown(keys._path, 4711, -1)
+    await keys.rotate(())
+    assert [each.stat().st_uid for each in (keys._path, lock)] == [4711, 4711]
+    assert len(keys._path.read_text().splitlines()) == 2
+
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", denied)
+    with pytest.raises(SettingsFault, match=r"cannot be replaced \(.*: it is user 4711's, run this as them\)"):
+        await keys.rotate(())
+    assert len(keys._path.read_text().splitlines()) == 2
+    assert names(tmp_path) == {"site.keys", "site.keys.lock"}
 
 
 @pytest.mark.parametrize(("code", "why"), [(errno.EROFS, "Read-only file system"), (errno.EBUSY, "resource busy")])

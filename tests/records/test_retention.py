@@ -144,6 +144,22 @@ async def test_one_policy_covers_all_four(
     assert [row.turn for row in await audit.turns("conv-1", "lantern")] == [2]
 
 
+async def test_a_damaged_token_log_costs_the_rest_nothing(
+    database: AsyncEngine, audit: AuditLog, token_log: TokenLog, tmp_path: Path
+) -> None:
+    """Nor does one that is away: runs and audit rows go, and a line says which streams do not."""
+    (tmp_path / "tokens.db").write_bytes(b"no database" * 1000)
+    archive = RunArchive(database, ContentStore(database))
+    moment = datetime.fromtimestamp(_at(9), UTC)
+    same = {"workflow_type": "ConversationWorkflow", "tenant": "lantern", "status": "completed"}
+    await archive.archive(WorkflowHistory("conv-1", []), run_id="r9", started=moment, closed=moment, **same)
+    await audit.append(a_row(turn=1, timestamp=_at(9)))
+    with capture_logs() as lines:
+        removed = await _apply(database, token_log, archive=5, audit=5)
+    assert removed == RemovedRecords(streams=0, runs=1, audit_rows=1)
+    assert [(line["event"], line["fault"]) for line in lines] == [("streams not removed", "token-log-unavailable")]
+
+
 async def test_payloads_outside_the_histories_go_too(
     database: AsyncEngine, token_log: TokenLog, tmp_path: Path
 ) -> None:
