@@ -48,4 +48,4 @@ def print_json(value: Any) -> None:
 
 
 def print_line(text: str, *, error: bool = False) -> None:
-    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+    print(plain(text), file=sys.stderr if error else sys.stdout, flush=True)

@@ -144,9 +144,10 @@ def _one(each: Affected) -> None:
 
     from cli.console import output, print_line
     from cli.tables import rows
+    from workflows.wording import replay_command
 
     at = "?" if each.at is None else datetime.fromtimestamp(each.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    print_line(f"  {at}  {each.verdict}  parley replay show {each.conversation} --turn {each.turn}")
+    print_line(f"  {at}  {each.verdict}  {replay_command(each.conversation, each.turn)}")
     lines = [("how", "; ".join(each.how)), ("question", each.question), ("answer", each.answer)]
     if each.same is False:
         lines.append(("today", f"{each.verdict_today}: {each.today}"))

@@ -76,10 +76,11 @@ async def find(
 def _one(row: KeptRow, web: str) -> None:
     from cli.console import output, print_line
     from cli.tables import rows
+    from workflows.wording import replay_command
 
     at = datetime.fromtimestamp(row.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     at = "?" if "timestamp" in row.damaged else at
-    head = [(at, row.verdict, row.user_id, f"parley replay show {row.conversation} --turn {row.turn}")]
+    head = [(at, row.verdict, row.user_id, replay_command(row.conversation, row.turn))]
     output().print(rows(("", "", "", ""), head))
     print_line(f"  {' '.join(row.input_text.split())[:90]}\n  {web}/{row.conversation}")
     if row.damaged:

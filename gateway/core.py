@@ -307,9 +307,11 @@ class Core:
         if number is None or not 1 <= number <= found.older + len(found.turns):
             raise NoSuchTurn(f"turn: {conversation} has no such turn. GET /v1/chat/{conversation} lists its turns.")
         place = Place(conversation, summary.message_id if summary else "", number)
-        awaiting = self._reply_of(place, name, running=summary is not None and summary.state != "done")
-        cancels = settings.on_disconnect == "cancel"
-        return Said(name, settings, place, asyncio.ensure_future(awaiting), cancels, self._came(place))
+        running = summary is not None and summary.state != "done"
+        awaiting = asyncio.ensure_future(self._reply_of(place, name, running=running))
+        if not running:  # there is nothing to cancel, and of a turn no longer carried no message to do it by
+            return Said(name, settings, place, awaiting, cancels=False)
+        return Said(name, settings, place, awaiting, settings.on_disconnect == "cancel", self._came(place))
 
     def _reply_of(self, place: Place, tenant: str, *, running: bool) -> Coroutine[Any, Any, Reply]:
         if running:

@@ -22,6 +22,7 @@ from temporalio.exceptions import ApplicationError
 
 from dialogue.faults import InvalidRequest, MessageTooLong, ParleyFault
 from dialogue.messages import MAX_MESSAGE_CHARACTERS, MAX_PAYLOAD_BYTES, MOST_MESSAGES
+from workflows.wording import one_line
 
 __all__ = ["NOTHING", "application_error", "ignored_signal", "one_argument", "parse"]
 
@@ -117,7 +118,7 @@ def _refuse_many(value: object, name: str) -> None:
         raise InvalidRequest(f"{name}: has {len(fields)} fields. It knows far fewer.")
     for field, items in fields.items():
         if isinstance(items, list) and (count := len(cast("list[object]", items))) > MOST_MESSAGES:
-            raise InvalidRequest(_plain(f"{field[:LONGEST_NAME]}: has {count} items. Send at most {MOST_MESSAGES}."))
+            raise InvalidRequest(one_line(f"{field[:LONGEST_NAME]}: has {count} items. Send at most {MOST_MESSAGES}."))
 
 
 def _fault_of(error: ValidationError, name: str) -> InvalidRequest | MessageTooLong:
@@ -128,13 +129,8 @@ def _fault_of(error: ValidationError, name: str) -> InvalidRequest | MessageTooL
     told = [f"{_place(problem) or name}: {problem['msg'][:200]}" for problem in problems[:MOST_NAMED]]
     if count > MOST_NAMED:
         told.append(f"and {count - MOST_NAMED} more")
-    reason = _plain("; ".join(told))
+    reason = one_line("; ".join(told))
     return MessageTooLong(reason) if all(_too_long(problem) for problem in problems) else InvalidRequest(reason)
-
-
-def _plain(reason: str) -> str:
-    """On one line, and without what no log and no terminal should show."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in reason)
 
 
 def _place(problem: ErrorDetails) -> str:

@@ -4,6 +4,7 @@ of a try."""
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -27,7 +28,9 @@ __all__ = [
     "describe_knowledge",
     "describe_returned",
     "describe_review",
+    "one_line",
     "read_on",
+    "replay_command",
     "review_command",
     "words",
 ]
@@ -103,22 +106,45 @@ def current_details(last: TurnKey, turns: list[TurnSummary], page: str = "") -> 
     for turn in turns:
         if turn.state == "waiting":
             show = review_command("show", last.conversation, turn.turn, last.tenant)
-            lines.append(f"\nWaiting for a person: turn {turn.turn}. What waits, and how to decide: `{show}`")
+            lines.append(f"\nWaiting for a person: turn {turn.turn}. What waits, and how to decide: {_code(show)}")
     return "\n".join((*lines, "", read_on(last.conversation, last.tenant, page, turn=last.turn)))
 
 
 def review_command(what: Literal["show", "resolve"], conversation: str, turn: int, tenant: str) -> str:
     """``parley reviews …`` for a turn that waits, as it is typed: without its tenant the command asks for `default`."""
     whose = "" if tenant == TenantOnly().tenant else f" --tenant {tenant}"
-    return f"parley reviews {what} {conversation} {turn}{whose}"
+    return f"parley reviews {what} {_typed(conversation)} {turn}{whose}"
+
+
+def replay_command(conversation: str, turn: int | None = None) -> str:
+    """``parley replay show …`` for a conversation, or one turn of it, as it is typed."""
+    which = f" --turn {turn}" if turn else ""
+    if conversation.startswith("-"):  # no option, though it looks like one
+        return f"parley replay show{which} -- {_typed(conversation)}"
+    return f"parley replay show {_typed(conversation)}{which}"
 
 
 def read_on(conversation: str, tenant: str, page: str, *, turn: int | None = None) -> str:
     """Where a conversation is read outside the Web UI: the chat page and the incident review."""
-    which = f" --turn {turn}" if turn else ""
-    review = f"Incident review: `parley replay show {conversation}{which}`"
+    review = f"Incident review: {_code(replay_command(conversation, turn))}"
     chat = f"[Chat page]({page}/?{urlencode({'tenant': tenant, 'conversation': conversation})})"
     return f"{chat} · {review}" if page else review
+
+
+def one_line(text: str) -> str:
+    """On one line: what no log and no terminal should show is U+FFFD."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def _typed(conversation: str) -> str:
+    """An id as one word of a command line. Whoever starts a workflow by an SDK chooses it, with quotes and ``$()``."""
+    return shlex.quote(one_line(conversation))
+
+
+def _code(command: str) -> str:
+    """As code in Markdown, to its end: fenced by more backticks than stand together in it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", command)), default=0))
+    return f"{fence}{command}{fence}"
 
 
 def _plain(text: str) -> str:

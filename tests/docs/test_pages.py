@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, commands, counterpart, headings, links, slug
+from workflows.names import SEARCH_ATTRIBUTES
 
 HOSTS = {
     "127.0.0.1",
@@ -95,3 +96,13 @@ def test_ci_installs_the_packages_that_the_readme_names() -> None:
     ci = re.findall(r"^packages=\(([^)]*)\)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     assert len(readme) == len(ci) == 1
     assert readme[0].split() == ci[0].split()
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/zh-CN"])
+@pytest.mark.parametrize("name", ["protection.md", "architecture.md"])
+def test_what_is_said_of_search_attributes_holds_for_each(folder: str, name: str) -> None:
+    """They are never encrypted, and the paragraph that says so names every one that is written."""
+    paragraphs = (ROOT / folder / name).read_text("utf-8").split("\n\n")
+    (told,) = [one for one in paragraphs if "`Tenant`" in one]
+    unwritten = {"Variant"}  # registered alone
+    assert SEARCH_ATTRIBUTES.keys() - unwritten - set(re.findall(r"`(\w+)`", told)) == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ import replay.rerun
 from cli.main import run
 from dialogue.faults import NoSuchHistory
 from knowledge_base.knowledge import KnowledgeBase
+from records.audit import AuditLog
 from records.payloads import data_converter
 from records.tables import interaction_logs
 from replay.affected import Affected, ChainOf, Suspect, affected, ask_again, todays
@@ -28,6 +30,7 @@ from replay.rerun import RerunTurn
 from replay.turns import Turn
 from settings.load import load
 from tests.records.conftest import postgres_url, url
+from tests.records.rows import a_row
 from tests.replay.kept import kept_site
 from tests.replay.made import chain, completion_of, edited_result, spoiled, story
 
@@ -75,6 +78,20 @@ def test_the_audit_tells_documents_and_models(file: Path, capsys: pytest.Capture
     for wrong in ([], ["--document", "a", "--model", "b"], ["--model", "b", "--shown"]):
         assert run(["replay", "affected", *wrong]) == 2
         assert "give one of --document, --model and --rule" in capsys.readouterr().err
+
+
+async def test_the_commands_name_an_id_whatever_its_starter_wrote(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of `replay find` and `replay affected` are one word more than without it, and drive no terminal."""
+    conversation = "x` $(id) \x1b[2J"
+    async with evidence(load(file)) as held:
+        await AuditLog(held.database).append(a_row(conversation=conversation, model_digest="f" * 64))
+    for arguments in (["find"], ["affected"]):
+        assert await asyncio.to_thread(run, ["replay", *arguments, "--model", "ffff"]) == 0
+        said = capsys.readouterr().out
+        assert "parley replay show 'x` $(id) \ufffd[2J' --turn 1" in said
+        assert "\x1b" not in said
 
 
 async def test_an_answer_whose_citations_are_damaged_is_told_as_open(file: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from dialogue.messages import TurnKey
 from dialogue.steps import Candidate, GeneratedAnswer, Usage
 from dialogue.turn import TurnSummary
 from workflows.ladder import _with_kept
-from workflows.wording import current_details, describe_draft
+from workflows.wording import current_details, describe_draft, replay_command, review_command
 
 
 def draft(**given: object) -> GeneratedAnswer:
@@ -59,3 +63,41 @@ def test_the_details_hold_the_words_as_they_are() -> None:
         " · Incident review: `parley replay show conv-1 --turn 2`"
     )
     assert "Chat page" not in current_details(key, [turn])
+
+
+HOSTILE = "x` [pay here](https://evil.example) `$(id) '``; echo"
+
+
+def inline(markdown: str) -> list[Token]:
+    blocks = MarkdownIt().parse(markdown)
+    return [token for block in blocks for token in block.children or ()]
+
+
+def test_an_id_is_code_in_the_details_whatever_its_starter_wrote() -> None:
+    """No link of theirs, and the command is one span: what is copied from it is the whole of it."""
+    key = TurnKey(conversation=HOSTILE, turn=2, tenant="default")
+    turn = TurnSummary(
+        turn=2, message_id="m", text_digest="", question="?", answer="", verdict="human", state="waiting"
+    )
+    told = inline(current_details(key, [turn], "https://chat.example"))
+    (link,) = [token.attrs["href"] for token in told if token.type == "link_open"]
+    assert str(link).startswith("https://chat.example/?tenant=default&conversation=")
+    shown = [token.content for token in told if token.type == "code_inline"]
+    assert shown == [review_command("show", HOSTILE, 2, "default"), replay_command(HOSTILE, 2)]
+
+
+def test_an_id_is_one_word_of_a_command() -> None:
+    """A shell gives it back as it is: nothing of it is run, and none of it is an option."""
+    assert shlex.split(review_command("resolve", HOSTILE, 2, "acme")) == [
+        *("parley", "reviews", "resolve", HOSTILE, "2", "--tenant", "acme")
+    ]
+    assert shlex.split(replay_command(HOSTILE)) == ["parley", "replay", "show", HOSTILE]
+    assert replay_command("--file=forged.json", 2) == "parley replay show --turn 2 -- --file=forged.json"
+
+
+def test_an_id_of_several_lines_stays_on_one() -> None:
+    """A paragraph's end would be the end of the code too; what no line shows is a replacement character."""
+    key = TurnKey(conversation="a\n\n[pay here](https://evil.example)\x1b[2J\u202e", turn=1, tenant="default")
+    told = inline(current_details(key, []))
+    assert [token for token in told if token.type == "link_open"] == []
+    assert replay_command("a\n\x1bb\u202e") == "parley replay show 'a\ufffd\ufffdb\ufffd'"
