@@ -19,8 +19,10 @@ from tests.docs.ways import Way, way_of
 # A Chinese page holds its English one's commands (tests/docs/test_pages.py), so they are run once.
 ENGLISH = [page for page in PAGES if counterpart(page) is None]
 
-# On a site these alone belong to the quick whole: what a newcomer types first. The others ask the model for minutes.
-QUICK = {"README.md", "docs/web-socket.md"}
+# The quick whole types what a newcomer types first, and what someone types who is in a hurry; `make test-full` the rest,
+# which starts a process a line, and on a site asks the model for minutes.
+QUICK = {"README.md", "docs/incident-review.md", "docs/protection.md"}
+QUICK_ON_A_SITE = {"README.md", "docs/web-socket.md"}
 
 
 def _to_run(page: Path, *how: str) -> list[tuple[Command, Way]]:
@@ -67,7 +69,7 @@ def test_commands_stand_in_console_blocks(page: Path) -> None:
     assert not hidden
 
 
-@_named([page for page in ENGLISH if _to_run(page, "here")])
+@_named([page for page in ENGLISH if _to_run(page, "here")], quick=QUICK)
 def test_what_needs_no_server_runs(page: Path, folder: Folder) -> None:
     """In the order of the page, as typed."""
     for command, way in _to_run(page, "here"):
@@ -109,7 +111,7 @@ def _harmless(line: str, way: Way) -> str:
 @pytest.mark.e2e
 @pytest.mark.xdist_group("site")
 @pytest.mark.timeout(400)  # a page may ask the real model ten times
-@_named([page for page in ENGLISH if _to_run(page, "site") or _programs(page)], quick=QUICK)
+@_named([page for page in ENGLISH if _to_run(page, "site") or _programs(page)], quick=QUICK_ON_A_SITE)
 async def test_what_needs_a_site_runs(page: Path, tmp_path: Path, demo_site: Any) -> None:
     """Commands and programs of a page, in its order, in one folder, against a site that answers."""
     bare = make_folder(tmp_path / "site")
