@@ -170,7 +170,7 @@ class KeptFeedback:
 
     def to_columns(self) -> dict[str, Any]:
         return {
-            "conversation": self.conversation,
+            "conversation": storable(self.conversation),
             "turn": self.turn,
             "tenant": self.tenant,
             "user_id": self.user,

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from dialogue.faults import (
@@ -44,6 +44,7 @@ from workflows.inputs import application_error, ignored_signal, one_argument, pa
 from workflows.memory import Memory, brief
 from workflows.progress import TurnInProgress
 from workflows.review import refuse_unless_waiting, resolve
+from workflows.steps import fault_type
 from workflows.turn import take_turn
 
 __all__ = ["ConversationWorkflow"]
@@ -54,6 +55,8 @@ REPLY_HELD = "reply-held"
 """Since then a repeated message is answered without an activity, where its run still holds the reply."""
 IDLE_WAITS = "idle-waits"
 """Since then a turn that outlasts the idle time is awaited without timers; there was one a second."""
+FEEDBACK_UNKEPT = "feedback-unkept"
+"""Since then feedback that cannot be kept is told in the log; it ended the conversation."""
 RECALL_TIMEOUT = timedelta(seconds=10)
 HEARTBEAT_TIMEOUT = timedelta(seconds=2)
 
@@ -358,14 +361,19 @@ class ConversationWorkflow:
         if message.tenant != self._start.tenant or message.turn > self._memory.total:
             workflow.logger.warning("feedback ignored: it names no turn of this conversation")
             return
-        await workflow.execute_activity(
-            "keep_feedback",
-            args=[workflow.info().workflow_id, message],
-            start_to_close_timeout=RECALL_TIMEOUT,
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
-            summary=f"turn {message.turn} · feedback",
-        )
+        try:
+            await workflow.execute_activity(
+                "keep_feedback",
+                args=[workflow.info().workflow_id, message],
+                start_to_close_timeout=RECALL_TIMEOUT,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+                summary=f"turn {message.turn} · feedback",
+            )
+        except ActivityError as error:  # which would leave the handler, and so fail the workflow
+            if not workflow.patched(FEEDBACK_UNKEPT):
+                raise
+            workflow.logger.warning("feedback of turn %s is not kept: %s", message.turn, fault_type(error))
 
     @workflow.signal(
         name="forked", description="It was reset to before a turn: who did it, why, and what was numbered."

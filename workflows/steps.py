@@ -37,6 +37,7 @@ from workflows.wording import (
 )
 
 __all__ = [
+    "fault_type",
     "receive_input",
     "recognise_intent",
     "retrieve_knowledge",
@@ -86,7 +87,7 @@ async def schedule(
             priority=_priority(turn.plan),
         )
     except ActivityError as error:
-        turn.fault = _fault_type(error) or turn.fault
+        turn.fault = fault_type(error) or turn.fault
         raise
     if turn.cancelled and not turn.returning:  # it ended at the very moment it was cancelled
         raise asyncio.CancelledError
@@ -126,7 +127,7 @@ def _record(turn: TurnInProgress, step: StepName, result: StepResult, text: str)
     )
 
 
-def _fault_type(error: ActivityError) -> str | None:
+def fault_type(error: ActivityError) -> str | None:
     """As it is searched for; ``None`` for a step that was cancelled."""
     if isinstance(error.cause, ApplicationError):
         return (error.cause.type or "unexpected")[:_LONGEST_FAULT]

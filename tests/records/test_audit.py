@@ -172,6 +172,12 @@ async def test_conversations_are_listed_newest_first(audit: AuditLog) -> None:
     assert await audit.conversations("lantern", limit=1) == [first]
 
 
+async def test_feedback_of_any_conversation_can_be_kept(audit: AuditLog) -> None:
+    """Temporal takes NUL in a workflow's id: it is written as in the id of a row."""
+    await audit.keep_feedback(conversation="a\0b", turn=1, tenant="lantern", user="ann", score=1)
+    assert [each.score for each in await audit.feedback("a\ufffdb", "lantern")] == [1]
+
+
 async def test_the_last_feedback_wins(audit: AuditLog) -> None:
     """One opinion per turn and user; a foreign tenant can neither change nor read it."""
     turn: dict[str, Any] = {"conversation": "conv-1", "turn": 1, "user": "ann"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
-from dialogue.faults import BadInput
+from dialogue.faults import BadInput, ParleyFault
 from dialogue.messages import CancelTurn, DialogueStart, ResolveReview, Say
 from dialogue.plan import RetryPlan, StepPlan
 from gateway.conversations import Conversations
@@ -165,6 +166,19 @@ async def _feedback(recorder: Recorder) -> None:
     await handle.signal("feedback", {"turn": 1, "score": 1, "comment": "good"})
     await recorder.say("And in a shop?")
     await recorder.close()
+
+
+async def _feedback_unkept(recorder: Recorder) -> None:
+    """It comes while a person is waited for, and ended the run before the patch."""
+    await recorder.say("doubtful")
+    handle = recorder.client.get_workflow_handle(recorder.id)
+    await handle.signal("feedback", {"turn": 1, "score": 1, "comment": "unkept"})
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.HasField("activity_task_failed_event_attributes"):
+            break
+    with contextlib.suppress(ParleyFault):
+        await recorder.core.resolve_review(recorder.id, ResolveReview(turn=1, decision="approve", by="ann"))
+        await recorder.close()
 
 
 async def _odd_signals(recorder: Recorder) -> None:
@@ -360,6 +374,8 @@ SHAPES: dict[str, Callable[[Recorder], Awaitable[None]]] = {
     "state-continued-as-new": _continued,
     "state-idle-closed": _idle,
     "idle-waits": _idle_waits,  # since the patch of that name
+    "feedback-ended": _feedback_unkept,  # recorded before the patch "feedback-unkept"
+    "feedback-unkept": _feedback_unkept,
     "start-shown": _started_by_sdk,  # this and the next ones: since the patch of that name
     "start-shown-with-a-message": _started_by_sdk_with_a_message,
     "start-shown-unopened": _started_by_sdk_under_a_taken_id,

@@ -266,6 +266,8 @@ class ScriptedSteps:
 
     @activity.defn(name="keep_feedback")
     async def keep_feedback(self, conversation: str, feedback: Feedback) -> None:
+        if "unkept" in feedback.comment:
+            raise ApplicationError("the script says its key is gone", type="key-missing", non_retryable=True)
         self.feedback.append((conversation, feedback))
         self.judged.put_nowait(feedback)
 
