@@ -99,6 +99,8 @@ class ConversationWorkflow:
             try:
                 await self._recall()
             except (FailureError, asyncio.CancelledError):
+                # Whoever waits here is told why by the run's own end: an update that this run failed would be the
+                # answer to its message id also when that is sent again, and would open nothing.
                 visible.show_unopened()
                 raise
         visible.show_earlier(self._memory, self._start.tenant)
@@ -147,7 +149,9 @@ class ConversationWorkflow:
         visible.show(self._memory, turn, "running" if self._queue else "idle")
 
     async def _give_up(self) -> None:
-        """The workflow itself was cancelled: every accepted message still gets its row and its reply."""
+        """The workflow itself was cancelled: every accepted message still gets its row and its reply, and no more are
+        accepted."""
+        self._closing = True
         for turn in list(self._queue):
             if turn is self._current and self._task is not None:
                 self._cancel(turn, "the workflow was cancelled")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
 import pytest
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus
 
 from dialogue.faults import (
     ConversationBusy,
+    ConversationClosed,
     InvalidRequest,
     MessageIdReused,
     NoSuchReview,
@@ -17,8 +21,10 @@ from dialogue.faults import (
     UnknownConversation,
 )
 from dialogue.messages import CancelTurn, DialogueStart, ResolveReview, Say
+from dialogue.steps import ReturnAnswer, ReturnedAnswer
 from gateway.conversations import Conversations, Pending
 from tests.support.accepted_update import accepted_update
+from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 from tests.workflows.conftest import Site
 
 
@@ -169,6 +175,41 @@ async def test_a_cancelled_workflow_still_answers_and_records(site: Site) -> Non
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
 
 
+async def test_a_cancelled_workflow_accepts_no_more(site: Site) -> None:
+    """What is said while its last turn is recorded is refused, and keeps the run from nothing."""
+    steps = _HeldBack(f"{site.steps.queue}-held")
+    conversations = Conversations(site.client, task_queue=steps.queue, web_ui="http://127.0.0.1:8233")
+    conversation = site.new()
+    async with scripted_worker(site.client, steps):
+        said = conversations.say(conversation, Say(message_id="m1", text="slow"), fresh=True)
+        first = asyncio.create_task(said)
+        await asyncio.wait_for(steps.running.wait(), 10)
+        handle = site.client.get_workflow_handle(conversation)
+        await handle.cancel()
+        await asyncio.wait_for(steps.returning.wait(), 10)
+        with pytest.raises(ConversationClosed):
+            await conversations.say(conversation, Say(message_id="m2", text="How long?"), wait_seconds=5)
+        steps.returned.set()
+        assert (await first).verdict == "cancelled"
+        await asyncio.gather(handle.result(), return_exceptions=True)
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert list(steps.rows) == [(conversation, 1)]
+
+
+@dataclass
+class _HeldBack(ScriptedSteps):
+    """Its last step waits."""
+
+    returning: asyncio.Event = field(default_factory=asyncio.Event)
+    returned: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @activity.defn(name="return_answer")
+    async def return_answer(self, request: ReturnAnswer) -> ReturnedAnswer:
+        self.returning.set()
+        await self.returned.wait()
+        return await ScriptedSteps.return_answer(self, request)
+
+
 async def test_a_person_resolves_a_turn(site: Site) -> None:
     """The first reply says that it waits; later messages wait behind it; the person's words are the answer."""
     conversation = site.new()
@@ -224,6 +265,23 @@ async def test_feedback_is_kept_with_its_turn(site: Site) -> None:
     await handle.signal("feedback", {"turn": 1, "score": 1, "comment": "good"})
     await site.say(conversation, "How long?", "m2")
     assert [(name, message.turn, message.score) for name, message in site.steps.feedback] == [(conversation, 1, 1)]
+
+
+async def test_feedback_that_cannot_be_kept_is_all_that_is_lost(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says so without its words; the turn that waits is decided and recorded, and the conversation goes on."""
+    conversation = site.new()
+    await site.say(conversation, "doubtful", "m1")
+    handle = site.client.get_workflow_handle(conversation)
+    await handle.signal("feedback", {"turn": 1, "score": 1, "comment": "unkept"})
+    async with asyncio.timeout(10):
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+                break
+    await site.conversations.resolve_review(conversation, ResolveReview(turn=1, decision="approve", by="ann"))
+    assert (await site.say(conversation, "How long?", "m2")).turn == 2
+    assert list(site.steps.rows) == [(conversation, 1), (conversation, 2)]
+    (told,) = [line.getMessage() for line in caplog.records if line.name == "temporalio.workflow"]
+    assert told.startswith("feedback of turn 1 is not kept: key-missing")
 
 
 async def test_what_search_and_the_web_ui_show(site: Site) -> None:
