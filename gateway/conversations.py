@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowContinuedAsNewError,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
@@ -30,11 +31,12 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from ulid import ULID
 
 from dialogue.faults import (
+    ConversationClosed,
     MessageIdReused,
     MessageTooLong,
     ParleyFault,
@@ -82,6 +84,9 @@ RUNS_LOOKED_AT = 100
 DIALOGUE_PREFIX = "dlg-"
 Asked = TypeVar("Asked")
 _DIGEST = "question"
+_ENDED_WITH_ITS_RUN = "AcceptedUpdateCompletedWorkflow"
+"""The server's own failure of an update that was accepted and not done when its run ended."""
+_ENDS: dict[type[BaseException | None], str] = {CancelledError: "was cancelled", TerminatedError: "was terminated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +321,27 @@ class Conversations:
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             _go_on_if_cancelled()
             return None
+        except WorkflowUpdateFailedError as error:
+            raise await self._why(error, handle.workflow_id, handle.workflow_run_id) from error
+
+    async def _why(self, error: WorkflowUpdateFailedError, conversation: str, run_id: str | None = None) -> ParleyFault:
+        """The fault of an update; of one that was accepted and ended with its run, that with which the run ended."""
+        if not isinstance(error.cause, ApplicationError) or error.cause.type != _ENDED_WITH_ITS_RUN:
+            return _fault_of(error)
+        why = "ended"
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):  # without a run's id there may be a newer run, which goes on
+                await self.client.get_workflow_handle(conversation, run_id=run_id).result(follow_runs=False)
+        except WorkflowFailureError as ended:
+            fault = _fault_of(ended)
+            if type(fault) is not ParleyFault:
+                return fault
+            why = _ENDS.get(type(ended.cause), why)
+        except (TimeoutError, WorkflowContinuedAsNewError, RPCError):
+            _go_on_if_cancelled()
+        return ConversationClosed(
+            f"conversation: its run {why} before this was answered. Send it again, a message with its message_id."
+        )
 
     async def start_dialogue(
         self, question: DialogueStart, *, dialogue: str | None = None
@@ -439,7 +465,10 @@ class Conversations:
         try:
             if conversation.startswith(DIALOGUE_PREFIX):
                 return await self._answer(handle, tenant)
-            return await handle.get_update_handle(message_id, result_type=Reply).result()
+            reply = await self._result(handle.get_update_handle(message_id, result_type=Reply), None)
+            if reply is None:
+                raise RecordsUnavailable(_NOBODY_ANSWERED)
+            return reply
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             _go_on_if_cancelled()
             raise RecordsUnavailable(_NOBODY_ANSWERED) from error
@@ -527,7 +556,7 @@ class Conversations:
         try:
             return await handle.execute_update(name, message)
         except WorkflowUpdateFailedError as error:
-            fault = _fault_of(error)
+            fault = await self._why(error, conversation)
             if fault.message.startswith("Update handler for"):  # another workflow's id: none of the caller's business
                 raise unknown_conversation(conversation) from error
             raise fault from error

@@ -35,7 +35,11 @@ _CORE = {"temporalio_client::retry": ("error",)}
 """The fields of a line of the SDK's core that are told, by where it comes from: the others may quote a failure."""
 _CONVERSATIONS = ("ConversationWorkflow", "DialogueWorkflow")
 """Of these a workflow's id is its conversation."""
-_QUOTING = {"asyncio": re.compile(r"\n|\((?!\))|<"), "_granian": re.compile(r"\n")}
+_QUOTING = {
+    "asyncio": re.compile(r"\n|\((?!\))|<"),
+    "_granian": re.compile(r"\n"),
+    "py": re.compile(r"\n"),  # py.warnings: Python's own, each with the line of code that it is about
+}
 """Whose lines show exceptions with their messages, and where in a line that begins: behind the first one, and with
 asyncio, which shows a callback's arguments and a task with its exception, at a bracket too."""
 _QUIET = ("httpx", "httpcore", "sentence_transformers", "transformers", "bm25s", "faiss", "asyncio")
@@ -72,6 +76,7 @@ def configure_logs(settings: LogSettings, **bound: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
+    logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.INFO))

@@ -6,19 +6,34 @@ import asyncio
 import gc
 import hashlib
 import uuid
+import warnings
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
-from temporalio import workflow
+from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
+from temporalio.workflow import UnfinishedUpdateHandlersWarning
 
-from dialogue.faults import ConversationBusy, MessageIdReused, ParleyFault, RecordsUnavailable, UnknownConversation
+from dialogue.faults import (
+    ConversationBusy,
+    ConversationClosed,
+    KeyMissing,
+    MessageIdReused,
+    ParleyFault,
+    RecordsUnavailable,
+    UnknownConversation,
+)
 from dialogue.messages import CancelTurn, ChatMessage, DialogueStart, ResolveReview, Say, TextFile
+from dialogue.steps import RecallConversation
+from dialogue.turn import Recalled, Reply
 from gateway.conversations import Conversations, Pending, dialogue_id
 from tests.gateway.conftest import WEB_UI, Front
+from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 
 SECONDS = 20
 
@@ -42,6 +57,55 @@ async def test_an_error_that_was_told_is_not_logged_as_forgotten(
         await unserved.say("c-" + uuid.uuid4().hex, Say(message_id="m1", text="Hello"), wait_seconds=0.3)
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+@dataclass
+class _NotRecalling(ScriptedSteps):
+    """``fault``: what the audit says when it is asked for earlier turns, until it is ``None``."""
+
+    fault: ApplicationError | None = None
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @activity.defn(name="recall_conversation")
+    async def recall_conversation(self, request: RecallConversation) -> Recalled:
+        self.asked.set()
+        if self.fault is not None:
+            raise self.fault
+        return await ScriptedSteps.recall_conversation(self, request)
+
+
+@pytest.mark.parametrize(
+    ("ends", "told", "why"),
+    [
+        ("by itself", KeyMissing, "its key is gone"),
+        ("cancelled", ConversationClosed, "its run was cancelled before"),
+        ("terminated", ConversationClosed, "its run was terminated before"),
+    ],
+)
+async def test_a_message_that_ends_with_its_run_is_told_why(
+    temporal: WorkflowEnvironment, ends: str, told: type[ParleyFault], why: str
+) -> None:
+    """It was accepted before the conversation was open. Sent again with its id, it is answered by a new run."""
+    steps = _NotRecalling(f"opens-{uuid.uuid4().hex[:8]}")
+    by_itself = ends == "by itself"
+    steps.fault = ApplicationError("its key is gone", type="key-missing", non_retryable=by_itself)
+    conversations = Conversations(temporal.client, task_queue=steps.queue, web_ui=WEB_UI)
+    conversation, message = "c-" + uuid.uuid4().hex, Say(message_id="m1", text="How long?")
+    handle = temporal.client.get_workflow_handle(conversation)
+    with warnings.catch_warnings(action="ignore", category=UnfinishedUpdateHandlersWarning):
+        async with scripted_worker(temporal.client, steps):
+            said = asyncio.create_task(conversations.say(conversation, message))
+            await asyncio.wait_for(steps.asked.wait(), SECONDS)
+            if not by_itself:
+                await (handle.cancel() if ends == "cancelled" else handle.terminate())
+            with pytest.raises(told, match=why):
+                await asyncio.wait_for(said, SECONDS)
+            with pytest.raises(told, match=why):
+                await asyncio.wait_for(conversations.settled(conversation, "m1", "default"), SECONDS)
+            steps.fault = None
+            again = await conversations.say(conversation, message)
+    assert isinstance(again, Reply)
+    assert (again.turn, again.verdict) == (1, "pass")
 
 
 async def test_without_a_worker_a_question_is_kept(unserved: Conversations) -> None:

@@ -94,6 +94,13 @@ def test_asyncio_shows_no_exception_of_a_task() -> None:
     assert MARKER not in str(lines)
 
 
+def test_a_warning_of_python_is_one_line() -> None:
+    """As JSON like every other, without the line of code that it is about."""
+    (line,) = _lines("import warnings\nwarnings.warn('[TMPRL1102] it ended\\nwhat the user ' + 'wrote')\n")
+    assert str(line["event"]).endswith("UserWarning: [TMPRL1102] it ended")
+    assert (line["logger"], line["level"]) == ("py.warnings", "warning")
+
+
 def test_a_line_of_a_workflow_says_whose_it_is() -> None:
     """By the names that our steps' lines have, and not in the middle of a sentence."""
     lines = _lines(
