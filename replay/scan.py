@@ -145,13 +145,14 @@ async def scan(
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Side by side; the first exception ends the others and is raised as it is."""
-    tasks = [asyncio.ensure_future(each) for each in work]
+    """Side by side; the first exception ends the others, and is raised as it is once they have ended."""
     try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+        # A group cancels each once: a second time would break into the Replayer's own way out, which then never ends.
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 async def _verified(run: RecordedRun, pool: ProcessPoolExecutor | None, *, arguments: bool) -> HistoryExact:

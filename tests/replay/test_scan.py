@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -81,6 +82,33 @@ async def test_processes_give_the_same_results(tmp_path: Path, capfd: pytest.Cap
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("5", "1", "2")
     (failure,) = suite.iter("failure")
     assert "event 9 is missing" in (failure.get("message") or "")
+
+
+class _Enough(Exception):
+    """Whoever is told of the results wants no more of them."""
+
+
+@pytest.mark.parametrize("ends", ["with an exception", "because it is cancelled"])
+async def test_what_ends_a_scan_ends_its_replays(ends: str) -> None:
+    """Whatever moment of theirs it comes in, none is left behind: one that is cancelled a second time, as the end of a
+    command does with what is left, hangs."""
+    scanning: asyncio.Task[Scan] | None = None
+
+    def told(result: HistoryExact) -> None:
+        if ends == "with an exception":
+            raise _Enough
+        assert scanning is not None
+        scanning.cancel()
+
+    for _ in range(5):
+        scanning = asyncio.create_task(
+            scan(of_files(recorded("refused", "normal", "failed")), data_converter, told=told)
+        )
+        with pytest.raises((_Enough, asyncio.CancelledError)):
+            async with asyncio.timeout(20):
+                await scanning
+        left = [task.get_coro() for task in asyncio.all_tasks()]
+        assert not [each for each in left if getattr(each, "__qualname__", "").startswith("scan.")]
 
 
 def test_a_report_is_xml_whatever_a_history_holds() -> None:
