@@ -20,6 +20,7 @@ __all__ = [
     "failure_line",
     "first_value",
     "is_consistent",
+    "is_known",
     "kind",
     "payloads_of",
     "seconds",
@@ -38,14 +39,23 @@ def kind(event: HistoryEvent) -> str:
 
 
 def attributes(event: HistoryEvent) -> Any:
-    """What the event holds; an empty message where it holds nothing."""
-    held = event.WhichOneof("attributes")
-    return getattr(event, held) if held else HistoryEvent()
+    """What an event of its kind holds: empty where it was left out, or is another kind's (:func:`is_consistent`)."""
+    return getattr(event, _field_of(event), HistoryEvent())
+
+
+def _field_of(event: HistoryEvent) -> str:
+    """Where an event of its kind holds what it does."""
+    return f"{kind(event).lower()}_event_attributes"
+
+
+def is_known(event: HistoryEvent) -> bool:
+    """Whether its kind, or at least what it holds, says something to this version."""
+    return event.WhichOneof("attributes") is not None or _field_of(event) in HistoryEvent.DESCRIPTOR.fields_by_name
 
 
 def is_consistent(event: HistoryEvent) -> bool:
     """Whether it holds what an event of its kind does."""
-    return (event.WhichOneof("attributes") or "").removesuffix("_event_attributes").upper() == kind(event)
+    return event.WhichOneof("attributes") == _field_of(event)
 
 
 def seconds(time: Timestamp) -> float:
@@ -70,12 +80,13 @@ def payloads_of(message: Message) -> Iterator[Payload]:
 
 
 def value_of(payload: Payload) -> Any:
-    """The JSON value of a decoded payload; ``None`` of an empty one, :data:`UNREADABLE` where it is no JSON."""
+    """The JSON value of a decoded payload; ``None`` of an empty one, :data:`UNREADABLE` where it is no JSON, or is
+    nested too deeply."""
     if payload.metadata.get("encoding") in (b"binary/null", None):
         return None
     try:
         return json.loads(payload.data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return UNREADABLE
 
 

@@ -21,7 +21,7 @@ _WITH_OUR_PAYLOADS = ("ACTIVITY_TASK_SCHEDULED", "ACTIVITY_TASK_COMPLETED")
 _DECODED = "Download it with “Decode Event History” switched off, or export it with the temporal CLI."
 
 
-_NO_EVENT = (ParseError, ValueError, KeyError, TypeError, AttributeError)
+_NO_EVENT = (ParseError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What the SDK raises for what is no event."""
 
 
@@ -46,6 +46,9 @@ def read_text(path: Path, text: str) -> tuple[list[HistoryEvent], list[HistoryFa
         document: object = json.loads(text)
     except json.JSONDecodeError as error:
         return _as_far_as_it_goes(path, text, error)
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it has too many digits"
+        raise HistoryUnreadable(f"{path}: {why} to be read. {EXPORT}") from None
     return _read(path, _listed(path, document))
 
 
@@ -119,7 +122,7 @@ def _whole_objects(text: str) -> Iterator[dict[str, Any]]:
         place += len(text[place:]) - len(text[place:].lstrip(" \t\r\n,"))
         try:
             found, place = decoder.raw_decode(text, place)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return
         if not isinstance(found, dict):
             return

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from temporalio.api.history.v1 import HistoryEvent
 
-from dialogue.faults import HistoryBroken, HistoryForeign, HistoryUnreadable
-from replay.events import attributes, is_consistent, kind, payloads_of
+from dialogue.faults import HistoryBroken, HistoryFault, HistoryForeign, HistoryUnreadable
+from replay.events import attributes, is_consistent, is_known, kind, payloads_of
 from workflows.names import CONVERSATION_WORKFLOW, DIALOGUE_WORKFLOW
 
 __all__ = ["check_kinds", "check_order", "check_payloads", "check_type"]
 
 _OURS = (CONVERSATION_WORKFLOW, DIALOGUE_WORKFLOW)
+_OF_CALLERS = ("WORKFLOW_EXECUTION_STARTED", "WORKFLOW_EXECUTION_SIGNALED")
 _REFERENCES = {
     "scheduled_event_id": ("ACTIVITY_TASK_SCHEDULED", "WORKFLOW_TASK_SCHEDULED"),
     "workflow_task_completed_event_id": ("WORKFLOW_TASK_COMPLETED",),
@@ -33,7 +34,7 @@ def check_type(events: Sequence[HistoryEvent], source: str) -> HistoryForeign | 
 def check_kinds(events: Sequence[HistoryEvent], source: str) -> HistoryUnreadable | None:
     """The first event that says nothing to this version: another one's server or workers wrote it."""
     for event in events:
-        if event.WhichOneof("attributes") is None:
+        if not is_known(event):
             why = f"event {event.event_id} is of a kind that this version of Parley does not know"
             return HistoryUnreadable(f"{source}: {why}. Look with the version that recorded it, or a newer one.")
     return None
@@ -65,13 +66,14 @@ def _out_of_order(events: Sequence[HistoryEvent]) -> Iterator[str]:
 
 def _astray(events: Sequence[HistoryEvent]) -> Iterator[str]:
     kinds = {event.event_id: kind(event) for event in events}
-    unknown = {event.event_id for event in events if event.WhichOneof("attributes") is None}
+    unknown = {event.event_id for event in events if not is_known(event)}
     ended: dict[int, int] = {}
     for event in events:
-        if event.WhichOneof("attributes") is None:  # check_kinds says it
+        if not is_known(event):  # check_kinds says it
             continue
         if not is_consistent(event):
-            yield f"event {event.event_id} is called {kind(event)} and holds what another kind of event does"
+            held = "what another kind of event does" if event.WhichOneof("attributes") else "nothing"
+            yield f"event {event.event_id} is called {kind(event)} and holds {held}"
         inside = attributes(event)
         for field, allowed in _REFERENCES.items():
             named = getattr(inside, field, 0)
@@ -84,15 +86,25 @@ def _astray(events: Sequence[HistoryEvent]) -> Iterator[str]:
                 yield f"events {other} and {event.event_id} both end the activity of event {inside.scheduled_event_id}"
 
 
-def check_payloads(events: Sequence[HistoryEvent], source: str) -> HistoryBroken | None:
-    """The first payload that says it is JSON and is none. Call it with decoded events."""
+def check_payloads(events: Sequence[HistoryEvent], source: str) -> HistoryFault | None:
+    """The first payload that says it is JSON and is none, or cannot be looked through. Call it with decoded events.
+
+    What a caller starts a run with, or signals to it, was never checked and may be anything: the workflow lives with
+    that, and it shows no edit.
+    """
     for event in events:
+        if kind(event) in _OF_CALLERS:
+            continue
         for payload in payloads_of(event):
             if payload.metadata.get("encoding") != b"json/plain":
                 continue
+            what = f"{source}: event {event.event_id} ({kind(event)}) holds a payload that is"
             try:
                 json.loads(payload.data)
             except ValueError as error:
-                what = f"event {event.event_id} ({kind(event)}) holds a payload that is no JSON ({error})"
-                return HistoryBroken(f"{source}: {what}: it was edited. Take the history from the server again.")
+                return HistoryBroken(
+                    f"{what} no JSON ({error}): it was edited. Take the history from the server again."
+                )
+            except RecursionError:
+                return HistoryUnreadable(f"{what} nested too deeply to be read. Look at it in the Web UI.")
     return None

@@ -27,6 +27,7 @@ __all__ = ["Redactor"]
 _NAMES_A_USER = {"user": "user", "user_id": "user", "address": "address", "ip_address": "address", "caller": "caller"}
 """Fields whose whole value names a person, where they are, or what vouches for them."""
 _FILES = TypeAdapter(list[TextFile])
+_TOO_DEEP = "‹nested too deeply to be redacted›"
 _SHORTEST_REST = 4
 """Of a value that was cut off with its text: less says nothing."""
 
@@ -120,22 +121,28 @@ class Redactor:
         return made | {"data": self._packed(payload["data"], of_text)} if "data" in payload else made
 
     def _packed(self, packed: str, of_text: Callable[[str], str]) -> str:
-        """Both in base64: JSON, or another text. What is neither stays as it is: it was never decoded."""
+        """Both in base64: JSON, or another text. What is neither stays as it is: it was never decoded. JSON that is
+        nested too deeply to be looked through is taken out whole."""
         try:
             text = base64.b64decode(packed).decode("utf-8", "surrogatepass")
         except ValueError:
             return packed
         try:
-            held = json.loads(text)
-        except ValueError:
-            held, made = text, of_text(text)
-            written = made
-        else:
-            made = self._walk(held, of_text, event=False)
-            written = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
-        if made == held:
+            written = self._written(text, of_text)
+        except RecursionError:
+            written = json.dumps(_TOO_DEEP, ensure_ascii=False)
+        if written == text:
             return packed
         return base64.b64encode(written.encode("utf-8", "surrogatepass")).decode("ascii")
+
+    def _written(self, text: str, of_text: Callable[[str], str]) -> str:
+        """The text itself where nothing in it is replaced."""
+        try:
+            held = json.loads(text)
+        except ValueError:
+            return of_text(text)
+        made = self._walk(held, of_text, event=False)
+        return text if made == held else json.dumps(made, ensure_ascii=False, separators=(",", ":"))
 
 
 @functools.cache

@@ -54,6 +54,8 @@ async def test_the_runs_of_a_conversation_are_one_chain() -> None:
         ('"events"', "it is JSON, but holds no events"),
         ('{"events": [{"eventType": "EVENT_TYPE_OF_ANOTHER_WORLD"}]}', "its event 1 cannot be read"),
         ('{"events": [1]}', "its event 1 cannot be read"),
+        pytest.param("[" * 100_000, "it is nested too deeply to be read", id="deep"),
+        pytest.param(f'{{"events": {"1" * 5000}}}', "a number in it has too many digits to be read", id="digits"),
     ],
 )
 async def test_what_is_no_history_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -157,6 +159,31 @@ async def test_events_that_are_not_as_they_were_recorded(tmp_path: Path, change:
     assert said in run.problems[0].message
     (chain,) = await from_files([tmp_path / "normal.json"], data_converter)
     assert tell(chain).turns
+
+
+@pytest.mark.parametrize(("instead", "said"), [({}, "nothing"), (None, "what another kind of event does")])
+async def test_an_event_of_each_kind_that_holds_nothing_or_anothers(
+    tmp_path: Path, instead: dict[str, Any] | None, said: str
+) -> None:
+    """Also where it is the first: told in one line, with what the others tell, and no end of the command."""
+    kinds = {each["eventType"]: number for number, each in enumerate(document("normal")["events"])}
+    kinds["EVENT_TYPE_WORKFLOW_EXECUTION_STARTED"] = 0
+    assert len(kinds) > 8
+    another = {"timerFiredEventAttributes": {}} if instead is None else instead
+    for name, number in kinds.items():
+
+        def change(events: list[Any], number: int = number) -> None:
+            event = events[number]
+            del event[next(each for each in event if each.endswith("EventAttributes"))]
+            event |= another
+
+        run = await from_file(spoiled(tmp_path, "normal", change), data_converter)
+        called = name.removeprefix("EVENT_TYPE_")
+        assert f"event {number + 1} is called {called} and holds {said}" in run.problems[0].message
+        told = tell(Chain(run.workflow_id, (run,)))
+        assert told.turns
+        exact = await history_exact(run)
+        assert (exact.state, exact.why) == ("differs", run.problems[0].message)
 
 
 def _newer(events: list[Any]) -> None:
