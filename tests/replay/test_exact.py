@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import shutil
 from collections.abc import Callable
@@ -113,6 +114,13 @@ async def test_a_history_that_goes_on_is_the_same_so_far(tmp_path: Path) -> None
     """What today's code would do next is no difference."""
     exact = await _exact(tmp_path, "normal", lambda events: events.__delitem__(slice(40, None)))
     assert exact.state == "same", exact.divergence
+
+
+async def test_a_run_that_only_began_is_the_same_so_far(tmp_path: Path) -> None:
+    """It has made no command: what continued as new a moment ago stands so until its first task is due."""
+    async with asyncio.timeout(10):
+        exact = await _exact(tmp_path, "continued-as-new.2", lambda events: events.__delitem__(slice(1, None)))
+    assert (exact.state, exact.events, exact.turns) == ("same", 1, 0)
 
 
 async def test_the_code_of_another_version_is_asked(tmp_path: Path, repository: Path) -> None:
