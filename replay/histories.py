@@ -4,17 +4,18 @@ runs, wherever each of them is."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client
 from temporalio.converter import DataConverter
-from temporalio.service import RPCError, RPCStatusCode
 
 from dialogue.faults import (
     ContentMissing,
     HistoryFault,
+    HistoryUnreadable,
     InvalidRequest,
     NoSuchHistory,
     ParleyFault,
@@ -26,6 +27,7 @@ from replay.decoding import decode_events
 from replay.events import attributes, kind
 from replay.exported import read_exported, read_text
 from replay.integrity import check_kinds, check_order, check_payloads, check_type
+from replay.server import fetched, run_ids
 
 __all__ = [
     "archived",
@@ -33,7 +35,6 @@ __all__ = [
     "from_files",
     "from_text",
     "history_files",
-    "listed",
     "live",
 ]
 
@@ -54,7 +55,7 @@ async def live(
     ``told`` is called with each run as it was read.
 
     Raises HistoryForeign, and where neither has a run of it NoSuchHistory; RecordsUnavailable or ContentMissing where
-    the archive may have one that it cannot give.
+    the archive may have one that it cannot give, and HistoryUnreadable or ``ConnectionError`` where the server does.
     """
     kept, unasked = Chain(workflow_id, ()), list[ParleyFault]()
     try:
@@ -62,24 +63,29 @@ async def live(
             kept = await archived(archive, workflow_id, run_id, client.data_converter, client.namespace, told=told)
     except RecordsUnavailable as fault:  # what the server has is shown all the same
         unasked.append(fault)
-    runs = {run.run_id: run for run in kept.runs}
+    runs, unopened = {run.run_id: run for run in kept.runs}, dict(kept.unopened)
     try:
         if run_id is None:
-            held, unlisted = await _held(client, workflow_id, told)
-            runs |= held
-            unasked += unlisted
+            held = await _held(client, workflow_id, told)
+            runs |= held.runs
+            unopened |= held.unopened
+            unasked += held.unasked
         elif not runs:
             runs[run_id] = await _fetch(client, workflow_id, run_id, told)
     except NoSuchHistory:
         if not runs:
-            for why in (*unasked, *kept.unopened.values()):
+            for why in (*unasked, *unopened.values()):
                 raise why from None
             raise
+    except (HistoryUnreadable, ConnectionError) as error:
+        if not runs:
+            raise
+        unasked.append(NoSuchHistory(f"{error} Shown is what the archive has.", field="workflow"))
     return Chain(
         workflow_id,
         _ordered(runs.values()),
         unasked=tuple(unasked),
-        unopened={name: why for name, why in kept.unopened.items() if name not in runs},
+        unopened={name: why for name, why in unopened.items() if name not in runs},
         alone=run_id is not None,
     )
 
@@ -114,56 +120,49 @@ def _ordered(runs: Iterable[RecordedRun]) -> tuple[RecordedRun, ...]:
     return tuple(sorted(runs, key=lambda run: run.started_at))
 
 
-async def _held(
-    client: Client, workflow_id: str, told: Read | None
-) -> tuple[dict[str, RecordedRun], list[NoSuchHistory]]:
-    """What the server has of the chain, and why it may have more. Raises NoSuchHistory where it has none."""
-    runs: dict[str, RecordedRun] = {}
-    newest = await _fetch(client, workflow_id, None, told)
-    runs[newest.run_id] = newest
+@dataclass
+class _Held:
+    """What the server has of a chain: the runs that it gives, why it does not give others, by run id, and why there may
+    be more."""
+
+    runs: dict[str, RecordedRun] = field(default_factory=dict[str, RecordedRun])
+    unopened: dict[str, ParleyFault] = field(default_factory=dict[str, ParleyFault])
+    unasked: list[ParleyFault] = field(default_factory=list[ParleyFault])
+
+
+async def _held(client: Client, workflow_id: str, told: Read | None) -> _Held:
+    """Raises NoSuchHistory where it has none, and HistoryUnreadable where it gives none of them."""
+    held, before = _Held(), None
+    refused: HistoryUnreadable | None = None
+    try:
+        newest = await _fetch(client, workflow_id, None, told)
+        held.runs[newest.run_id], before = newest, newest.before_run_id
+    except HistoryUnreadable as fault:
+        refused = fault
     # What was reopened or reset is no continuation: only the visibility store knows that it belongs here.
-    also, unlisted = await _listed_runs(client, workflow_id)
-    for name in (newest.before_run_id, *also):
-        while name and name not in runs and len(runs) < _LONGEST_CHAIN:
+    also, unlisted = await run_ids(client, workflow_id)
+    held.unasked += unlisted
+    for name in (before, *also):
+        while name and not (name in held.runs or name in held.unopened or len(held.runs) >= _LONGEST_CHAIN):
             try:
                 run = await _fetch(client, workflow_id, name, told)
             except NoSuchHistory:  # its retention is over
                 break
-            runs[name] = run
+            except HistoryUnreadable as fault:
+                held.unopened[name] = fault
+                break
+            held.runs[name] = run
             name = run.before_run_id
-    return runs, unlisted
-
-
-async def _listed_runs(client: Client, workflow_id: str) -> tuple[list[str], list[NoSuchHistory]]:
-    quoted, found = workflow_id.replace("'", "''"), list[str]()
-    try:
-        async for each in client.list_workflows(f"WorkflowId = '{quoted}'"):
-            found.append(each.run_id)
-    except RPCError as error:  # it costs the reopened and reset runs, not the newest chain
-        why = " ".join(error.message.split()).rstrip(".") or error.status.name
-        return found, [
-            NoSuchHistory(
-                f"{workflow_id}: Temporal cannot list its runs ({why}): those that were reopened or set back may be "
-                "missing. Try again, or look at the server's visibility store.",
-                field="workflow",
-            )
-        ]
-    return found, []
+    if refused and not held.runs:
+        raise refused
+    if refused and not held.unopened:  # the list has it not
+        held.unasked.append(refused)
+    return held
 
 
 async def _fetch(client: Client, workflow_id: str, run_id: str | None, told: Read | None) -> RecordedRun:
-    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    try:
-        history = await handle.fetch_history()
-    except RPCError as error:
-        if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-            raise
-        which = f"run {run_id} of {workflow_id}" if run_id else workflow_id
-        raise NoSuchHistory(
-            f"workflow: Temporal has no {which} (any more), and it is not archived. Closed runs are kept as long as "
-            "records.retention.archive says; give an exported one with --file.",
-            field="workflow",
-        ) from None
+    """Raises as :func:`replay.server.fetched`, and HistoryForeign."""
+    history = await fetched(client, workflow_id, run_id)
     run = await _recorded(
         workflow_id,
         history.events,
@@ -174,20 +173,6 @@ async def _fetch(client: Client, workflow_id: str, run_id: str | None, told: Rea
     if told is not None:
         told(run)
     return run
-
-
-async def listed(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:
-    """The runs of a search-attribute query, newest first. Raises InvalidRequest where the server refuses the query."""
-    try:
-        async for found in client.list_workflows(query):
-            yield found
-    except RPCError as error:
-        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
-            raise
-        why = " ".join(error.message.split()).rstrip(".")
-        raise InvalidRequest(
-            f"query: the server refuses it: {why}. See docs/operations.md for examples.", field="query"
-        ) from None
 
 
 def history_files(paths: Iterable[Path]) -> list[Path]:

@@ -25,9 +25,10 @@ from dialogue.faults import HistoryFault, InvalidRequest, RecordsFault
 from records.archive import ArchivedRun, RunArchive
 from replay.chain import RecordedRun
 from replay.exact import HistoryExact, history_exact
-from replay.histories import from_file, listed, live
+from replay.histories import from_file, live
 from replay.replayer import quiet_logs
 from replay.scan_state import ScanState
+from replay.server import listed
 from workers.build import code_digest
 
 __all__ = ["Found", "Scan", "junit", "of_archive", "of_files", "of_query", "scan"]
@@ -74,7 +75,8 @@ def of_files(paths: Iterable[Path]) -> list[Found]:
 
 
 async def of_query(client: Client, query: str) -> list[Found]:
-    """The runs that the server finds. Raises InvalidRequest for a query that it refuses."""
+    """The runs that the server finds. Raises InvalidRequest for a query that it refuses, and ``ConnectionError`` where
+    it answers none."""
     return [
         # Of a run that goes on the server lists the length 0.
         Found(_key(each.id, each.run_id, each.history_length) if each.close_time else "", each.id, each.run_id)
@@ -107,7 +109,7 @@ async def scan(
     forgot. ``jobs``: processes; 1 replays in this one. ``state``: where what is done is noted, and taken from when the
     scan goes on; what could not be checked is tried again, and what other code verified is verified by this one.
 
-    Raises InvalidRequest for a state file that is none.
+    Raises InvalidRequest for a state file that is none, and ``ConnectionError`` where the server is gone.
     """
     read, suffix = functools.partial(_read, converter, client, archive, namespace), "" if arguments else ":commands"
     results: dict[Found, HistoryExact] = {}

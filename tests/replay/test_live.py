@@ -25,7 +25,8 @@ from records.protection import open_protection
 from replay.chain import Chain
 from replay.exact import history_exact
 from replay.fork import fork, plan_fork
-from replay.histories import listed, live
+from replay.histories import live
+from replay.server import listed
 from replay.story import tell, turn_of
 from settings.schema import EncryptionSettings, Settings
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker

@@ -32,7 +32,7 @@ async def test_an_archived_run_that_is_damaged_costs_no_other(speaker: Speaker, 
     name = new_conversation_id()
     await speaker.say(name, "How long?", "And in a shop?", start={"turns_per_run": 1})
     whole = await live(speaker.client, name)
-    await _damaged(archive, await _archived(archive, whole.runs[0]))
+    await _damaged(archive, await archived(archive, whole.runs[0]))
     again = await live(speaker.client, name, archive=archive)
     assert [run.run_id for run in again.runs] == [run.run_id for run in whole.runs]
     assert again.problems == ()
@@ -41,7 +41,7 @@ async def test_an_archived_run_that_is_damaged_costs_no_other(speaker: Speaker, 
 async def test_what_the_archive_alone_had_is_named_and_the_others_shown(speaker: Speaker, archive: RunArchive) -> None:
     """Of a chain that the server has forgotten: once, however many runs name it; a scan tells it and goes on."""
     recorded, client = await chain("continued-as-new.1", "continued-as-new.2"), speaker.client
-    kept = [await _archived(archive, run) for run in recorded.runs]
+    kept = [await archived(archive, run) for run in recorded.runs]
     await _damaged(archive, kept[0])
     found = await live(client, recorded.workflow_id, archive=archive)
     assert [run.run_id for run in found.runs] == [kept[1].run_id]
@@ -58,7 +58,7 @@ async def _damaged(archive: RunArchive, run: ArchivedRun) -> None:
         await connection.execute(update(contents).where(contents.c.digest == run.digest).values(body=b"damaged"))
 
 
-async def _archived(archive: RunArchive, run: RecordedRun) -> ArchivedRun:
+async def archived(archive: RunArchive, run: RecordedRun) -> ArchivedRun:
     at = datetime.fromtimestamp(run.started_at, UTC)
     of_it = {"run_id": run.run_id, "workflow_type": run.workflow_type, "tenant": "default", "status": "completed"}
     return await archive.archive(run.history(), **of_it, started=at, closed=at)
