@@ -19,8 +19,8 @@ from tests.docs.ways import Way, way_of
 # A Chinese page holds its English one's commands (tests/docs/test_pages.py), so they are run once.
 ENGLISH = [page for page in PAGES if counterpart(page) is None]
 
-# The quick whole types what a newcomer types first, and what someone types who is in a hurry; `make test-full` the rest,
-# which starts a process a line, and on a site asks the model for minutes.
+# The quick whole types what a newcomer types first, and what someone types who is in a hurry; `make test-full` types
+# the rest, which starts a process a line, and on a site asks the model for minutes.
 QUICK = {"README.md", "docs/incident-review.md", "docs/protection.md"}
 QUICK_ON_A_SITE = {"README.md", "docs/web-socket.md"}
 
