@@ -8,6 +8,7 @@ made them.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ from dialogue.steps import (
     ReturnedAnswer,
     ReviewedAnswer,
 )
-from dialogue.turn import Reply
+from dialogue.turn import Recalled, Reply
 from replay.activities import ActivityReader
 from replay.cancels import Cancel
 from replay.chain import RecordedRun
@@ -75,11 +76,11 @@ class _Open:
 
 
 class RunReader:
-    """``number`` is the run's place in its chain; ``ended`` how it ended, empty while it runs. ``values`` has, once it
-    was read, the problems of what could not be."""
+    """``number`` is the run's place in its chain; ``ended`` how it ended, empty while it runs; ``earlier`` the turns of
+    the runs before. ``values`` has, once it was read, the problems of what could not be."""
 
-    def __init__(self, run: RecordedRun, number: int, *, ended: str) -> None:
-        self._run, self._number, self._ended = run, number, ended
+    def __init__(self, run: RecordedRun, number: int, *, ended: str, earlier: Collection[Turn] = ()) -> None:
+        self._run, self._number, self._ended, self._earlier = run, number, ended, earlier
         self._activities = ActivityReader(number)
         self._messages: dict[str, _Message] = {}
         self._turns: dict[int, _Open] = {}
@@ -87,6 +88,7 @@ class RunReader:
         self._cancels: dict[int, Cancel] = {}
         self._timers: dict[int, int] = {}
         self._accepted_before = 0
+        self._answered_before: set[str] = set()
         self.values = Values(run.source)
         self.tenant = ""
 
@@ -108,6 +110,8 @@ class RunReader:
         number = opened.turn
         if number is not None:
             self._turn(number).events.append(event.event_id)
+        if opened.activity == "recall_conversation" and (recalled := parsed(opened.step.result, Recalled)) is not None:
+            self._accepted_before = max(self._accepted_before, recalled.total)
         if opened.activity == "keep_feedback" and kind(event) == "ACTIVITY_TASK_SCHEDULED":
             given: Any = value_of(attributes(event).input.payloads[-1])
             self.values.read(given, GivenFeedback, event.event_id, "the feedback")
@@ -141,6 +145,13 @@ class RunReader:
             if whole_number(total) is None:
                 self.values.refuse(event.event_id, "its start", "carried.total: it is no whole number")
             self._accepted_before = whole_number(total) or 0
+            if start.carried is None and not start.fresh:
+                self._open_again()
+
+    def _open_again(self) -> None:
+        """What the runs before held, the workflow asks the audit: a message may be accepted before it is answered."""
+        self._accepted_before = max((turn.turn for turn in self._earlier), default=0)
+        self._answered_before = {turn.message_id for turn in self._earlier if turn.state == "done"}
 
     def _workflow_execution_update_accepted(self, event: HistoryEvent, inside: Any) -> None:
         request = inside.accepted_request
@@ -228,7 +239,7 @@ class RunReader:
         without = [turn for _, turn in sorted(self._turns.items()) if turn.message is None and self._steps(turn.number)]
         for turn, name in zip(without, list(left), strict=False):
             turn.message = left.pop(name)
-        answered_before = {
+        answered_before = self._answered_before | {
             name
             for event, (kind_, value) in self._updates.items()
             if kind_ == SAY and (name := str(value.get("message_id", ""))) in left and self._is_repetition(event)
