@@ -35,6 +35,7 @@ from replay.changes import Changes, rerun_plan
 from replay.evidence import Evidence
 from replay.histories import live
 from replay.replayer import quiet_runtime
+from replay.rerun_history import history_of
 from replay.rerun_parts import RerunParts
 from replay.rerun_people import ends_wait
 from replay.rerun_steps import AsItWasScheduled, Rerun, RerunSteps
@@ -133,10 +134,7 @@ class Bench:
 
 
 def _start(turn: Turn, changes: Changes) -> DialogueStart:
-    asked = turn.asked
-    history = [
-        each for place, each in enumerate(asked.history if asked else ()) if place not in changes.without_history
-    ]
+    history = history_of(turn, changes)
     question = ChatMessage(role="user", content=turn.said)
     common: dict[str, Any] = {
         "tenant": turn.tenant,

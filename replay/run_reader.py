@@ -33,6 +33,7 @@ from replay.cancels import Cancel
 from replay.chain import RecordedRun
 from replay.events import attributes, first_value, is_consistent, kind, seconds, value_of
 from replay.outcome import findings_of, outcome_of, told_by_reply
+from replay.run_memory import RunMemory
 from replay.turns import Feedback, HumanReview, Turn, TurnState, TurnStep, parsed
 from replay.values import Values, whole_number
 from workflows.names import CANCEL_TURN, DIALOGUE_WORKFLOW, RESOLVE_REVIEW, SAY
@@ -89,6 +90,7 @@ class RunReader:
         self._timers: dict[int, int] = {}
         self._accepted_before = 0
         self._answered_before: set[str] = set()
+        self._memory = RunMemory()
         self.values = Values(run.source)
         self.tenant = ""
 
@@ -112,6 +114,8 @@ class RunReader:
             self._turn(number).events.append(event.event_id)
         if opened.activity == "recall_conversation" and (recalled := parsed(opened.step.result, Recalled)) is not None:
             self._accepted_before = max(self._accepted_before, recalled.total)
+            if recalled.reply is None:  # else it was asked for one turn alone
+                self._memory.recall(recalled)
         if opened.activity == "keep_feedback" and kind(event) == "ACTIVITY_TASK_SCHEDULED":
             given: Any = value_of(attributes(event).input.payloads[-1])
             self.values.read(given, GivenFeedback, event.event_id, "the feedback")
@@ -133,6 +137,7 @@ class RunReader:
             start = parsed(given, DialogueStart)  # one that was refused is none
             if start is not None:
                 self.tenant = start.tenant
+                self._memory.give(start.messages[:-1])
                 text = start.question if start.question is not None else start.messages[-1].content
                 value = {"text": text, "user": start.user, "tenant": start.tenant}
                 name = start.message_id or "question"
@@ -145,7 +150,9 @@ class RunReader:
             if whole_number(total) is None:
                 self.values.refuse(event.event_id, "its start", "carried.total: it is no whole number")
             self._accepted_before = whole_number(total) or 0
-            if start.carried is None and not start.fresh:
+            if start.carried is not None:
+                self._memory.carry(start.carried)
+            elif not start.fresh:
                 self._open_again()
 
     def _open_again(self) -> None:
@@ -228,7 +235,7 @@ class RunReader:
     def _made(self) -> list[Turn]:
         self._match_messages()
         self._match_cancels()
-        return [self._make(self._turns[number]) for number in sorted(self._turns)]
+        return list(self._memory.told(self._make(self._turns[number]) for number in sorted(self._turns)))
 
     def _match_messages(self) -> None:
         """Each turn its message: by the id that its steps name, and what is left in the order of arrival."""

@@ -18,6 +18,7 @@ from knowledge_base.support import support
 from replay.changes import Changes
 from replay.ddmin import ddmin
 from replay.rerun import Reruns
+from replay.rerun_history import older_messages
 from replay.rerun_people import reviewed_answer
 from replay.samples import SEEDS_APART, wilson
 from replay.turns import Turn, parsed
@@ -239,6 +240,8 @@ def _settings(turn: Turn) -> Iterator[Part]:
     default = GenerationSettings.model_validate(R1_SAMPLING if turn.plan.model.reasoning == "r1" else {})
     for name in _SETTINGS:
         held, instead = getattr(turn.plan.generation, name), getattr(default, name)
+        if name == "history_turns" and instead > held and not older_messages(turn):
+            continue  # there is no more to be shown
         if held != instead:
             yield Part(kind="setting", name=f"generation.{name}", text=f"{held} (default {instead})", instead=instead)
 
