@@ -110,14 +110,13 @@ class Bench:
             DIALOGUE_WORKFLOW, _start(turn, changes), id=name, task_queue=self._queue
         )
         state = (await handle.execute_update(ANSWER, TenantOnly(tenant=turn.tenant), result_type=Reply)).state
-        made = tell(await live(self._client, name)).turns[0]
-        if state == "waiting":
+        if state == "waiting" and (turn.human is None or not turn.human.timed_out):
+            made = tell(await live(self._client, name)).turns[0]
             ends = ends_wait(turn, made)
-            if ends is not None:
-                await handle.execute_update(*ends)
-            elif turn.human is None or not turn.human.timed_out:
+            if ends is None:
                 await handle.terminate("the rerun is over")
                 return made
+            await handle.execute_update(*ends)
         await handle.result()
         return tell(await live(self._client, name)).turns[0]
 
