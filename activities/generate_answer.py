@@ -116,8 +116,8 @@ class GenerateAnswerStep:
                 await self._sample(request, state)
             except ParleyFault as fault:
                 state.now = state.attempt(ended=True, failure=f"{fault.type}: {fault.message}")
-                fault.details["attempts"] = in_failure((*state.before, state.now))
-                raise
+                # An engine that is lost tells all its turns so with one object: what is this turn's goes on a copy.
+                raise fault.with_details(attempts=in_failure((*state.before, state.now))) from fault
             except asyncio.CancelledError:
                 state.now = state.attempt(ended=True, failure="cancelled")
                 raise

@@ -70,8 +70,9 @@ async def _run_again(settings: Settings, turn: Turn) -> Turn:
     quiet_logs()
     async with evidence(settings) as held, bench(held) as reruns:
         again = await reruns.run(turn, Changes(all_steps=True))
-    for failure in again.failures:
-        print_line(failure, error=True)
+    for each in (*again.failures, again.left_waiting(turn)):
+        if each:
+            print_line(each, error=True)
     return again.turn
 
 

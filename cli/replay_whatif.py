@@ -60,5 +60,7 @@ async def whatif(
         for failure in again.failures:
             print_line(failure, error=True)
         print_line(f"run again: {', '.join(again.again) or 'nothing: no step depends on it'}")
+        if waits := again.left_waiting(recorded):
+            print_line(waits)
         output().print(diff_view(found, f"turn {recorded.turn} as recorded", f"with {changes.line()}"))
     return max(code, 0 if found.same else DIFFERS)

@@ -70,6 +70,9 @@ def _say(found: Why) -> None:
     from cli.console import print_line
 
     print_line(f"turn {found.turn}, {found.fault}: {_share(found.recorded)} as recorded")
+    if not found.shown:
+        print_line("No rerun shows it with nothing taken away, so no part of it can be found: see diff --rerun.")
+        return
     if found.least is None:
         print_line(f"It stays without any of its {len(found.parts)} parts: look at question, model and policy.")
         return
@@ -78,7 +81,8 @@ def _say(found: Why) -> None:
     for part in found.least:
         print_line(f"  {_part(part)}")
     apart = "sure at 95%: the two lie apart" if found.chance else "sure: nothing was left to chance"
-    sure = apart if found.sure else "not sure at 95%: the two overlap; more --samples tell more"
+    overlap = "not sure at 95%: the two overlap; more --samples tell more"
+    sure = apart if found.sure else overlap if found.chance else "not sure: it came out otherwise the second time"
     print_line(
         f"{found.tried} of {2 ** len(found.parts)} ways of taking {len(found.parts)} parts away were run · {sure}"
     )

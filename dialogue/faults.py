@@ -79,7 +79,7 @@ poor *result* is no fault at all but part of :class:`dialogue.steps.GeneratedAns
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "AccessFault",
@@ -176,6 +176,10 @@ class ParleyFault(Exception):
         self.message = message
         self.field = field
         self.details = details
+
+    def with_details(self, **more: Any) -> Self:
+        """A fault of its own that also tells ``more``: one object may be raised to many who wait for the same thing."""
+        return type(self)(self.message, field=self.field, **{**self.details, **more})
 
 
 class BadInput(ParleyFault):

@@ -120,6 +120,8 @@ def touched(turn: Turn, suspect: Suspect) -> Iterator[str]:
 
 async def ask_again(bench: Reruns, found: Affected, turn: Turn, changes: Changes) -> Affected:
     """With what this turn would come to today. Never raises for one turn: its ``problem`` says why it could not."""
+    if turn.verdict == "cancelled":
+        return found.model_copy(update={"problem": f"it was cancelled ({turn.note}): there is no answer to compare"})
     try:
         again = await bench.run(turn, changes)
     except ParleyFault as fault:

@@ -35,7 +35,9 @@ from replay.changes import Changes, rerun_plan
 from replay.evidence import Evidence
 from replay.histories import live
 from replay.replayer import quiet_runtime
+from replay.rerun_history import history_of
 from replay.rerun_parts import RerunParts
+from replay.rerun_people import ends_wait
 from replay.rerun_steps import AsItWasScheduled, Rerun, RerunSteps
 from replay.site import rerun_plugin
 from replay.story import tell
@@ -57,6 +59,14 @@ class RerunTurn(Value):
     changes: Changes
     again: tuple[str, ...]
     failures: tuple[str, ...] = ()
+
+    def left_waiting(self, recorded: Turn) -> str:
+        """Why it waits for a person where the recorded turn's wait was over, else nothing."""
+        if self.turn.state != "waiting" or recorded.state == "waiting":
+            return ""
+        if recorded.human is None or not recorded.human.by:
+            return "it waits for a person: nobody decided then"
+        return f"it waits for a person: what {recorded.human.by} decided on was another draft or another reason"
 
     def broke_down(self, recorded: Turn) -> str:
         """Why it failed where the recorded turn did not, else nothing: that says something of this machine, and nothing
@@ -85,24 +95,30 @@ class Bench:
         name = f"replay-{uuid.uuid4().hex}"
         rerun = self._steps.reruns[name] = Rerun(turn, changes)
         try:
-            handle = await self._client.start_workflow(
-                DIALOGUE_WORKFLOW, _start(turn, changes), id=name, task_queue=self._queue
-            )
-            reply = await handle.execute_update(ANSWER, TenantOnly(tenant=turn.tenant), result_type=Reply)
-            if reply.state == "done":
-                await handle.result()
-            chain = await live(self._client, name)
-            if reply.state != "done":  # it waits for a person, who is not asked
-                await handle.terminate("the rerun is over")
+            made = await self._made(turn, changes, name)
         finally:
             del self._steps.reruns[name]
         missing = next((fault for fault in rerun.failures if isinstance(fault, _NOT_HERE)), None)
         if missing is not None:
             raise missing
-        made = tell(chain).turns[0]
         named = made.model_copy(update={"conversation": turn.conversation, "turn": turn.turn})
         told = tuple(dict.fromkeys(f"{fault.type}: {fault.message}" for fault in rerun.failures))
         return RerunTurn(turn=named, changes=changes, again=tuple(rerun.again), failures=told)
+
+    async def _made(self, turn: Turn, changes: Changes, name: str) -> Turn:
+        handle = await self._client.start_workflow(
+            DIALOGUE_WORKFLOW, _start(turn, changes), id=name, task_queue=self._queue
+        )
+        state = (await handle.execute_update(ANSWER, TenantOnly(tenant=turn.tenant), result_type=Reply)).state
+        if state == "waiting" and (turn.human is None or not turn.human.timed_out):
+            made = tell(await live(self._client, name)).turns[0]
+            ends = ends_wait(turn, made)
+            if ends is None:
+                await handle.terminate("the rerun is over")
+                return made
+            await handle.execute_update(*ends)
+        await handle.result()
+        return tell(await live(self._client, name)).turns[0]
 
     async def _check(self, turn: Turn, changes: Changes) -> None:
         if not turn.said:
@@ -117,10 +133,7 @@ class Bench:
 
 
 def _start(turn: Turn, changes: Changes) -> DialogueStart:
-    asked = turn.asked
-    history = [
-        each for place, each in enumerate(asked.history if asked else ()) if place not in changes.without_history
-    ]
+    history = history_of(turn, changes)
     question = ChatMessage(role="user", content=turn.said)
     common: dict[str, Any] = {
         "tenant": turn.tenant,

@@ -43,6 +43,7 @@ from dialogue.steps import (
 )
 from replay.changes import Changes, rerun_plan
 from replay.rerun_parts import RerunParts
+from replay.rerun_people import plan_of_a_rerun
 from replay.turns import Turn, TurnStep, parsed
 
 __all__ = ["Rerun", "RerunSteps"]
@@ -159,7 +160,8 @@ class RerunSteps:
         if changes.policy is not None:
             judged = ("policy", "policy_digest", "texts", "review")
             plan = plan.model_copy(update={name: getattr(received.plan, name) for name in judged})
-        return received.model_copy(update={"plan": rerun_plan(plan, changes, self._models, self._queue)})
+        plan = plan_of_a_rerun(self._rerun.turn, rerun_plan(plan, changes, self._models, self._queue))
+        return received.model_copy(update={"plan": plan})
 
 
 @asynccontextmanager
@@ -190,11 +192,17 @@ def _as_it_came(rerun: Rerun, name: str, request: Any) -> Any:
 
 
 def _recorded(turn: Turn, name: str, request: BaseModel) -> TurnStep | None:
-    """The recorded step that had the same input and ended well."""
+    """The recorded step that had the same input and ended well. Fields that came after the recording say nothing."""
     now = _comparable(request)
     for step in turn.of(name):
         given = parsed(step.input, type(request)) if step.state == "completed" and step.result is not None else None
-        if given is not None and _comparable(given) == now:
+        if given is None:
+            continue
+        then = _comparable(given)
+        later = then.keys() - step.input.keys()
+        if {name: value for name, value in now.items() if name not in later} == {
+            name: value for name, value in then.items() if name not in later
+        }:
             return step
     return None
 

@@ -8,6 +8,7 @@ made them.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,12 +27,13 @@ from dialogue.steps import (
     ReturnedAnswer,
     ReviewedAnswer,
 )
-from dialogue.turn import Reply
+from dialogue.turn import Recalled, Reply
 from replay.activities import ActivityReader
 from replay.cancels import Cancel
 from replay.chain import RecordedRun
 from replay.events import attributes, first_value, is_consistent, kind, seconds, value_of
 from replay.outcome import findings_of, outcome_of, told_by_reply
+from replay.run_memory import RunMemory
 from replay.turns import Feedback, HumanReview, Turn, TurnState, TurnStep, parsed
 from replay.values import Values, whole_number
 from workflows.names import CANCEL_TURN, DIALOGUE_WORKFLOW, RESOLVE_REVIEW, SAY
@@ -75,11 +77,11 @@ class _Open:
 
 
 class RunReader:
-    """``number`` is the run's place in its chain; ``ended`` how it ended, empty while it runs. ``values`` has, once it
-    was read, the problems of what could not be."""
+    """``number`` is the run's place in its chain; ``ended`` how it ended, empty while it runs; ``earlier`` the turns of
+    the runs before. ``values`` has, once it was read, the problems of what could not be."""
 
-    def __init__(self, run: RecordedRun, number: int, *, ended: str) -> None:
-        self._run, self._number, self._ended = run, number, ended
+    def __init__(self, run: RecordedRun, number: int, *, ended: str, earlier: Collection[Turn] = ()) -> None:
+        self._run, self._number, self._ended, self._earlier = run, number, ended, earlier
         self._activities = ActivityReader(number)
         self._messages: dict[str, _Message] = {}
         self._turns: dict[int, _Open] = {}
@@ -87,6 +89,8 @@ class RunReader:
         self._cancels: dict[int, Cancel] = {}
         self._timers: dict[int, int] = {}
         self._accepted_before = 0
+        self._answered_before: set[str] = set()
+        self._memory = RunMemory()
         self.values = Values(run.source)
         self.tenant = ""
 
@@ -108,6 +112,10 @@ class RunReader:
         number = opened.turn
         if number is not None:
             self._turn(number).events.append(event.event_id)
+        if opened.activity == "recall_conversation" and (recalled := parsed(opened.step.result, Recalled)) is not None:
+            self._accepted_before = max(self._accepted_before, recalled.total)
+            if recalled.reply is None:  # else it was asked for one turn alone
+                self._memory.recall(recalled)
         if opened.activity == "keep_feedback" and kind(event) == "ACTIVITY_TASK_SCHEDULED":
             given: Any = value_of(attributes(event).input.payloads[-1])
             self.values.read(given, GivenFeedback, event.event_id, "the feedback")
@@ -129,6 +137,7 @@ class RunReader:
             start = parsed(given, DialogueStart)  # one that was refused is none
             if start is not None:
                 self.tenant = start.tenant
+                self._memory.give(start.messages[:-1])
                 text = start.question if start.question is not None else start.messages[-1].content
                 value = {"text": text, "user": start.user, "tenant": start.tenant}
                 name = start.message_id or "question"
@@ -141,6 +150,15 @@ class RunReader:
             if whole_number(total) is None:
                 self.values.refuse(event.event_id, "its start", "carried.total: it is no whole number")
             self._accepted_before = whole_number(total) or 0
+            if start.carried is not None:
+                self._memory.carry(start.carried)
+            elif not start.fresh:
+                self._open_again()
+
+    def _open_again(self) -> None:
+        """What the runs before held, the workflow asks the audit: a message may be accepted before it is answered."""
+        self._accepted_before = max((turn.turn for turn in self._earlier), default=0)
+        self._answered_before = {turn.message_id for turn in self._earlier if turn.state == "done"}
 
     def _workflow_execution_update_accepted(self, event: HistoryEvent, inside: Any) -> None:
         request = inside.accepted_request
@@ -217,7 +235,7 @@ class RunReader:
     def _made(self) -> list[Turn]:
         self._match_messages()
         self._match_cancels()
-        return [self._make(self._turns[number]) for number in sorted(self._turns)]
+        return list(self._memory.told(self._make(self._turns[number]) for number in sorted(self._turns)))
 
     def _match_messages(self) -> None:
         """Each turn its message: by the id that its steps name, and what is left in the order of arrival."""
@@ -228,7 +246,7 @@ class RunReader:
         without = [turn for _, turn in sorted(self._turns.items()) if turn.message is None and self._steps(turn.number)]
         for turn, name in zip(without, list(left), strict=False):
             turn.message = left.pop(name)
-        answered_before = {
+        answered_before = self._answered_before | {
             name
             for event, (kind_, value) in self._updates.items()
             if kind_ == SAY and (name := str(value.get("message_id", ""))) in left and self._is_repetition(event)

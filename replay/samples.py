@@ -49,6 +49,9 @@ async def sampled(
     if turn.plan.generation.temperature == 0:
         why = "it was sampled at temperature 0: every sample is the same one"
         return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=why)
+    if turn.verdict == "cancelled":
+        why = f"it was cancelled ({turn.note}), and no sample is: none can have its verdict"
+        return Statistical(turn=turn.turn, state="unchecked", recorded=turn.verdict, why=why)
     seed, turns_at_once = turn.plan.generation.seed, asyncio.Semaphore(at_once)
 
     failures: list[str] = []

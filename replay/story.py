@@ -29,7 +29,7 @@ def tell(chain: Chain) -> Story:
     problems: list[ParleyFault] = [*chain.problems]
     tenant = ""
     for number, run in enumerate(chain.runs, 1):
-        reader = RunReader(run, number, ended=_end_of(run))
+        reader = RunReader(run, number, ended=_end_of(run), earlier=tuple(turns.values()))
         for turn in reader.read():
             told = turns.get(turn.turn)
             turns[turn.turn] = turn if told is None else _joined(told, turn)

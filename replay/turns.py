@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from dialogue.base import Value
+from dialogue.messages import ChatMessage
 from dialogue.plan import TurnPlan
 from dialogue.steps import (
     Citation,
@@ -123,8 +124,9 @@ class Feedback(Value):
 
 class Turn(Value):
     """A turn of a conversation, or the one of a dialogue. ``said`` is the message as it came, ``question`` as the
-    policy let it through. ``events`` are its events' ids within ``run`` (1 for the chain's first). ``problems``: which
-    of its values cannot be read, and are not among the others for that."""
+    policy let it through. ``before``: the messages that the run remembered from before it, oldest first, of which a
+    model may be shown the last ones; no JSON has them. ``events`` are its events' ids within ``run`` (1 for the chain's
+    first). ``problems``: which of its values cannot be read, and are not among the others for that."""
 
     conversation: str
     turn: int
@@ -135,6 +137,7 @@ class Turn(Value):
     message_id: str = ""
     said: str = ""
     question: str = ""
+    before: tuple[ChatMessage, ...] = Field(default=(), exclude=True)
     received: float
     answered: float | None = None
     state: TurnState = "done"

@@ -18,6 +18,8 @@ from knowledge_base.support import support
 from replay.changes import Changes
 from replay.ddmin import ddmin
 from replay.rerun import Reruns
+from replay.rerun_history import older_messages
+from replay.rerun_people import reviewed_answer
 from replay.samples import SEEDS_APART, wilson
 from replay.turns import Turn, parsed
 from settings.advice import R1_SAMPLING
@@ -41,9 +43,11 @@ class Fault(Value):
     def shows(self, turn: Turn) -> bool:
         if self.verdict is not None:
             return turn.verdict == self.verdict
+        # Of a turn that waits for a person it is the draft that may become the answer.
+        text = (reviewed_answer(turn) or "") if turn.state == "waiting" else turn.answer
         if self.word is not None:
-            return _folded(self.word) in _folded(turn.answer)
-        return support(self.claim or "", _as_passage(turn.answer)).score >= SUPPORTED
+            return _folded(self.word) in _folded(text)
+        return support(self.claim or "", _as_passage(text)).score >= SUPPORTED
 
 
 class Part(Value):
@@ -71,7 +75,8 @@ class Share(Value):
 
 
 class Why(Value):
-    """``least``: without them the fault goes, and with any one of them back it comes again; ``None`` where it stays
+    """``shown``: whether any rerun shows the fault with nothing taken away; where none does there is nothing to look
+    for. ``least``: without them the fault goes, and with any one of them back it comes again; ``None`` where it stays
     whatever is taken away. ``recorded`` and ``without``: how often it shows, in samples that the search did not use.
     ``chance``: whether either of the two was sampled; without it one rerun of each is the whole truth. ``tried``: how
     many ways of taking parts away were run."""
@@ -79,6 +84,7 @@ class Why(Value):
     turn: int
     fault: str
     parts: tuple[Part, ...]
+    shown: bool = True
     least: tuple[Part, ...] | None = None
     recorded: Share
     without: Share | None = None
@@ -91,6 +97,14 @@ class Why(Value):
         if self.without is None:
             return False
         return self.without.high < self.recorded.low if self.chance else self.without.hits < self.recorded.hits
+
+
+def _not_of_its_parts(turn: Turn) -> str:
+    """Who gave the answer where it is not the turn's own draft, else nothing."""
+    human = turn.human
+    if human is None or human.decided is None or human.decision == "approve":
+        return ""
+    return "nobody decided in time" if human.timed_out else f"{human.by} decided ({human.decision})"
 
 
 def parts_of(turn: Turn) -> tuple[Part, ...]:
@@ -109,12 +123,19 @@ async def why(
     """
     if not fault.shows(turn):
         raise InvalidRequest(f"fault: turn {turn.turn} does not show {fault}; its verdict is {turn.verdict}.")
+    if fault.verdict is None and (whose := _not_of_its_parts(turn)):
+        raise InvalidRequest(
+            f"fault: the answer of turn {turn.turn} was not made from its parts: {whose}. Look for --verdict human."
+        )
     parts = parts_of(turn)
     if not parts:
         raise InvalidRequest(
             f"turn: turn {turn.turn} has no passage, no history and no setting of its own to take away.", field="turn"
         )
     search = _Search(bench, turn, fault, told)
+    if not await search.shows((), samples):
+        recorded = Share.of(0, search.reruns)
+        return Why(turn=turn.turn, fault=str(fault), parts=parts, shown=False, recorded=recorded, tried=search.tried)
     least = await _least(search, parts, samples)
     (recorded, *without), chance = await search.compared(least, samples)
     return Why(
@@ -144,11 +165,17 @@ async def _least(search: _Search, parts: tuple[Part, ...], samples: int) -> tupl
 class _Search:
     def __init__(self, bench: Reruns, turn: Turn, fault: Fault, told: Callable[[str], None] | None) -> None:
         self._bench, self._turn, self._fault, self._told = bench, turn, fault, told
-        self.tried = 0
+        self.tried = self.reruns = 0
+        self._found: dict[tuple[Part, ...], bool] = {}
 
     async def shows(self, away: tuple[Part, ...], samples: int) -> bool:
         """Whether any sample shows the fault; the first that does is enough, and so is one that was not sampled."""
-        self.tried += 1
+        if away not in self._found:
+            self.tried += 1
+            self._found[away] = await self._look(away, samples)
+        return self._found[away]
+
+    async def _look(self, away: tuple[Part, ...], samples: int) -> bool:
         if self._told is not None:
             self._told(f"without {len(away)} of its parts")
         for number in range(samples):
@@ -176,6 +203,7 @@ class _Search:
         if number:
             seed = self._turn.plan.generation.seed if self._turn.plan else 0
             changes = changes.with_seed(seed + number * SEEDS_APART)
+        self.reruns += 1
         again = await self._bench.run(self._turn, changes)
         if failure := again.broke_down(self._turn):
             raise ModelFault(f"rerun: one failed, and without it nothing is known: {failure}. Mend that and try again.")
@@ -212,6 +240,8 @@ def _settings(turn: Turn) -> Iterator[Part]:
     default = GenerationSettings.model_validate(R1_SAMPLING if turn.plan.model.reasoning == "r1" else {})
     for name in _SETTINGS:
         held, instead = getattr(turn.plan.generation, name), getattr(default, name)
+        if name == "history_turns" and instead > held and not older_messages(turn):
+            continue  # there is no more to be shown
         if held != instead:
             yield Part(kind="setting", name=f"generation.{name}", text=f"{held} (default {instead})", instead=instead)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -17,11 +18,12 @@ from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.generate_answer import GenerateAnswerStep, ServedModel
+from activities.heartbeats import GenerationProgress
 from activities.step_interceptor import StepInterceptor
 from activities.stream_events import StreamEvents
-from dialogue.faults import ModelFault, UnknownModel
+from dialogue.faults import EngineLost, ModelFault, UnknownModel
 from dialogue.messages import TurnKey
-from dialogue.steps import GenerateAnswer, GeneratedAnswer
+from dialogue.steps import Attempt, GenerateAnswer, GeneratedAnswer
 from model_runtime.keeper import EngineKeeper
 from records.token_log_sqlite import SqliteTokenLog
 
@@ -46,6 +48,21 @@ class _SlowEngine:
 
     async def describe(self) -> None:
         raise ModelFault("loaded at last")
+
+
+class _LostEngine:
+    """Tells everyone who waits for it the one fault, as an engine does whose process died."""
+
+    def __init__(self) -> None:
+        self.asked, self.lost = asyncio.Semaphore(0), asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def describe(self) -> None:
+        self.asked.release()
+        await asyncio.shield(self.lost)
 
 
 def _step(engine: Any, name: str = "tiny", digest: str = "d" * 64) -> GenerateAnswerStep:
@@ -99,3 +116,31 @@ async def test_a_model_this_worker_does_not_hold(held: dict[str, str]) -> None:
     """Another name, or other weights under the same: the line says what is asked, what is held and the way out."""
     with pytest.raises(UnknownModel, match=r"does not hold tiny@dddddddddddd but .*Start a worker with that model"):
         await ActivityEnvironment().run(_step(_UNUSED, **held).generate_answer, _REQUEST)
+
+
+async def test_turns_that_lose_one_engine_each_tell_their_own_attempts() -> None:
+    """Its fault is one object for all who were in its batch, of whatever tenants."""
+    engine = _LostEngine()
+    step = _step(engine)
+    before = GenerationProgress(
+        attempts=(Attempt(number=1, worker="gpu-1", started=1.0, ended=2.0, tokens=41, failure="engine-lost: x"),)
+    )
+
+    async def failed(tenant: str, *heartbeats: GenerationProgress) -> list[tuple[int, str, int]]:
+        environment = ActivityEnvironment()
+        environment.info = dataclasses.replace(
+            environment.info, attempt=1 + len(heartbeats), heartbeat_details=heartbeats
+        )
+        request = _REQUEST.model_copy(update={"turn": TurnKey(conversation=tenant, turn=1, tenant=tenant)})
+        with pytest.raises(EngineLost, match=r"^it was killed$") as raised:
+            await environment.run(step.generate_answer, request)
+        return [(each["number"], each["worker"], each["tokens"]) for each in raised.value.details["attempts"]]
+
+    async with asyncio.TaskGroup() as group:
+        ours = group.create_task(failed("acme", before))
+        theirs = group.create_task(failed("other"))
+        for _ in range(2):
+            await engine.asked.acquire()
+        engine.lost.set_exception(EngineLost("it was killed"))
+    assert ours.result() == [(1, "gpu-1", 41), (2, "w", 0)]
+    assert theirs.result() == [(1, "w", 0)]

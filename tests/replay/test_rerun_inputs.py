@@ -14,20 +14,24 @@ from typing import Any
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from dialogue.faults import ModelMissing
+from dialogue.faults import InvalidRequest, ModelMissing
 from dialogue.messages import TurnKey
 from dialogue.plan import ModelPlan
 from dialogue.steps import GenerateAnswer, RetrieveKnowledge
 from knowledge_base.knowledge import KnowledgeBase
+from records.payloads import data_converter
 from replay.changes import Changes, rerun_plan
 from replay.evidence import Evidence, evidence
+from replay.histories import from_files
 from replay.rerun import Bench, bench
+from replay.rerun_history import history_of
 from replay.rerun_parts import RerunParts, Step
-from replay.story import turn_of
+from replay.story import tell, turn_of
 from replay.turns import Turn, TurnStep
+from replay.why import parts_of
 from settings.load import load
 from tests.knowledge_base.conftest import RETURNS_EN, HashEmbedder, write
-from tests.replay.made import story
+from tests.replay.made import recorded, story
 
 
 @dataclass
@@ -123,6 +127,61 @@ async def test_a_message_that_is_taken_away_is_the_only_one_that_is_missing(reru
     assert asked.history == recorded.history[:1]
     assert asked.passages == recorded.passages
     assert reruns.ran[0] == "generate_answer"
+
+
+async def _third(history_turns: int) -> Turn:
+    """The third of a conversation, in its second run, as if the plan had let it have so many turns."""
+    third = turn_of(await story("continued-as-new.1", "continued-as-new.2"), 3)
+    assert third.plan is not None
+    generation = third.plan.generation.model_copy(update={"history_turns": history_turns})
+
+    def edited(step: TurnStep) -> TurnStep:
+        if step.activity != "generate_answer":
+            return step
+        shown = step.input["history"]
+        return step.model_copy(update={"input": {**step.input, "history": shown[max(0, 4 - 2 * history_turns) :]}})
+
+    plan = third.plan.model_copy(update={"generation": generation})
+    return third.model_copy(update={"plan": plan, "steps": tuple(map(edited, third.steps))})
+
+
+@pytest.mark.parametrize(("then", "now", "shown"), [(1, 6, 4), (0, 1, 2), (0, 2, 4)])
+async def test_more_turns_of_the_history_than_were_shown_then(reruns: _Reruns, then: int, now: int, shown: int) -> None:
+    """The model is asked with what the run remembered, also from before it continued as new."""
+    whole = turn_of(await story("continued-as-new.1", "continued-as-new.2"), 3).asked
+    assert whole is not None
+    assert len(whole.history) == 4
+    asked = await reruns.run(await _third(then), Changes(settings={"generation.history_turns": now}))
+    assert asked.history == whole.history[4 - shown :]
+
+
+async def test_turns_that_this_history_does_not_hold_are_not_made_up(reruns: _Reruns) -> None:
+    """Where it remembers other messages, or fewer, than the model was shown, a larger number is refused; and it is no
+    setting that could have made a fault."""
+    third, more = await _third(1), Changes(settings={"generation.history_turns": 6})
+    number = "generation.history_turns"
+    assert number in [part.name for part in parts_of(third)]
+    for before in ((), third.before[:2]):
+        unknown = third.model_copy(update={"before": before})
+        with pytest.raises(
+            InvalidRequest, match=r"history_turns: what came before the 2 messages that turn 3 was shown"
+        ):
+            await reruns.bench.run(unknown, more)
+        assert number not in [part.name for part in parts_of(unknown)]
+    assert history_of(third, Changes(settings={number: 1})) == third.before[2:]
+
+
+async def test_what_a_run_remembers_is_what_its_model_was_shown() -> None:
+    """In every recorded history: carried on, told by the audit, or said in the run itself."""
+    seen = 0
+    for path in recorded("*"):
+        for found in await from_files(sorted(path.parent.glob(path.name)), data_converter):
+            for turn in tell(found).turns:
+                if turn.asked is not None and turn.plan is not None and turn.plan.generation.history_turns:
+                    shown = 2 * turn.plan.generation.history_turns
+                    assert turn.before[-shown:] == turn.asked.history, (turn.conversation, turn.turn)
+                    seen += bool(turn.asked.history)
+    assert seen > 10
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ import pytest
 from dialogue.faults import NoSuchTurn
 from records.payloads import data_converter
 from replay.chain import Chain, RecordedRun
+from replay.events import kind
 from replay.histories import from_file, from_files, history_files
+from replay.run_reader import RunReader
 from replay.story import tell, turn_of
 from replay.turns import Turn
 from replay.wording import describe
@@ -257,3 +259,23 @@ async def test_a_turn_that_is_not_there() -> None:
     """The message names those that are."""
     with pytest.raises(NoSuchTurn, match="has no turn 9 here; it has 1, 2"):
         turn_of(await story("normal"), 9)
+
+
+@pytest.mark.parametrize("at", ["WORKFLOW_EXECUTION_UPDATE_ACCEPTED", "ACTIVITY_TASK_COMPLETED"])
+async def test_a_message_that_opens_a_conversation_again_is_told_before_its_turn_begins(at: str) -> None:
+    """While the audit is asked what the earlier run held, and once it answered: it counts on from there, and a repeated
+    one is no turn. Without the earlier run its number is known as soon as the audit told it."""
+    earlier, later = (await chain("reopened.1", "reopened.2")).runs
+    place = next(number for number, event in enumerate(later.events, 1) if kind(event) == at)
+    cut = replace(later, events=later.events[:place])
+    both = tell(Chain(earlier.workflow_id, (earlier, cut)))
+    assert [(turn.turn, turn.said, turn.state) for turn in both.turns] == [
+        (1, "How long?", "done"),
+        (2, "And now?", "queued"),
+    ]
+    alone = tell(Chain(earlier.workflow_id, (cut,), alone=True))
+    assert [turn.turn for turn in alone.turns] == [2 if at == "ACTIVITY_TASK_COMPLETED" else 1]
+    said = both.turns[1].message_id
+    (first, _) = both.turns
+    repeated = RunReader(cut, 2, ended="", earlier=(first.model_copy(update={"message_id": said}),))
+    assert repeated.read() == []

@@ -88,7 +88,17 @@ async def test_both_causes_are_named_where_each_is_enough(turn: Turn) -> None:
 async def test_a_fault_that_stays_is_said_to_stay(turn: Turn) -> None:
     """Whatever is taken away."""
     found = await why(_Decided(lambda _: True), turn, Fault(verdict="block"))
-    assert (found.least, found.without, found.sure, found.tried) == (None, None, False, 1)
+    assert (found.shown, found.least, found.without, found.sure, found.tried) == (True, None, None, False, 2)
+
+
+@pytest.mark.parametrize(("temperature", "runs"), [(0.9, 3), (0.0, 1)])
+async def test_a_fault_that_no_rerun_shows_is_not_looked_for(turn: Turn, temperature: float, runs: int) -> None:
+    """Nothing is taken away: what is seen without a part would say nothing of it."""
+    reruns = _Decided(lambda _: False)
+    found = await why(reruns, _at(turn, temperature), Fault(verdict="block"), samples=3)
+    assert (found.shown, found.least, found.sure) == (False, None, False)
+    assert (found.recorded.hits, found.recorded.samples) == (0, runs)
+    assert len(reruns.asked) == runs
 
 
 async def test_a_rerun_that_fails_takes_no_fault_away(turn: Turn) -> None:
@@ -155,6 +165,7 @@ async def test_what_a_fault_is(turn: Turn) -> None:
     [
         (lambda c: 0 not in c.without_history, 0, ("in 4 of 4 samples (51% to 100%) as recorded", "message 1  user: ")),
         (lambda c: True, 4, ("It stays without any of its", "look at question, model and policy")),
+        (lambda c: False, 4, ("in 0 of 4 samples", "No rerun shows it with nothing taken away", "see diff --rerun")),
     ],
 )
 def test_the_command_says_what_is_left_and_how_sure_it_is(
