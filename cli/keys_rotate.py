@@ -162,9 +162,11 @@ def _tell(provider: str, done: _Done, *, rewrap_only: bool) -> None:
     else:
         print_line(f"{keys}, all under the newest key{under}: no other is needed.")
     if done.unopened:
+        of_users = any(user for key in done.unopened for user in key.users)  # nobody can forget the others
+        or_else = ", or give their texts up (`parley audit forget USER --tenant TENANT`)" if of_users else ""
         print_line(
-            "Keep every old key: put back their tenants' keys or, out of a copy of the database, their rows, or give "
-            "their texts up (`parley audit forget USER --tenant TENANT`). Then run `parley keys rotate --rewrap-only`.",
+            "Keep every old key: put back their tenants' keys or, out of a copy of the database, their rows"
+            f"{or_else}. Then run `parley keys rotate --rewrap-only`.",
             error=True,
         )
     elif not done.old_is_needed and (done.were_behind or done.new_key):

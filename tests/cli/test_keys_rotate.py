@@ -167,18 +167,21 @@ def test_a_damaged_data_key_is_named_and_the_others_go_on(rotate: Rotate, site: 
     assert [(each["id"], each["tenant"], each["users"]) for each in done["unopened"]] == [(id_, "acme", ["ann"])]
     said = rotate("--rewrap-only", code=1)
     assert f"1 data key of tenant acme does not open ({id_} of ann): key " in said
+    assert "parley audit forget USER" in said
     assert "no other is needed" not in said
     assert run(["audit", "forget", "ann", "--tenant", "acme", "--yes"]) == 0
     assert "1 data key of sqlite" in rotate("--rewrap-only")
 
 
 def test_a_damaged_data_key_of_the_tenants_own_is_named_so(rotate: Rotate, site: Path) -> None:
-    """That of its word index, which goes with no user."""
+    """That of its word index, which goes with no user: nobody is told to forget one."""
     speak(site, LocalKeys(key_file(site)), [("acme", NOBODY)])
     with sqlite3.connect(site / "var" / "records.db") as database:
         database.execute("UPDATE data_keys SET wrapped = X'01' WHERE user_id = ''")
     database.close()
-    assert " of the tenant itself): key " in rotate("--rewrap-only", code=1)
+    said = rotate("--rewrap-only", code=1)
+    assert " of the tenant itself): key " in said
+    assert "audit forget" not in said
 
 
 def test_a_tenants_key_that_is_not_changed_is_told(rotate: Rotate, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
