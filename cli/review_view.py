@@ -35,9 +35,9 @@ def _parts(review: Review) -> Iterator[RenderableType]:
         yield _line("  There is no draft: the intent asks for a person. Answer with --edit.")
     else:
         yield from _draft(review.draft)
-    decide = review_command("resolve", review.conversation, review.turn, review.tenant)
-    yield _line(f"  decide  {decide} --by NAME \\")
-    yield _line("            --approve | --edit TEXT | --reject")
+    decide = review_command("resolve", review.conversation, review.turn, review.tenant, "--by NAME HOW")
+    yield _line(f"  decide  {decide}")
+    yield _line("          HOW: --approve | --edit TEXT | --reject")
 
 
 def _draft(draft: Draft) -> Iterator[RenderableType]:

@@ -29,6 +29,7 @@ __all__ = [
     "describe_returned",
     "describe_review",
     "one_line",
+    "one_word",
     "read_on",
     "replay_command",
     "review_command",
@@ -110,18 +111,25 @@ def current_details(last: TurnKey, turns: list[TurnSummary], page: str = "") -> 
     return "\n".join((*lines, "", read_on(last.conversation, last.tenant, page, turn=last.turn)))
 
 
-def review_command(what: Literal["show", "resolve"], conversation: str, turn: int, tenant: str) -> str:
+def review_command(
+    what: Literal["show", "resolve"], conversation: str, turn: int, tenant: str, options: str = ""
+) -> str:
     """``parley reviews …`` for a turn that waits, as it is typed: without its tenant the command asks for `default`."""
-    whose = "" if tenant == TenantOnly().tenant else f" --tenant {tenant}"
-    return f"parley reviews {what} {_typed(conversation)} {turn}{whose}"
+    whose = "" if tenant == TenantOnly().tenant else f"--tenant {tenant}"
+    return _command(f"parley reviews {what}", conversation, str(turn), options=(whose, options))
 
 
 def replay_command(conversation: str, turn: int | None = None) -> str:
     """``parley replay show …`` for a conversation, or one turn of it, as it is typed."""
-    which = f" --turn {turn}" if turn else ""
+    return _command("parley replay show", conversation, options=(f"--turn {turn}" if turn else "",))
+
+
+def _command(command: str, conversation: str, *after: str, options: tuple[str, ...]) -> str:
+    arguments = (one_word(conversation), *after)
+    behind = (*arguments, *options)
     if conversation.startswith("-"):  # no option, though it looks like one
-        return f"parley replay show{which} -- {_typed(conversation)}"
-    return f"parley replay show {_typed(conversation)}{which}"
+        behind = (*options, "--", *arguments)
+    return " ".join(filter(None, (command, *behind)))
 
 
 def read_on(conversation: str, tenant: str, page: str, *, turn: int | None = None) -> str:
@@ -136,9 +144,9 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
-def _typed(conversation: str) -> str:
+def one_word(workflow_id: str) -> str:
     """An id as one word of a command line. Whoever starts a workflow by an SDK chooses it, with quotes and ``$()``."""
-    return shlex.quote(one_line(conversation))
+    return shlex.quote(one_line(workflow_id))
 
 
 def _code(command: str) -> str:

@@ -56,4 +56,11 @@ def test_without_files_only_what_there_is_is_told() -> None:
         ["draft", "Yes."],
         ["why", "a", "rule"],
     ]
-    assert "parley reviews resolve conv-1 2 --by NAME" in text
+    assert "  decide  parley reviews resolve conv-1 2 --by NAME HOW" in text
+
+
+def test_how_to_decide_names_an_id_that_looks_like_an_option() -> None:
+    """Last, where it is none: what decides comes before it."""
+    text = shown(REVIEW.model_copy(update={"conversation": "-x"}))
+    assert "  decide  parley reviews resolve --by NAME HOW -- -x 2" in text
+    assert "HOW: --approve | --edit TEXT | --reject" in text
