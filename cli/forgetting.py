@@ -67,6 +67,7 @@ async def would_be(
 def told(user: str, done: Forgotten, ended: list[str], not_ended: list[str]) -> None:
     """Prints what was done, and what is left to do by hand."""
     from cli.console import counted, print_line
+    from workflows.wording import one_line, one_word
 
     if not done.keys:
         print_line(f"{user} has no data key: nothing is left to forget.")
@@ -76,7 +77,8 @@ def told(user: str, done: Forgotten, ended: list[str], not_ended: list[str]) -> 
             f"{counted(len(done.workflows), 'conversation')}; ended now: {len(ended)}."
         )
     for workflow_id in not_ended:
-        print_line(f"{workflow_id} may still run: `temporal workflow terminate -w {workflow_id}` ends it.")
+        end = f"temporal workflow terminate --workflow-id={one_word(workflow_id)}"
+        print_line(f"{one_line(workflow_id)} may still run. End it: {end}")
     _beyond_reach(list(done.exports), done.in_clear)
 
 
