@@ -16,8 +16,9 @@ _claims: list[socket.socket] = []
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on, and that no other test gets while this process lives.
 
-    None of those that the system hands out by itself: a connection, or a server beside that asks for any free port
-    (Temporal's development server asks five times), would take it before the server it is meant for has started.
+    None of those that the system hands out by itself, where it leaves any: a connection, or a server beside that asks
+    for any free port (Temporal's development server asks five times), would take it before the server it is meant for
+    has started.
     """
     given_out = _given_out()
     ports = [port for port in _OURS if port not in given_out] or _OURS
