@@ -14,8 +14,12 @@ _TURNS = "generation.history_turns"
 
 
 def history_of(turn: Turn, changes: Changes) -> tuple[ChatMessage, ...]:
-    """Oldest first. Raises InvalidRequest where more turns are wanted than were shown, and it is not known which."""
-    shown = turn.asked.history if turn.asked else ()
+    """Oldest first; of a turn in which no model was asked all that the run remembered, as the workflow holds it, which
+    shows of it as many as the plan says. Raises InvalidRequest where more turns are wanted than were shown, and it is
+    not known which."""
+    if turn.asked is None:
+        return turn.before
+    shown = turn.asked.history
     kept = tuple(each for place, each in enumerate(shown) if place not in changes.without_history)
     wanted = changes.settings.get(_TURNS)
     if turn.plan is None or not isinstance(wanted, int) or wanted <= turn.plan.generation.history_turns:
@@ -33,8 +37,10 @@ def history_of(turn: Turn, changes: Changes) -> tuple[ChatMessage, ...]:
 
 def older_messages(turn: Turn) -> tuple[ChatMessage, ...] | None:
     """What the run remembered from before the messages that the model was shown; none of it where it was shown all.
-    ``None`` where that is not known: the history lacks it, or holds other messages."""
-    shown = turn.asked.history if turn.asked else ()
+    ``None`` where that is not known: the history lacks it, or holds other messages; and where no model was asked."""
+    if turn.asked is None:
+        return None
+    shown = turn.asked.history
     if turn.plan is not None and len(shown) < 2 * turn.plan.generation.history_turns:
         return ()  # there were no more
     place = len(turn.before) - len(shown)

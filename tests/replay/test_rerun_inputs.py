@@ -155,6 +155,25 @@ async def test_more_turns_of_the_history_than_were_shown_then(reruns: _Reruns, t
     assert asked.history == whole.history[4 - shown :]
 
 
+@pytest.mark.parametrize(
+    ("then", "changes", "shown"),
+    [
+        (1, {}, 2),
+        (0, {}, 0),
+        (1, {"generation.history_turns": 6}, 4),
+    ],
+)
+async def test_a_turn_in_which_no_model_was_asked_is_shown_what_the_run_remembered(
+    reruns: _Reruns, then: int, changes: dict[str, Any], shown: int
+) -> None:
+    """Where the change has one asked now: as many turns as the plan says, or the change."""
+    third = await _third(then)
+    unasked = tuple(each for each in third.steps if each.activity not in ("generate_answer", "review_answer"))
+    assert len(third.before) == 4
+    asked = await reruns.run(third.model_copy(update={"steps": unasked}), Changes(settings=changes))
+    assert asked.history == third.before[4 - shown :]
+
+
 async def test_turns_that_this_history_does_not_hold_are_not_made_up(reruns: _Reruns) -> None:
     """Where it remembers other messages, or fewer, than the model was shown, a larger number is refused; and it is no
     setting that could have made a fault."""
