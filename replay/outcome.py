@@ -39,7 +39,8 @@ def outcome_of(given: ReturnAnswer | None, returned: ReturnedAnswer | None) -> d
 
 
 def told_by_reply(reply: Reply, *, done: bool) -> dict[str, Any]:
-    """What the reply alone tells: the steps that were skipped; and all else where the last step was never begun."""
+    """What the reply alone tells: the steps that were skipped; and all else where the last step was never begun, or
+    failed: what that one was told was then answered to nobody."""
     skipped = tuple(
         Skipped(step=each.step, why=each.result.removeprefix("skipped: ")) for each in reply.steps if each.skipped
     )
@@ -52,6 +53,7 @@ def told_by_reply(reply: Reply, *, done: bool) -> dict[str, Any]:
         "answer": reply.answer,
         "intent": reply.intent,
         "confidence": reply.confidence,
+        "citations": reply.citations,
         "snapshot": reply.snapshot,
         "model": reply.model,
         "model_digest": reply.model_digest,

@@ -20,6 +20,7 @@ from dialogue.messages import Feedback as GivenFeedback
 from dialogue.plan import TurnPlan
 from dialogue.steps import (
     GeneratedAnswer,
+    RecallConversation,
     ReceivedInput,
     RecognisedIntent,
     RetrievedKnowledge,
@@ -112,10 +113,8 @@ class RunReader:
         number = opened.turn
         if number is not None:
             self._turn(number).events.append(event.event_id)
-        if opened.activity == "recall_conversation" and (recalled := parsed(opened.step.result, Recalled)) is not None:
-            self._accepted_before = max(self._accepted_before, recalled.total)
-            if recalled.reply is None:  # else it was asked for one turn alone
-                self._memory.recall(recalled)
+        if opened.activity == "recall_conversation":
+            self._recall(opened.step)
         if opened.activity == "keep_feedback" and kind(event) == "ACTIVITY_TASK_SCHEDULED":
             given: Any = value_of(attributes(event).input.payloads[-1])
             self.values.read(given, GivenFeedback, event.event_id, "the feedback")
@@ -129,6 +128,13 @@ class RunReader:
                         comment=str(told.get("comment", "")),
                     )
                 )
+
+    def _recall(self, step: TurnStep) -> None:
+        """What the run asked as it opened is what it goes on from; for one turn's reply it may ask at any time."""
+        asked, recalled = parsed(step.input, RecallConversation), parsed(step.result, Recalled)
+        if asked is not None and asked.turn is None and recalled is not None:
+            self._accepted_before = recalled.total
+            self._memory.recall(recalled)
 
     def _workflow_execution_started(self, event: HistoryEvent, inside: Any) -> None:
         given = first_value(inside.input)
@@ -156,9 +162,11 @@ class RunReader:
                 self._open_again()
 
     def _open_again(self) -> None:
-        """What the runs before held, the workflow asks the audit: a message may be accepted before it is answered."""
-        self._accepted_before = max((turn.turn for turn in self._earlier), default=0)
-        self._answered_before = {turn.message_id for turn in self._earlier if turn.state == "done"}
+        """What the runs before held, the workflow asks the audit: a message may be accepted before it is answered. A
+        turn that was lost has no row there, so its number is given again."""
+        done = [turn for turn in self._earlier if turn.state == "done"]
+        self._accepted_before = max((turn.turn for turn in done), default=0)
+        self._answered_before = {turn.message_id for turn in done}
 
     def _workflow_execution_update_accepted(self, event: HistoryEvent, inside: Any) -> None:
         request = inside.accepted_request
@@ -320,7 +328,8 @@ class RunReader:
             **outcome_of(given, returned),
         }
         if reply is not None:
-            made |= told_by_reply(reply, done=given is not None)
+            unreturned = returning is not None and returning.state in ("failed", "timed out")
+            made |= told_by_reply(reply, done=given is not None and not unreturned)
         return Turn.model_validate(made)
 
     def _state(self, turn: _Open, steps: tuple[TurnStep, ...], returned: bool) -> TurnState:

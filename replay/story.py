@@ -23,8 +23,8 @@ _ENDS = {
 
 def tell(chain: Chain) -> Story:
     """Every turn of the chain, in order. A turn that a reset run had again is told as the newest run has it; one whose
-    message was only repeated later, as it was answered first. What was thought of it stands in whichever run it was
-    said."""
+    message was only repeated later, as it was answered first. A lost one gives way to the message that has its number
+    now. What was thought of it stands in whichever run it was said."""
     turns: dict[int, Turn] = {}
     problems: list[ParleyFault] = [*chain.problems]
     tenant = ""
@@ -57,7 +57,8 @@ def turn_of(story: Story, number: int | None) -> Turn:
 
 def _joined(older: Turn, newer: Turn) -> Turn:
     given = sorted(dict.fromkeys((*older.feedback, *newer.feedback)), key=lambda each: each.at)
-    return (newer if newer.steps else older).model_copy(update={"feedback": tuple(given)})
+    takes_over = newer.steps or (older.state == "lost" and newer.said)
+    return (newer if takes_over else older).model_copy(update={"feedback": tuple(given)})
 
 
 def _end_of(run: RecordedRun) -> str:

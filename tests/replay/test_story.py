@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -279,3 +280,39 @@ async def test_a_message_that_opens_a_conversation_again_is_told_before_its_turn
     (first, _) = both.turns
     repeated = RunReader(cut, 2, ended="", earlier=(first.model_copy(update={"message_id": said}),))
     assert repeated.read() == []
+
+
+def _terminated_with_two_waiting(events: list[Any]) -> None:
+    """Behind its only turn: nobody had begun with them."""
+    said = next(event for event in events if "workflowExecutionUpdateAcceptedEventAttributes" in event)
+    del events[47:]
+    for text in ("Lost?", "And lost?"):
+        waits = copy.deepcopy(said) | {"eventId": str(len(events) + 1)}
+        (payload,) = waits["workflowExecutionUpdateAcceptedEventAttributes"]["acceptedRequest"]["input"]["args"][
+            "payloads"
+        ]
+        value = json.loads(base64.b64decode(payload["data"])) | {"message_id": text, "text": text}
+        payload["data"] = base64.b64encode(json.dumps(value).encode()).decode()
+        events.append(waits)
+    ended = {"eventId": str(len(events) + 1), "eventTime": events[46]["eventTime"]}
+    ended |= {"eventType": "EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED"}
+    events.append({**ended, "workflowExecutionTerminatedEventAttributes": {}})
+
+
+@pytest.mark.parametrize("length", [5, 8], ids=["the audit is asked", "the audit has told"])
+async def test_a_message_that_opens_a_conversation_again_is_numbered_as_the_audit_counts(
+    tmp_path: Path, length: int
+) -> None:
+    """Messages that waited as the earlier run was terminated have no rows there, so the number of the first is given
+    again; one whose number nobody has got is told as lost."""
+
+    def cut(events: list[Any]) -> None:
+        del events[length:]
+
+    earlier = spoiled(tmp_path, "reopened.1", _terminated_with_two_waiting)
+    (alone,) = await from_files([earlier], data_converter)
+    lost = [(2, "Lost?", "lost"), (3, "And lost?", "lost")]
+    assert [(turn.turn, turn.said, turn.state) for turn in tell(alone).turns[1:]] == lost
+    (both,) = await from_files([earlier, spoiled(tmp_path, "reopened.2", cut)], data_converter)
+    told = [(turn.turn, turn.said, turn.state) for turn in tell(both).turns[1:]]
+    assert told == [(2, "And now?", "queued"), lost[1]]
