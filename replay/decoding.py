@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from dialogue.faults import HistoryLocked, ParleyFault
+from records.codec import is_sealed
 from records.payload_store import is_reference
 from replay.events import kind, payloads_of
 
@@ -30,7 +31,8 @@ async def decode_events(
 ) -> tuple[tuple[HistoryEvent, ...], HistoryLocked | None]:
     """The events with every payload in clear; of one that cannot be decoded the event keeps it as it is.
 
-    The fault names the first event whose payload could not be decoded, and why.
+    The fault names the first event whose payload could not be decoded, and why. What a signal brings that nobody sealed
+    is none, whatever its encoding.
     """
     context = WorkflowSerializationContext(namespace=namespace, workflow_id=workflow_id)
     converter = converter.with_context(context)
@@ -42,11 +44,20 @@ async def decode_events(
             copied = HistoryEvent()
             copied.CopyFrom(event)
             event = copied
-        why = await _decode(list(payloads_of(event)), converter, direct=direct)
+        why = await _decode(_to_decode(event), converter, direct=direct)
         if why and locked is None:
             locked = HistoryLocked(f"{source}: event {event.event_id} ({kind(event)}) cannot be decoded: {why}")
         decoded.append(event)
     return tuple(decoded), locked
+
+
+def _to_decode(event: HistoryEvent) -> list[Payload]:
+    """Anybody may signal anything: what is not sealed was handed to the workflow as it stands here, so no key is
+    missing."""
+    held = list(payloads_of(event))
+    if kind(event) != "WORKFLOW_EXECUTION_SIGNALED":
+        return held
+    return [payload for payload in held if is_sealed(payload) or is_reference(payload)]
 
 
 async def _decode(payloads: list[Payload], converter: DataConverter, *, direct: bool) -> str:

@@ -43,7 +43,10 @@ class Fork:
 
 def plan_fork(chain: Chain, before: int) -> Fork:
     """Raises NoSuchTurn, HistoryForeign for a dialogue, and InvalidRequest where the turn before was under way when the
-    message came, so that no place lies between the two."""
+    message came, so that no place lies between the two. Of a chain that was not read whole it raises why: a turn that
+    is not seen would be left behind untold, and its number given again."""
+    for fault in (*chain.unopened.values(), *chain.unasked):
+        raise fault
     story = tell(chain)
     turn = turn_of(story, before)
     run = chain.runs[turn.run - 1]

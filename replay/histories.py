@@ -27,7 +27,7 @@ from replay.decoding import decode_events
 from replay.events import attributes, kind
 from replay.exported import read_exported, read_text
 from replay.integrity import check_kinds, check_order, check_payloads, check_type
-from replay.server import fetched, run_ids
+from replay.server import fetched, newest_run_id, run_ids
 
 __all__ = [
     "archived",
@@ -138,7 +138,7 @@ async def _held(client: Client, workflow_id: str, told: Read | None) -> _Held:
         newest = await _fetch(client, workflow_id, None, told)
         held.runs[newest.run_id], before = newest, newest.before_run_id
     except HistoryUnreadable as fault:
-        refused = fault
+        refused, before = fault, await newest_run_id(client, workflow_id)
     # What was reopened or reset is no continuation: only the visibility store knows that it belongs here.
     also, unlisted = await run_ids(client, workflow_id)
     held.unasked += unlisted
@@ -155,7 +155,7 @@ async def _held(client: Client, workflow_id: str, told: Read | None) -> _Held:
             name = run.before_run_id
     if refused and not held.runs:
         raise refused
-    if refused and not held.unopened:  # the list has it not
+    if refused and not held.unopened:  # its id is not known
         held.unasked.append(refused)
     return held
 

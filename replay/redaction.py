@@ -116,8 +116,10 @@ class Redactor:
         return of_text(value)
 
     def _payload(self, payload: dict[str, Any], of_text: Callable[[str], str]) -> dict[str, Any]:
-        held: dict[str, str] = payload["metadata"]  # of one that is still sealed it names its workflow
-        made = {**payload, "metadata": {name: self._packed(each, of_text) for name, each in held.items()}}
+        made = dict(payload)
+        if "metadata" in payload:  # of one that is still sealed it names its workflow
+            held: dict[str, str] = payload["metadata"]
+            made["metadata"] = {name: self._packed(each, of_text) for name, each in held.items()}
         return made | {"data": self._packed(payload["data"], of_text)} if "data" in payload else made
 
     def _packed(self, packed: str, of_text: Callable[[str], str]) -> str:
@@ -179,4 +181,5 @@ def _is_history(value: Any) -> bool:
 
 
 def _is_payload(value: dict[str, Any]) -> bool:
-    return isinstance(value.get("metadata"), dict)
+    """Within a history, whose JSON leaves out metadata that is empty."""
+    return isinstance(value.get("metadata"), dict) or ("metadata" not in value and isinstance(value.get("data"), str))

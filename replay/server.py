@@ -11,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from dialogue.faults import HistoryUnreadable, InvalidRequest, NoSuchHistory
 
-__all__ = ["fetched", "listed", "run_ids"]
+__all__ = ["fetched", "listed", "newest_run_id", "run_ids"]
 
 _AWAY = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED)
 
@@ -74,6 +74,16 @@ async def run_ids(client: Client, workflow_id: str) -> tuple[list[str], list[NoS
             )
         ]
     return found, []
+
+
+async def newest_run_id(client: Client, workflow_id: str) -> str | None:
+    """Of the run that the server has as the newest, from its own state: the list follows a moment later. ``None`` where
+    it does not tell. Raises ``ConnectionError`` where it answers no more."""
+    try:
+        return (await client.get_workflow_handle(workflow_id).describe()).run_id
+    except RPCError as error:
+        _raise_of_server(client, error)
+        return None
 
 
 def _raise_of_server(client: Client, error: RPCError) -> None:

@@ -17,6 +17,7 @@ from replay.story import tell
 from replay.turns import Story
 
 HISTORIES = Path(__file__).resolve().parents[1] / "histories"
+SIGNALED = "workflowExecutionSignaledEventAttributes"
 
 
 def recorded(*names: str) -> list[Path]:
@@ -54,6 +55,21 @@ def completion_of(activity: str, events: list[Any]) -> dict[str, Any]:
     scheduled, completed = "activityTaskScheduledEventAttributes", "activityTaskCompletedEventAttributes"
     named = [each["eventId"] for each in events if each.get(scheduled, {}).get("activityType") == {"name": activity}]
     return next(e[completed] for e in events if e.get(completed, {}).get("scheduledEventId") == named[0])
+
+
+def signalling(signalled: dict[str, Any]) -> Callable[[list[Any]], None]:
+    """What the first signal brings becomes this payload, as if somebody had sent that."""
+
+    def edit(events: list[Any]) -> None:
+        next(each for each in events if SIGNALED in each)[SIGNALED]["input"] = {"payloads": [signalled]}
+
+    return edit
+
+
+def payload(body: bytes, encoding: bytes = b"json/plain") -> dict[str, Any]:
+    """As a history's JSON holds it; with an empty ``encoding`` it names none."""
+    packed = {"encoding": base64.b64encode(encoding).decode()} if encoding else {}
+    return {"metadata": packed, "data": base64.b64encode(body).decode()}
 
 
 async def chain(*names: str) -> Chain:

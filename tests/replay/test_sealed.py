@@ -18,7 +18,7 @@ from records.database import connect_database, migrate
 from records.protection import open_protection
 from settings.load import load
 from tests.replay.kept import records_of
-from tests.replay.made import HISTORIES, document
+from tests.replay.made import HISTORIES, document, payload, signalling, spoiled
 
 NORMAL = str(HISTORIES / "normal.json")
 
@@ -92,6 +92,9 @@ def test_an_encrypted_history_reads_at_its_site_until_its_user_is_forgotten(
 def test_a_history_in_clear_reads_where_no_payload_may_be_in_clear(
     site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was recorded before the site encrypted, or was exported decoded, needs no key."""
-    assert run(["replay", "verify", "--file", NORMAL]) == 0
-    assert "same commands  ✓" in capsys.readouterr().out
+    """What was recorded before the site encrypted, or was exported decoded, needs no key; nor does what a stranger
+    signalled in an encoding of their own."""
+    odd = spoiled(site, "odd-signals", signalling(payload(b"hi", b"text/plain")))
+    for path in (NORMAL, str(odd)):
+        assert run(["replay", "verify", "--file", path]) == 0
+        assert "same commands  ✓" in capsys.readouterr().out

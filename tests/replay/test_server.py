@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,24 @@ from temporalio.client import (
     Client,
     FetchWorkflowHistoryEventsInput,
     Interceptor,
+    ListWorkflowsInput,
     OutboundInterceptor,
+    WorkflowExecutionAsyncIterator,
     WorkflowHistoryEventAsyncIterator,
 )
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from cli.main import run
-from dialogue.faults import HistoryUnreadable
+from cli.replay_fork import fork
+from dialogue.faults import HistoryUnreadable, NoSuchHistory
 from gateway.conversations import new_conversation_id
 from records.archive import RunArchive
 from replay.chain import Chain
+from replay.fork import plan_fork
 from replay.histories import live
 from replay.scan import Found, scan
+from replay.server import run_ids
 from tests.replay.kept import kept_site
 from tests.replay.test_live import Speaker
 from tests.replay.test_live import speaker as speaker
@@ -32,13 +38,14 @@ from tests.support.archive import archive as archive
 
 
 class _Refusing(Interceptor):
-    """Answers for the server: with ``status`` where ``refuses`` says so of a run id, which is None of the newest."""
+    """Answers for the server: with ``status`` where ``refuses`` says so of a run id, which is None of the newest. Its
+    list lacks the run ``unlisted``."""
 
-    def __init__(self, refuses: Callable[[str | None], bool], status: RPCStatusCode) -> None:
-        self._refuses, self._status = refuses, status
+    def __init__(self, refuses: Callable[[str | None], bool], status: RPCStatusCode, unlisted: str) -> None:
+        self._refuses, self._status, self._unlisted = refuses, status, unlisted
 
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 (the SDK's name)
-        refuses, status = self._refuses, self._status
+        refuses, status, unlisted = self._refuses, self._status, self._unlisted
 
         class Outbound(OutboundInterceptor):
             def fetch_workflow_history_events(
@@ -49,28 +56,44 @@ class _Refusing(Interceptor):
                     raise RPCError("Workflow execution history is corrupted.", status, b"")
                 return super().fetch_workflow_history_events(input)
 
+            def list_workflows(
+                self,
+                input: ListWorkflowsInput,  # noqa: A002 (the SDK's name)
+            ) -> WorkflowExecutionAsyncIterator:
+                query = f"{input.query} AND RunId != '{unlisted}'" if unlisted else input.query
+                return super().list_workflows(replace(input, query=query))
+
         return Outbound(next)
 
 
 def _refusing(
-    client: Client, refuses: Callable[[str | None], bool], status: RPCStatusCode = RPCStatusCode.DATA_LOSS
+    client: Client,
+    refuses: Callable[[str | None], bool],
+    status: RPCStatusCode = RPCStatusCode.DATA_LOSS,
+    *,
+    unlisted: str = "",
 ) -> Client:
-    return Client(**{**client.config(), "interceptors": [_Refusing(refuses, status)]})
+    return Client(**{**client.config(), "interceptors": [_Refusing(refuses, status, unlisted)]})
 
 
 @pytest.fixture
 async def three(speaker: Speaker) -> Chain:
-    """Of three runs and more."""
+    """Of three runs and more, all of which the server lists: its list follows a moment later."""
     name = new_conversation_id()
     await speaker.say(name, "How long?", "And in a shop?", "And for gifts?", start={"turns_per_run": 1})
-    return await live(speaker.client, name)
+    chain = await live(speaker.client, name)
+    async with asyncio.timeout(30):
+        while len((await run_ids(speaker.client, name))[0]) < len(chain.runs):  # noqa: ASYNC110 (it has no event)
+            await asyncio.sleep(0.05)
+    return chain
 
 
 async def test_a_run_that_the_server_does_not_give_costs_no_other(speaker: Speaker, three: Chain) -> None:
-    """The newest, or one between: it is named with the server's words, the others are shown, and a scan goes on."""
+    """The newest, also where the list has it not yet, or one between: it is named with the server's words, the others
+    are shown, and a scan goes on."""
     ids = [each.run_id for each in three.runs]
-    for gone in (ids[-1], ids[1]):
-        client = _refusing(speaker.client, lambda asked, gone=gone: (asked or ids[-1]) == gone)
+    for gone, unlisted in ((ids[-1], ""), (ids[-1], ids[-1]), (ids[1], "")):
+        client = _refusing(speaker.client, lambda asked, gone=gone: (asked or ids[-1]) == gone, unlisted=unlisted)
         found = await live(client, three.workflow_id)
         assert [each.run_id for each in found.runs] == [each for each in ids if each != gone]
         (problem,) = found.problems
@@ -79,6 +102,27 @@ async def test_a_run_that_the_server_does_not_give_costs_no_other(speaker: Speak
         scanned = [Found("", three.workflow_id, each) for each in ids]
         done = await scan(scanned, client.data_converter, client=client)
         assert [each.state for each in done.results] == ["unchecked" if each == gone else "same" for each in ids]
+
+
+async def test_what_was_not_read_whole_is_not_forked(
+    speaker: Speaker, three: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why is told and nothing is reset: the numbers of the turns that were not seen would be given again."""
+    newest = three.runs[-1].run_id
+    client = _refusing(speaker.client, lambda asked: asked in (None, newest))
+
+    async def connected(*_: object, **__: object) -> Client:
+        return client
+
+    monkeypatch.setenv("PARLEY_CONFIG", str(await asyncio.to_thread(kept_site, tmp_path)))
+    monkeypatch.setattr("records.connection.connect", connected)
+    with pytest.raises(HistoryUnreadable, match=rf"does not give the history of run {newest} of .* is corrupted"):
+        await fork(three.workflow_id, turn=2, by="ann", why="a wrong document", yes=True)
+    assert (await speaker.client.get_workflow_handle(three.workflow_id).describe()).run_id == newest
+    assert plan_fork(three, 2).total == 3
+    unlisted = replace(three, unasked=(NoSuchHistory("Temporal cannot list its runs"),))
+    with pytest.raises(NoSuchHistory, match="cannot list its runs"):
+        plan_fork(unlisted, 2)
 
 
 async def test_what_the_server_gives_none_of_is_one_line(speaker: Speaker, three: Chain, archive: RunArchive) -> None:
