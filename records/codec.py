@@ -17,9 +17,9 @@ from temporalio.api.history.v1 import History
 from temporalio.client import WorkflowHistory
 from temporalio.converter import PayloadCodec, SerializationContext, WithSerializationContext
 
-from dialogue.faults import KeyMissing, SealBroken
+from dialogue.faults import KeyDestroyed, KeyMissing, SealBroken
 from records.data_keys import NOBODY, DataKeys
-from records.payloads import REFUSED, plain_refused
+from records.payloads import FORGOTTEN, REFUSED, plain_refused
 from records.seal import place, seal, unseal
 from workflows.names import KEEP_RECORDS_SCHEDULE
 
@@ -71,8 +71,10 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         return [Payload(metadata=metadata, data=seal(key, payload.SerializeToString(), where)) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Raises KeyMissing and SealBroken. Where the site takes no payloads in clear, such a one of a workflow is
-        handed on as ``REFUSED``, and without a workflow raises PlainRefused."""
+        """Raises KeyMissing and SealBroken. Of a workflow, what fails a call alone is handed on in the payload's place:
+        ``REFUSED`` for one in clear where the site takes none (without a workflow it raises PlainRefused), and
+        ``FORGOTTEN`` for one that a remote codec sealed for somebody who was forgotten before it arrived, and whose the
+        workflow is not."""
         return [await self._decode(payload) for payload in payloads]
 
     async def _decode(self, payload: Payload) -> Payload:
@@ -82,8 +84,16 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
             if self._workflow_id is None:
                 raise plain_refused()
             return Payload(metadata={"encoding": REFUSED})
-        id_ = key_id_of(payload)
         workflow = payload.metadata.get(WORKFLOW, b"").decode("utf-8", "replace")
+        try:
+            return await self._opened(payload, workflow)
+        except KeyDestroyed:
+            if workflow or self._workflow_id is None or await self._keys.is_destroyed(self._workflow_id):
+                raise
+            return Payload(metadata={"encoding": FORGOTTEN})
+
+    async def _opened(self, payload: Payload, workflow: str) -> Payload:
+        id_ = key_id_of(payload)
         key = await self._keys.by_id(id_)
         text = unseal(key, payload.data, _where(workflow, id_))
         if self._workflow_id is not None:

@@ -162,26 +162,50 @@ class DataKeys:
         """A payload of this workflow is under that key: what was known of it holds no longer where it is another.
         ``from_outside``: a remote codec sealed it, which knows users and no workflows. The workflow becomes theirs too,
         before anything of the payload is sealed again: also where its key went with a user who came back since, and not
-        where it is another tenant's."""
-        if self._of_workflow.get(workflow_id) == id_:
-            return
+        where it is another tenant's. Raises KeyDestroyed where they were forgotten while it was on its way, though this
+        process may remember their key: the workflow stays as it is then."""
         if not from_outside:
-            self._of_workflow.drop(workflow_id)
+            if self._of_workflow.get(workflow_id) != id_:
+                self._of_workflow.drop(workflow_id)
             return
         async with reading(self._engine) as connection:
             bound = (await connection.execute(_key_of(workflow_id))).one_or_none()
+            wrapped = (await connection.execute(select(keys.wrapped).where(keys.id == id_))).scalar_one_or_none()
             joining = [] if bound is None else (await connection.execute(_joining(id_, bound.id))).all()
+        if bound is not None and bound.wrapped is not None:
+            self._is_under(workflow_id, bound.id)
+        if wrapped is None:
+            self._opened.drop(id_)
+            raise _destroyed(id_)
         if bound is None or bound.wrapped is None:
-            async with writing(self._engine) as connection:
-                await self._begin(connection, workflow_id, id_)
-                theirs = (workflows.workflow_id == workflow_id, workflows.key_id.in_(_gone_before(id_)))
-                await connection.execute(workflow_keys.update().where(*theirs).values(key_id=id_))
-            self._of_workflow.drop(workflow_id)
+            await self._begin_anew(workflow_id, id_)
             return
-        self._is_under(workflow_id, bound.id)
         for tenant, user in joining:
             with suppress(UnknownConversation):  # it became another tenant's meanwhile
-                await self.bind(workflow_id, tenant, user, takes_over=False)
+                await self._join(workflow_id, id_, tenant, user)
+
+    async def _begin_anew(self, workflow_id: str, id_: str) -> None:
+        async with writing(self._engine) as connection:
+            await self._begin(connection, workflow_id, id_)
+            theirs = (workflows.workflow_id == workflow_id, workflows.key_id.in_(_gone_before(id_)))
+            await connection.execute(workflow_keys.update().where(*theirs).values(key_id=id_))
+            await self.hold(connection, id_)
+        self._of_workflow.drop(workflow_id)
+
+    async def _join(self, workflow_id: str, id_: str, tenant: str, user: str) -> None:
+        """Binds a workflow to whose that key is, as long as it is there: a key of both would bring back who was
+        forgotten."""
+
+        async def act(connection: AsyncConnection, ready: Ready | None) -> str:
+            query = select(workflows.key_id).where(workflows.workflow_id == workflow_id).with_for_update()
+            both = {id_, *(await connection.execute(query)).scalars()}
+            # In the order of their ids, as whoever forgets goes through them: else two might wait for each other.
+            held = select(keys.id, keys.wrapped).where(keys.id.in_(both)).order_by(keys.id).with_for_update()
+            if any(row.id == id_ and row.wrapped is None for row in await connection.execute(held)):
+                raise _destroyed(id_)
+            return await self._bind(connection, ready, workflow_id, tenant, user, takes_over=False)
+
+        self._is_under(workflow_id, await self._written(act))
 
     async def goes_on_under(self, workflow_id: str, id_: str, *, whose: str | None = None) -> bool:
         """Whether that is the workflow's key. Of one that has none yet it becomes that; ``whose``: only where it is a

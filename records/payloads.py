@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 from temporalio.api.common.v1 import Payload
@@ -18,14 +18,26 @@ from temporalio.converter import (
     SerializationContext,
 )
 
-from dialogue.faults import PlainRefused
+from dialogue.faults import KeyDestroyed, ParleyFault, PlainRefused
 from records.short_memory import ShortMemory
 
-__all__ = ["REFUSED", "SEALED_FAILURE", "SealedFailureConverter", "data_converter", "plain_refused"]
+__all__ = [
+    "FORGOTTEN",
+    "REFUSED",
+    "SEALED_FAILURE",
+    "SealedFailureConverter",
+    "data_converter",
+    "forgotten",
+    "plain_refused",
+]
 
 REFUSED: Final = b"plain-refused/encryption.accept_plain"
 """The encoding that stands for a payload in clear where the site reads none. The codec leaves it in the payload's
 place: an exception of its own would fail the workflow task again and again, for whatever a stranger sent."""
+
+
+FORGOTTEN: Final = b"key-destroyed/on-its-way"
+"""The same for what a remote codec sealed for a user who was forgotten before it arrived, in a workflow of others."""
 
 
 def plain_refused() -> PlainRefused:
@@ -34,18 +46,28 @@ def plain_refused() -> PlainRefused:
     )
 
 
-class _Refused(EncodingPayloadConverter):
-    """Says so to whoever asks for the value: inside the workflow, where it fails that call alone."""
+def forgotten() -> KeyDestroyed:
+    return KeyDestroyed(
+        "payload: its key was destroyed when its user was forgotten, whose this workflow is not. Seal anew what they "
+        "still have to say."
+    )
+
+
+class _Unread(EncodingPayloadConverter):
+    """Says why to whoever asks for the value: inside the workflow, where it fails that call alone."""
+
+    def __init__(self, encoding: bytes, fault: Callable[[], ParleyFault]) -> None:
+        self._encoding, self._fault = encoding.decode(), fault
 
     @property
     def encoding(self) -> str:
-        return REFUSED.decode()
+        return self._encoding
 
     def to_payload(self, value: Any) -> Payload | None:
         return None
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
-        raise plain_refused()
+        raise self._fault()
 
 
 _REMEMBER_SECONDS: Final = 60
@@ -60,7 +82,8 @@ class _PayloadConverter(PydanticPayloadConverter):
     """
 
     def __init__(self) -> None:
-        CompositePayloadConverter.__init__(self, *_LEARNED, _Refused())
+        unread = (_Unread(REFUSED, plain_refused), _Unread(FORGOTTEN, forgotten))
+        CompositePayloadConverter.__init__(self, *_LEARNED, *unread)
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         if type_hints or len(payloads) < 2:

@@ -12,6 +12,7 @@ from temporalio.converter import WorkflowSerializationContext
 
 from dialogue.faults import KeyMissing
 from records.codec import sealed_payloads
+from records.payloads import FORGOTTEN, forgotten
 
 if TYPE_CHECKING:
     from records.protection import Protection
@@ -33,4 +34,6 @@ async def check_readable(history: WorkflowHistory, protection: Protection | None
             "Use the temporal.yaml of the site that wrote them."
         )
     context = WorkflowSerializationContext(namespace="", workflow_id=history.workflow_id)
-    await protection.codec.with_context(context).decode(sealed)
+    opened = await protection.codec.with_context(context).decode(sealed)
+    if any(payload.metadata.get("encoding") == FORGOTTEN for payload in opened):
+        raise forgotten()

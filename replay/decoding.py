@@ -15,6 +15,7 @@ from temporalio.converter import DataConverter, WorkflowSerializationContext
 from dialogue.faults import HistoryLocked, ParleyFault
 from records.codec import is_sealed
 from records.payload_store import is_reference
+from records.payloads import FORGOTTEN, forgotten
 from replay.events import kind, payloads_of
 
 __all__ = ["decode_events"]
@@ -75,6 +76,9 @@ async def _decode(payloads: list[Payload], converter: DataConverter, *, direct: 
                 continue
             except Exception as error:  # a codec raises what it likes
                 why = why or f"{' '.join(str(error).split()).rstrip('.') or type(error).__name__}. {_WAY_OUT}"
+                continue
+            if raw.payload.metadata.get("encoding") == FORGOTTEN:
+                why = why or forgotten().message
                 continue
             payload.CopyFrom(raw.payload)
         encoding = payload.metadata.get("encoding", b"")

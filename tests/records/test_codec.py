@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client, WorkflowFailureError, WorkflowHistory, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHistory,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
 from temporalio.common import RawValue
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
@@ -29,6 +35,7 @@ from records.data_keys import DataKeys
 from records.database import migrate
 from records.key_owners import KeyOwner, KeyOwners
 from records.payload_store import LocalPayloads, is_reference
+from records.payloads import FORGOTTEN
 from records.plugin import parley_plugin
 from records.protection import Protection, open_protection
 from records.readable import check_readable
@@ -296,6 +303,56 @@ async def test_what_a_second_user_said_through_a_remote_codec_is_gone_with_them(
     assert await holding(site, conversation, "zebra-4712") == (0, later)
 
 
+@pytest.mark.parametrize("remembers", [True, False])
+async def test_who_is_forgotten_while_their_words_are_on_their_way_is_not_heard(
+    site: SealedSite, remembers: bool
+) -> None:
+    """Through a remote codec, in a worker that remembers their key and in one that does not: a message, a question and
+    a start fail alone with the reason, a comment is kept by nobody, and the other user's conversation goes on."""
+    conversation, elsewhere = new_conversation_id(), open_protection(site.settings)
+    assert elsewhere is not None
+    await site.say(conversation, QUESTION, "ann-4711")
+    texts = (
+        Say(message_id="m-2", text="And zebra-4712?", user="bob"),
+        Feedback(turn=1, score=1, user="bob", comment="zebra-4712"),
+        DialogueStart(question="zebra-4712", tenant="default", user="bob"),
+    )
+    sealed = await elsewhere.codec.for_user("default", "bob").encode(
+        site.plain.data_converter.payload_converter.to_payloads(texts)
+    )
+    said, comment, start = map(RawValue, sealed)
+    if remembers:
+        await site.protection.codec.decode(sealed)
+    assert (await elsewhere.keys.destroy("default", "bob")).workflows == ()
+    plainly = site.plain.get_workflow_handle(conversation)
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await asyncio.wait_for(plainly.execute_update("say", said, id="m-2"), 20)
+    assert isinstance(refused.value.cause, ApplicationError)
+    assert refused.value.cause.type == "key-destroyed"
+    with pytest.raises(WorkflowQueryFailedError, match="key-destroyed"):
+        await asyncio.wait_for(plainly.query("transcript", said), 20)
+    await plainly.signal("feedback", comment)
+    name = f"dlg-{uuid.uuid4().hex}"
+    await site.plain.start_workflow("DialogueWorkflow", start, id=name, task_queue=site.steps.queue)
+    with pytest.raises(WorkflowFailureError) as ended:
+        await asyncio.wait_for(site.client.get_workflow_handle(name).result(), 20)
+    assert isinstance(ended.value.cause, ApplicationError)
+    assert ended.value.cause.type == "key-destroyed"
+    assert "30 days" in (await asyncio.wait_for(site.say(conversation, "And socks?"), 20)).answer
+    assert site.steps.feedback == []
+    assert await holding(site, conversation, "zebra-4712") == (0, 1)
+    assert await elsewhere.keys.held("default", "bob") is None
+    assert (await elsewhere.keys.destroy("default", "bob")).keys == 0
+    # as another worker takes it up, which opened none of it
+    history = await site.history(conversation)
+    replay = await replayer(open_protection(site.settings)).replay_workflow(history, raise_on_replay_failure=False)
+    assert replay.replay_failure is None
+    with pytest.raises(KeyDestroyed):
+        await check_readable(history, site.protection)
+    locked = (await live(site.client, conversation)).problems
+    assert "its key was destroyed" in str(locked)
+
+
 async def test_who_has_no_codec_is_heard_where_the_site_allows_it(site: SealedSite) -> None:
     """A start in clear is read; what the worker answers is sealed all the same."""
     conversation = f"dlg-{uuid.uuid4().hex}"
@@ -418,6 +475,24 @@ async def test_a_payload_opens_in_its_workflow_alone(keys: DataKeys) -> None:
     for other in ("w-2", "w-10", "w-1-2", "x", ""):
         with pytest.raises(SealBroken, match=f"{other}: holds a payload that was sealed for w-1"):
             await EncryptionCodec(keys, workflow_id=other).decode([sealed])
+
+
+async def test_what_a_forgotten_user_sent_is_left_out_of_anothers_workflow_alone(keys: DataKeys) -> None:
+    """In a process that remembers their key and in one that does not; in a workflow that went with them nothing goes
+    on, and a codec server says so."""
+    await keys.bind("ann's", "acme", "ann")
+    await keys.bind("bob's", "acme", "bob")
+    (sealed,) = await EncryptionCodec(keys).for_user("acme", "bob").encode([PAYLOAD])
+    processes = [DataKeys(keys._engine, keys._provider) for _ in range(2)]
+    assert await EncryptionCodec(processes[0]).decode([sealed]) == [PAYLOAD]
+    await keys.destroy("acme", "bob")
+    for process in processes:
+        codec = EncryptionCodec(process)
+        (left,) = await codec.with_context(of("ann's")).decode([sealed])
+        assert left == Payload(metadata={"encoding": FORGOTTEN})
+        for closed in (codec, codec.with_context(of("bob's"))):
+            with pytest.raises(KeyDestroyed):
+                await closed.decode([sealed])
 
 
 async def test_a_schedules_next_run_reads_the_result_of_the_one_before(keys: DataKeys) -> None:

@@ -146,7 +146,7 @@ async def test_whom_a_remote_codec_brings_in_is_forgotten_with_the_workflow(
     keys: DataKeys, provider: LocalKeys
 ) -> None:
     """From their first payload on it goes on under a key of both, in whatever process; read again when they were
-    forgotten, also by one that remembers their key, it brings nobody back."""
+    forgotten, also by one that remembers their key, it is refused and brings nobody back."""
     await keys.bind("conv-1", "acme", "ann")
     alone, theirs = await keys.of_workflow("conv-1"), await keys.of_user("acme", "bob")
     stale, fresh = other_process(keys, provider), other_process(keys, provider)
@@ -160,9 +160,39 @@ async def test_whom_a_remote_codec_brings_in_is_forgotten_with_the_workflow(
     assert owners[joint.id] == KeyOwner("acme", frozenset({"ann", "bob"}))
     assert (await keys.destroy("acme", "bob")).workflows == ("conv-1",)
     await keys.bind("conv-1", "acme", "ann")
-    await stale.noticed("conv-1", theirs.id, from_outside=True)
+    with pytest.raises(KeyDestroyed, match=theirs.id):
+        await stale.noticed("conv-1", theirs.id, from_outside=True)
     assert await stale.of_workflow("conv-1") == alone
     assert (await keys.destroy("acme", "bob")).keys == 0
+
+
+@pytest.mark.parametrize("whose", ["ann's", "their own", "nobody's yet"])
+async def test_who_is_forgotten_while_a_remote_codecs_payload_is_on_its_way_is_brought_into_no_workflow(
+    keys: DataKeys, provider: LocalKeys, whose: str
+) -> None:
+    """Also by a process that remembers their key, and that remembers the workflow as theirs: it says so, and opens
+    nothing more with it."""
+    if whose == "ann's":
+        await keys.bind("conv-1", "acme", "ann")
+    if whose == "their own":
+        await keys.bind("conv-1", "acme", "bob")
+    theirs = await keys.of_user("acme", "bob")
+    stale = other_process(keys, provider)
+    assert await stale.by_id(theirs.id) == theirs
+    if whose != "nobody's yet":
+        await stale.of_workflow("conv-1")
+    await keys.destroy("acme", "bob")
+    if whose == "their own":  # and is ann's by now
+        await keys.bind("conv-1", "acme", "ann")
+    before = await in_the_tables(keys)
+    with pytest.raises(KeyDestroyed, match=theirs.id):
+        await stale.noticed("conv-1", theirs.id, from_outside=True)
+    assert await in_the_tables(keys) == before
+    with pytest.raises(KeyDestroyed):
+        await stale.by_id(theirs.id)
+    fresh = other_process(keys, provider)
+    assert await stale.of_workflow("conv-1") == await fresh.of_workflow("conv-1") != theirs
+    assert await fresh.held("acme", "bob") is None
 
 
 async def test_a_tenants_own_key_is_not_forgotten(keys: DataKeys) -> None:
@@ -470,6 +500,39 @@ async def test_who_is_forgotten_while_a_key_is_wrapped_is_no_part_of_it(
     await joins
     assert await keys.of_workflow("conv-1") == await keys.of_user("acme", "bob")
     assert (await keys.destroy("acme", "ann")).keys == 0
+
+
+async def test_who_is_forgotten_while_they_are_joined_gets_no_part_of_it(
+    keys: DataKeys, hanging: tuple[DataKeys, Hangs]
+) -> None:
+    """By a remote codec's payload: they were there when it came, and are not when the key of both is ready."""
+    await keys.bind("conv-1", "acme", "ann")
+    alone, theirs = await keys.of_workflow("conv-1"), await keys.of_user("acme", "bob")
+    process, service = hanging
+    joins = asyncio.create_task(process.noticed("conv-1", theirs.id, from_outside=True))
+    await service.asked.wait()
+    assert (await keys.destroy("acme", "bob")).workflows == ()
+    service.answers.set()
+    with pytest.raises(KeyDestroyed, match=theirs.id):
+        await joins
+    assert await process.of_workflow("conv-1") == alone
+    assert (await keys.destroy("acme", "bob")).keys == 0
+
+
+async def test_two_who_join_each_others_workflows_wait_for_nobody(keys: DataKeys, provider: LocalKeys) -> None:
+    """Each holds both keys, in one order."""
+    mine, theirs = await keys.of_user("acme", "ann"), await keys.of_user("acme", "bob")
+    pairs = [("ann", theirs.id), ("bob", mine.id)]
+    names = [(f"{user}-{number}", user, other) for number in range(3) for user, other in pairs]
+    for name, user, _ in names:
+        await keys.bind(name, "acme", user)
+    async with asyncio.timeout(20):
+        await asyncio.gather(
+            *(other_process(keys, provider).noticed(name, other, from_outside=True) for name, _, other in names)
+        )
+    joint = {(await other_process(keys, provider).of_workflow(name)).id for name, _, _ in names}
+    owners = await KeyOwners(keys._engine).of(list(joint))
+    assert set(owners.values()) == {KeyOwner("acme", frozenset({"ann", "bob"}))}
 
 
 async def test_what_is_one_tenants_is_not_anothers(provider: LocalKeys) -> None:
