@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 from temporalio import workflow
@@ -56,7 +57,8 @@ class DialogueWorkflow:
             raise
         finally:
             watch.cancel()
-            if workflow.in_workflow():  # and not a garbage collector that closes a run which was thrown away
+            # A run that was thrown away ends here when it is collected, which may be while another one runs.
+            if not isinstance(sys.exception(), GeneratorExit):
                 visible.show(self._memory, turn, "closed")
         if start.webhook is not None:
             await deliver(start.webhook.url, turn)
