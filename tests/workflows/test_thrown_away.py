@@ -7,6 +7,7 @@ import gc
 import uuid
 from typing import Any
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import (
@@ -19,6 +20,10 @@ from temporalio.worker import (
 from dialogue.messages import DialogueStart
 from records.plugin import parley_plugin
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
+
+
+# how often a worker is asked is not the run's own doing
+_TASKS = {number for name, number in EventType.items() if name.startswith("EVENT_TYPE_WORKFLOW_TASK_")}
 
 
 class _CollectsBefore(WorkflowInboundInterceptor):
@@ -61,7 +66,7 @@ async def test_it_shows_nothing_in_another_run(temporal: WorkflowEnvironment) ->
                 name = await _started(client, steps, "How long?")
                 await client.get_workflow_handle(name).result()
                 history = await client.get_workflow_handle(name).fetch_history()
-                types.append([event.event_type for event in history.events])
+                types.append([event.event_type for event in history.events if event.event_type not in _TASKS])
     finally:
         gc.enable()
     assert types[0] == types[1]
