@@ -110,7 +110,7 @@ async def test_connections_are_opened_and_left(gateway: Gateway, most: int, caps
             with capsys.disabled():
                 print(f"{count} connections and not {most}: this machine lets a process have {files} files")  # noqa: T201
         before, own, after = gateway.bytes(), gateway.files(), list[int]()
-        for _ in range(3):
+        for _ in range(5):
             async with opened(gateway, count):
                 assert await gateway.answers() < 10
                 each = (gateway.bytes() - before) / count

@@ -21,7 +21,6 @@ from dialogue.messages import DialogueStart
 from records.plugin import parley_plugin
 from tests.support.scripted_steps import ScriptedSteps, scripted_worker
 
-
 # how often a worker is asked is not the run's own doing
 _TASKS = {number for name, number in EventType.items() if name.startswith("EVENT_TYPE_WORKFLOW_TASK_")}
 
