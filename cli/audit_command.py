@@ -76,7 +76,7 @@ async def verify(
     """
     from dataclasses import asdict
 
-    from cli.console import plain, print_json, print_line
+    from cli.console import print_json, print_line
 
     async with _opened() as records:
         problems = await records.audit.verify(tenant)
@@ -85,7 +85,7 @@ async def verify(
         print_json({"rows": count, "problems": [asdict(problem) for problem in problems]})
     else:
         for problem in problems:
-            print_line(plain(f"{problem.kind}: {problem.message}"))
+            print_line(f"{problem.kind}: {problem.message}")
         print_line(f"{count} rows: {'whole' if not problems else f'{len(problems)} problems'}.")
     return BROKEN if problems else 0
 

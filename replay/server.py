@@ -53,9 +53,8 @@ async def listed(client: Client, query: str) -> AsyncIterator[WorkflowExecution]
                 f"temporal.address: the server at {_address(client)} cannot list runs ({_words(error)}). Try again, or "
                 "look at its visibility store."
             ) from error
-        why = " ".join(error.message.split()).rstrip(".")
         raise InvalidRequest(
-            f"query: the server refuses it: {why}. See docs/operations.md for examples.", field="query"
+            f"query: the server refuses it: {_said(error)}. See docs/operations.md for examples.", field="query"
         ) from None
 
 
@@ -104,7 +103,10 @@ def _address(client: Client) -> str:
     return client.service_client.config.target_host
 
 
+def _said(error: RPCError) -> str:
+    return " ".join(error.message.split()).rstrip(".")
+
+
 def _words(error: RPCError) -> str:
-    name = error.status.name
-    said = " ".join(error.message.split()).rstrip(".")
+    name, said = error.status.name, _said(error)
     return f"{name}: {said}" if said else name
